@@ -1,0 +1,104 @@
+# Result Aggregator Service: everything a person or CI runs. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+EMULATOR_VENV := .venv-emulator
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+CDK := node_modules/.bin/cdk
+SETUP := $(VENV)/.stamp-dev $(EMULATOR_VENV)/.stamp node_modules/.stamp
+
+# jsii warns in a box about Node releases past their end of life (the value lists them); the stack runs on Node 20.
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 18,20
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: demo
+demo: $(SETUP) ## run the whole service on this machine with sample events, query it, stop it
+	@$(BIN)/ras demo
+
+.PHONY: up
+up: $(SETUP) ## start the stack on this machine; writes .local/stack.json
+	@$(BIN)/ras up
+
+.PHONY: down
+down: $(SETUP) ## stop what `make up` started
+	@$(BIN)/ras down
+
+.PHONY: test
+test: $(SETUP) ## run every test
+	$(BIN)/pytest
+
+.PHONY: soak
+soak: $(SETUP) ## generate histories for FOR=600 seconds and hold every answer against the fold
+	$(BIN)/python -m tests.convergence soak --seconds $(or $(FOR),600)
+
+.PHONY: history
+history: $(SETUP) ## run a history that a failing test wrote (FILE=…)
+	$(BIN)/python -m tests.convergence run $(FILE)
+
+.PHONY: lint
+lint: $(SETUP) ## check format, lint rules and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(SETUP) ## rewrite files in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: synth
+synth: $(SETUP) ## synthesise the CDK stacks (STAGE=dev, no credentials needed)
+	$(CDK) synth --quiet -c stage=$(or $(STAGE),dev)
+
+.PHONY: setup
+setup: $(SETUP) ## install everything, start nothing
+
+.PHONY: lock
+lock: $(VENV)/.stamp-uv ## resolve the pinned requirements again
+	for name in requirements/bootstrap layers/dependencies/requirements requirements/emulator requirements/dev; do \
+	  extra=; [ $$name = requirements/dev ] && extra="-c layers/dependencies/requirements.txt"; \
+	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header $$extra $$name.in -o $$name.txt; \
+	done
+
+.PHONY: servers
+servers: $(SETUP) ## fetch Apache Kafka and DynamoDB Local, which the tests do by themselves (needs a JDK and Maven)
+	$(BIN)/python -m ras_local.java kafka dynamodb-local
+
+.PHONY: lock-servers
+lock-servers: $(SETUP) ## write down the hashes of the servers' jars again, after a change of their pom.xml
+	$(BIN)/python -m ras_local.java --lock kafka dynamodb-local
+
+.PHONY: clean
+clean: ## remove everything that can be made again
+	@if [ -x $(BIN)/ras ]; then $(BIN)/ras down; fi
+	rm -rf $(VENV) $(EMULATOR_VENV) node_modules .build .local cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.stamp-uv: requirements/bootstrap.txt
+	@echo "setup: Python environment"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, found %s" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-uv requirements/dev.txt pyproject.toml
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(EMULATOR_VENV)/.stamp: $(VENV)/.stamp-uv requirements/emulator.txt
+	@echo "setup: AWS emulator"
+	@$(PYTHON) -m venv --without-pip $(EMULATOR_VENV)
+	@$(UV) pip install --quiet --python $(EMULATOR_VENV)/bin/python --require-hashes -r requirements/emulator.txt
+	@touch $@
+
+node_modules/.stamp: package.json package-lock.json
+	@echo "setup: CDK command line"
+	@npm ci --silent --no-audit --no-fund
+	@touch $@

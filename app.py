@@ -1,0 +1,32 @@
+"""The CDK app: `cdk synth -c stage=<local|dev|staging|prod>`; other settings by `-c <setting>=<value>`."""
+
+import os
+import sys
+
+from aws_cdk import App
+
+from infra.layers import FUNCTIONS, SHARED, LayerError, Target, build_dependencies, check_size
+from infra.settings import SettingsError, load_settings
+from infra.stacks import add_stacks
+
+
+def main() -> int:
+    # The context that the CDK command line gives is read by an app, and how the app is made depends on it.
+    context = App(auto_synth=False).node.get_all_context()
+    try:
+        settings = load_settings(context, os.environ)
+        # Validation takes longer than all the rest together, and the local stage has nothing that others lack.
+        app = App(builtin_cloud_formation_validation=not settings.is_local)
+        target = Target(settings.runtime.removeprefix("python"), settings.architecture)
+        dependencies = build_dependencies(Target.host() if settings.is_local else target)
+        check_size([dependencies, SHARED, FUNCTIONS])
+        add_stacks(app, settings, dependencies)
+    except (SettingsError, LayerError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    app.synth()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

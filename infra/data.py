@@ -1,0 +1,79 @@
+"""Where the service keeps things: the table of the view, and the bucket of what could not be applied."""
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.settings import Settings
+
+USER_INDEX = "user-batches"
+
+
+def _removal(settings: Settings) -> RemovalPolicy:
+    return RemovalPolicy.RETAIN if settings.removal_policy == "retain" else RemovalPolicy.DESTROY
+
+
+class ViewTable(Construct):
+    """The one table: `pk`/`sk`, and a sparse index that lists a user's batches newest first."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
+        super().__init__(scope, construct_id)
+        self.table = dynamodb.Table(
+            self,
+            "Table",
+            partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            # The AWS-managed key: its use is in CloudTrail like that of a key of ours, it has no monthly price,
+            # no role needs rights on it, and nobody can lock the view out by deleting it. The view can be
+            # rebuilt from the topics, so what a key of our own adds (shutting the data off) buys little.
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            time_to_live_attribute="expires_at",
+            deletion_protection=settings.deletion_protection,
+            removal_policy=_removal(settings),
+        )
+        # Only batch items carry both attributes. Keys alone: a listing reads the items themselves, so an
+        # update of a batch never costs an index write.
+        self.table.add_global_secondary_index(
+            index_name=USER_INDEX,
+            partition_key=dynamodb.Attribute(name="user_id", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="created_at", type=dynamodb.AttributeType.STRING),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+        )
+
+
+class DeadLetters(Construct):
+    """A private bucket: `rejected/<topic>/<partition>/<offset>.json` from the functions, `aws/lambda/` from Lambda.
+
+    Operators' replays write `given-up/` and `replayed/` beside them, with the operators' own rights.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
+        super().__init__(scope, construct_id)
+        expiry = Duration.days(settings.dead_letter_days)
+        self.bucket = s3.Bucket(
+            self,
+            "Bucket",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            # The AWS-managed key for the table's reasons; the bucket key saves a KMS call per object.
+            encryption=s3.BucketEncryption.KMS_MANAGED,
+            bucket_key_enabled=True,
+            enforce_ssl=settings.tls_only,
+            minimum_tls_version=1.2 if settings.tls_only else None,
+            # A topic that is made again counts its offsets from zero: the older record must not be overwritten.
+            versioned=True,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    id="expire",
+                    expiration=expiry,
+                    noncurrent_version_expiration=expiry,
+                    abort_incomplete_multipart_upload_after=Duration.days(1),
+                )
+            ],
+            removal_policy=_removal(settings),
+        )

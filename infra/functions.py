@@ -1,0 +1,138 @@
+"""One Lambda function with its own role, log group and layers: what all functions of the service share."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from aws_cdk import AssetHashType, CfnOutput, Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from infra.layers import FUNCTIONS, SHARED
+from infra.settings import Settings
+
+# What an interpreter or a linter leaves beside sources must not change the hash of what is deployed.
+_LEFTOVERS = [
+    "**/__pycache__",
+    "**/__pycache__/**",
+    "**/*.egg-info",
+    "**/*.egg-info/**",
+    "**/.*_cache",
+    "**/*.pyc",
+]
+
+_RETENTION = {
+    1: logs.RetentionDays.ONE_DAY,
+    3: logs.RetentionDays.THREE_DAYS,
+    7: logs.RetentionDays.ONE_WEEK,
+    14: logs.RetentionDays.TWO_WEEKS,
+    30: logs.RetentionDays.ONE_MONTH,
+    90: logs.RetentionDays.THREE_MONTHS,
+    365: logs.RetentionDays.ONE_YEAR,
+}
+
+
+def retention(settings: Settings) -> logs.RetentionDays:
+    return _RETENTION[settings.log_retention_days]
+
+
+def architecture(settings: Settings) -> lambda_.Architecture:
+    return lambda_.Architecture.ARM_64 if settings.architecture == "arm64" else lambda_.Architecture.X86_64
+
+
+def runtime(settings: Settings) -> lambda_.Runtime:
+    return lambda_.Runtime(settings.runtime, lambda_.RuntimeFamily.PYTHON)
+
+
+def layers(scope: Construct, settings: Settings, dependencies: Path) -> list[lambda_.LayerVersion]:
+    """The two layers, made in each stack that has functions.
+
+    A layer version is replaced by every change, and CloudFormation refuses to change a value that another
+    stack imports; the files behind them are uploaded once all the same.
+    """
+    dependency_layer = lambda_.LayerVersion(
+        scope,
+        "Dependencies",
+        # The folder is named by the hash of what went into it: hashing 17 MB again would say the same.
+        code=lambda_.Code.from_asset(
+            str(dependencies), asset_hash_type=AssetHashType.CUSTOM, asset_hash=dependencies.name
+        ),
+        compatible_runtimes=[runtime(settings)],
+        compatible_architectures=[architecture(settings)],
+        description="Pinned run-time dependencies",
+    )
+    shared_layer = lambda_.LayerVersion(
+        scope,
+        "Shared",
+        code=lambda_.Code.from_asset(str(SHARED), exclude=_LEFTOVERS),
+        compatible_runtimes=[runtime(settings)],
+        compatible_architectures=[architecture(settings)],
+        description="The result_aggregator package",
+    )
+    return [dependency_layer, shared_layer]
+
+
+class ServiceFunction(Construct):
+    """The function of one folder under `functions/`, named `ras-<stage>-<folder>`."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        folder: str,
+        description: str,
+        memory_mb: int,
+        timeout_seconds: int,
+        environment: Mapping[str, str],
+        function_layers: list[lambda_.LayerVersion],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        name = settings.name(folder.replace("_", "-"))
+        log_group = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/aws/lambda/{name}",
+            retention=retention(settings),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        self.role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"What {name} may do, and nothing else",
+        )
+        # Instead of the managed policy for basic execution, which may write to every log group.
+        log_group.grant_write(self.role)
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            function_name=name,
+            description=description,
+            code=lambda_.Code.from_asset(str(FUNCTIONS / folder), exclude=_LEFTOVERS),
+            handler="handler.lambda_handler",
+            runtime=runtime(settings),
+            architecture=architecture(settings),
+            layers=list(function_layers),
+            role=self.role,
+            log_group=log_group,
+            memory_size=memory_mb,
+            timeout=Duration.seconds(timeout_seconds),
+            tracing=lambda_.Tracing.ACTIVE if settings.tracing else lambda_.Tracing.DISABLED,
+            environment={
+                "LOG_LEVEL": settings.log_level,
+                # Powertools traces wherever it finds itself in Lambda, an emulated one too.
+                "POWERTOOLS_TRACE_DISABLED": "false" if settings.tracing else "true",
+                **environment,
+            },
+        )
+
+    def allow(self, sid: str, *, actions: list[str], resources: list[str]) -> None:
+        self.role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+
+
+def output(scope: Construct, name: str, value: str, description: str) -> None:
+    """A stack output under exactly this name, which scripts and other teams read."""
+    CfnOutput(scope, name, value=value, description=description)

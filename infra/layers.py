@@ -1,0 +1,192 @@
+"""Lambda layers without Docker: wheels for the functions' platform, unpacked into `.build/layers/<hash>/`.
+
+The hash covers the pins, the target and this recipe, so an unchanged layer costs a `stat` and a machine that
+builds it again gets the same asset.
+"""
+
+import compileall
+import hashlib
+import os
+import platform
+import py_compile
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "layers/dependencies/requirements.txt"
+SHARED = ROOT / "layers/shared"
+FUNCTIONS = ROOT / "functions"
+BUILD = ROOT / ".build/layers"
+
+# Lambda: all layers and the function's own code together, unzipped.
+UNZIPPED_LIMIT_BYTES = 250 * 1024 * 1024
+
+# Raise it when what `_strip` keeps changes, as the content does then without a change of the pins.
+RECIPE = "2"
+
+# 4 of botocore's 30 MB are enough: the service models of what the functions call. A function that needs
+# another service fails at client creation with UnknownServiceError, and its name belongs here.
+BOTOCORE_SERVICES = frozenset({"dynamodb", "s3", "sts"})
+
+_UNUSED_DIRECTORIES = frozenset({"__pycache__", "tests", "test", "bin", "wrapt-stubs", "examples"})
+_UNUSED_SUFFIXES = frozenset({".pyi", ".pyc", ".pyx", ".c", ".h", ".cpp"})
+# METADATA names the distribution and its version for scanners (Amazon Inspector reads layers) and
+# importlib.metadata; the rest of a dist-info serves installers only.
+_KEPT_DIST_INFO = frozenset({"METADATA"})
+
+# ELF e_machine of the architectures Lambda has.
+_ELF_MACHINE = {"arm64": 183, "x86_64": 62}
+_WHEEL_MACHINE = {"arm64": "aarch64", "x86_64": "x86_64"}
+
+
+class LayerError(Exception):
+    """A layer could not be built, or what was built cannot run where it is meant to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a layer runs: `python` as "3.13", `architecture` as Lambda names it.
+
+    `is_host` is for the local stage: functions run in an interpreter like this one, whatever its system is.
+    """
+
+    python: str
+    architecture: str
+    is_host: bool = False
+
+    @classmethod
+    def host(cls) -> Self:
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return cls(python, f"{sys.platform} {platform.machine()}", is_host=True)
+
+
+def build_dependencies(target: Target, *, requirements: Path = REQUIREMENTS, build: Path = BUILD) -> Path:
+    """The folder of the dependency layer (it holds `python/`), built unless it is there already.
+
+    Raises LayerError when a wheel is missing for the target, has the wrong platform, or the sum is too large.
+    """
+    key = hashlib.sha256()
+    key.update(requirements.read_bytes())
+    key.update(
+        f"{target.python} {target.architecture} {target.is_host} {RECIPE} {sorted(BOTOCORE_SERVICES)}".encode()
+    )
+    layer = build / key.hexdigest()[:32]
+    if layer.is_dir():
+        return layer
+    build.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=build, prefix="incomplete-") as work:
+        unfinished = Path(work) / "layer"
+        packages = unfinished / "python"
+        packages.mkdir(parents=True)
+        _install(requirements, target, packages)
+        _strip(packages)
+        check_platform(packages, target)
+        if target.is_host:
+            # An emulator unpacks the layer anew for every process, which makes ordinary bytecode look stale and
+            # has it compiled again each time; unchecked bytecode halves a cold start. Elsewhere there is no
+            # interpreter of the target's version to compile with.
+            compileall.compile_dir(
+                packages, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+            )
+        check_size([unfinished])
+        try:
+            # Only a whole layer ever gets the name; a parallel build that was faster wins.
+            unfinished.rename(layer)
+        except OSError:
+            if not layer.is_dir():
+                raise
+    return layer
+
+
+def check_platform(packages: Path, target: Target) -> None:
+    """Raise LayerError unless every compiled extension under `packages` is for `target`."""
+    if target.is_host:
+        return  # An interpreter installs nothing for another one than itself.
+    wanted = _ELF_MACHINE[target.architecture]
+    tag = "cpython-" + target.python.replace(".", "")
+    for extension in sorted(packages.rglob("*.so*")):
+        header = extension.read_bytes()[:20]
+        machine = struct.unpack_from("<H", header, 18)[0] if header[:4] == b"\x7fELF" else None
+        name = extension.name
+        if machine != wanted:
+            raise LayerError(
+                f"{name} is built for ELF machine {machine}, {target.architecture} needs {wanted}"
+            )
+        if "cpython-" in name and tag not in name:
+            raise LayerError(f"{name} is not built for Python {target.python}")
+
+
+def check_size(layers: Iterable[Path]) -> int:
+    """The unzipped size of `layers` together, in bytes; raises LayerError over Lambda's limit."""
+    total = sum(file.stat().st_size for layer in layers for file in layer.rglob("*") if file.is_file())
+    if total > UNZIPPED_LIMIT_BYTES:
+        raise LayerError(f"the layers are {total} bytes unzipped; Lambda allows {UNZIPPED_LIMIT_BYTES}")
+    return total
+
+
+def _install(requirements: Path, target: Target, packages: Path) -> None:
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    command = [uv, "pip", "install", "--python", sys.executable, "--quiet"] if uv else [
+        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps",
+    ]  # fmt: skip
+    # Wheels only: a source distribution could run anything, and would build for this machine.
+    command += [
+        "--only-binary",
+        ":all:",
+        "--require-hashes",
+        "--requirement",
+        str(requirements),
+        "--target",
+        str(packages),
+    ]
+    if not target.is_host:
+        command += _platform_options(target, uv=uv is not None)
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own command)
+    if result.returncode:
+        raise LayerError(f"installing {requirements.name} for {target} failed:\n{result.stderr.strip()}")
+
+
+def _platform_options(target: Target, *, uv: bool) -> list[str]:
+    machine = _WHEEL_MACHINE[target.architecture]
+    if uv:
+        # Amazon Linux 2023 has glibc 2.34, so a wheel for 2.28 or older runs there.
+        return ["--python-platform", f"{machine}-manylinux_2_28", "--python-version", target.python]
+    return [
+        f"--platform=manylinux2014_{machine}",
+        f"--platform=manylinux_2_28_{machine}",
+        f"--python-version={target.python}",
+        "--implementation=cp",
+    ]
+
+
+def _strip(packages: Path) -> None:
+    for path in list(_unneeded(packages)):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():
+            path.unlink()
+
+
+def _unneeded(packages: Path) -> Iterator[Path]:
+    for path in packages.rglob("*"):
+        if path.is_dir():
+            if path.name in _UNUSED_DIRECTORIES:
+                yield path
+        elif path.suffix in _UNUSED_SUFFIXES or (_in_dist_info(path) and path.name not in _KEPT_DIST_INFO):
+            yield path
+    yield packages / ".lock"
+    for package in ("boto3", "botocore"):
+        for service in (packages / package / "data").iterdir():
+            if service.is_dir() and service.name not in BOTOCORE_SERVICES:
+                yield service
+
+
+def _in_dist_info(path: Path) -> bool:
+    return any(parent.suffix == ".dist-info" for parent in path.parents)

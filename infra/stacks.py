@@ -1,0 +1,194 @@
+"""The stacks: they wire what the constructs build, and say what the outside may know.
+
+    data <- ingest, api;  network <- msk <- ingest;  network <- api
+
+An existing cluster needs no msk stack; a stage without a private network (the local one) has neither.
+"""
+
+import json
+from pathlib import Path
+
+from aws_cdk import (
+    App,
+    CliCredentialsStackSynthesizer,
+    DefaultStackSynthesizer,
+    Environment,
+    IStackSynthesizer,
+    Stack,
+    Tags,
+)
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_s3 as s3
+from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS
+
+from infra.api import QueryApi
+from infra.data import USER_INDEX, DeadLetters, ViewTable
+from infra.functions import ServiceFunction, layers, output
+from infra.mappings import EventSourceMapping, allow_polling, plans
+from infra.network import NetworkStack, PrivateNetwork, ServerlessCluster, role_arn
+from infra.settings import Settings
+
+_INGEST = {
+    BATCHES: "Batch phases, registrations and pipeline ends into the view",
+    ESSAYS: "Essay results into the view",
+    RANKINGS: "CJ rankings into the view",
+}
+
+
+def add_stacks(app: App, settings: Settings, dependencies: Path) -> None:
+    """Every stack of a stage. `dependencies` is the built dependency layer. Raises SettingsError."""
+    environment = Environment(account=settings.account, region=settings.region)
+
+    def stack(part: str, description: str, kind: type[Stack] = Stack) -> Stack:
+        return kind(
+            app,
+            settings.name(part),
+            env=environment,
+            description=f"Result Aggregator Service ({settings.stage}): {description}",
+            synthesizer=_synthesizer(settings),
+            termination_protection=settings.deletion_protection,
+        )
+
+    caller_role_arns = [role_arn(role) for role in settings.callers.values()]
+    data = stack("data", "the view and the dead letters")
+    table = ViewTable(data, "View", settings=settings).table
+    bucket = DeadLetters(data, "DeadLetters", settings=settings).bucket
+    output(data, "TableName", table.table_name, "The table of the view")
+    output(
+        data,
+        "DeadLetterBucketName",
+        bucket.bucket_name,
+        "Records that could not be applied, with their reasons",
+    )
+
+    network = None
+    if settings.private_network:
+        network = PrivateNetwork(
+            stack("network", "VPC and endpoints", NetworkStack),
+            "Network",
+            settings=settings,
+            caller_role_arns=caller_role_arns,
+        )
+
+    cluster_arn = settings.cluster_arn
+    if cluster_arn is None and network:
+        msk = stack("msk", "the event cluster")
+        cluster_arn = ServerlessCluster(msk, "Events", settings=settings, vpc=network.vpc).cluster_arn
+        output(msk, "ClusterArn", cluster_arn, "The cluster that the service consumes")
+    if cluster_arn is None:
+        raise AssertionError("settings allow no stage with neither a cluster nor a network")
+
+    ingest = stack("ingest", "events in")
+    _add_ingest(ingest, settings, dependencies, table, bucket, cluster_arn)
+
+    api = stack("api", "queries out")
+    _add_api(api, settings, dependencies, table, network.api_endpoint if network else None)
+
+    Tags.of(app).add("service", "result-aggregator")
+    Tags.of(app).add("stage", settings.stage)
+
+
+def _add_ingest(
+    stack: Stack,
+    settings: Settings,
+    dependencies: Path,
+    table: dynamodb.Table,
+    bucket: s3.Bucket,
+    cluster_arn: str,
+) -> None:
+    function_layers = layers(stack, settings, dependencies)
+    made = plans(settings)
+    for folder, description in _INGEST.items():
+        own = [plan for plan in made if plan.function == folder]
+        name = "".join(word.capitalize() for word in folder.split("_"))
+        service = ServiceFunction(
+            stack,
+            name,
+            settings=settings,
+            folder=folder,
+            description=description,
+            memory_mb=settings.ingest_memory_mb,
+            timeout_seconds=settings.ingest_timeout_seconds,
+            environment={
+                "TABLE_NAME": table.table_name,
+                "DEAD_LETTER_BUCKET": bucket.bucket_name,
+                "PARTIAL_BATCH_RESPONSE": "true" if settings.partial_batch_response else "false",
+            },
+            function_layers=function_layers,
+        )
+        # Conditional writes decide everything, so an ingest function never reads the view.
+        service.allow("WriteView", actions=["dynamodb:UpdateItem"], resources=[table.table_arn])
+        service.allow(
+            "KeepRejected", actions=["s3:PutObject"], resources=[bucket.arn_for_objects("rejected/*")]
+        )
+        if settings.on_failure:
+            # Lambda keeps what the retries gave up with the function's own rights, under a prefix of its choice.
+            service.allow(
+                "KeepGivenUp", actions=["s3:PutObject"], resources=[bucket.arn_for_objects("aws/lambda/*")]
+            )
+            service.allow("FindBucket", actions=["s3:ListBucket"], resources=[bucket.bucket_arn])
+        allow_polling(service.role, cluster_arn=cluster_arn, made=own)
+        for plan in own:
+            EventSourceMapping(
+                service,
+                plan.topic,
+                plan=plan,
+                cluster_arn=cluster_arn,
+                function=service.function,
+                dead_letter_bucket_arn=bucket.bucket_arn,
+            )
+
+
+def _add_api(
+    stack: Stack,
+    settings: Settings,
+    dependencies: Path,
+    table: dynamodb.Table,
+    vpc_endpoint: ec2.IInterfaceVpcEndpoint | None,
+) -> None:
+    callers = {role_arn(role): service for service, role in settings.callers.items()}
+    service = ServiceFunction(
+        stack,
+        "Query",
+        settings=settings,
+        folder="query",
+        description="Answers from the view",
+        memory_mb=settings.query_memory_mb,
+        timeout_seconds=settings.query_timeout_seconds,
+        environment={
+            "TABLE_NAME": table.table_name,
+            "ALLOWED_CALLERS": json.dumps(callers),
+            "DEFAULT_PIPELINE": settings.default_pipeline,
+        },
+        function_layers=layers(stack, settings, dependencies),
+    )
+    service.allow(
+        "ReadView",
+        actions=["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:Query"],
+        resources=[table.table_arn],
+    )
+    service.allow(
+        "ListBatches", actions=["dynamodb:Query"], resources=[f"{table.table_arn}/index/{USER_INDEX}"]
+    )
+    api = QueryApi(
+        stack,
+        "Queries",
+        settings=settings,
+        function=service.function,
+        caller_role_arns=list(callers),
+        vpc_endpoint=vpc_endpoint,
+    ).api
+    host = f"{api.rest_api_id}-{vpc_endpoint.vpc_endpoint_id}" if vpc_endpoint else api.rest_api_id
+    output(stack, "ApiId", api.rest_api_id, "The private REST API")
+    output(
+        stack,
+        "ApiUrl",
+        f"https://{host}.execute-api.{stack.region}.{stack.url_suffix}/{settings.stage}",
+        "Where callers reach it from inside the VPC; sign this host",
+    )
+
+
+def _synthesizer(settings: Settings) -> IStackSynthesizer:
+    # An emulator has no bootstrap roles to assume: the keys of whoever deploys do it all.
+    return CliCredentialsStackSynthesizer() if settings.is_local else DefaultStackSynthesizer()

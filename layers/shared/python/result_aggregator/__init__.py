@@ -1,0 +1,1 @@
+"""The Result Aggregator Service: a materialized view of essay-processing results."""

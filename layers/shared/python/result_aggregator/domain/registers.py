@@ -1,0 +1,56 @@
+"""Last-writer-wins registers as strings that sort by version.
+
+A register's stored value is `<version> <payload>`. The version is `<event time> <event id>`, both of fixed width:
+the time is ISO 8601 basic in UTC with microseconds (21 characters), the id is 32 hexadecimal digits. So one string
+comparison decides which of two events is newer, in Python and in a DynamoDB condition alike, and a person on call
+can still read the value. The payload is compact JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+TIME_LENGTH = len("20260302T080001276000")
+VERSION_LENGTH = TIME_LENGTH + 1 + 32
+
+
+def time_text(moment: datetime) -> str:
+    """An aware UTC datetime as `YYYYMMDDTHHMMSSffffff`."""
+    # isoformat pads the year to four digits; strftime's %Y does not, and would break the order.
+    iso = moment.isoformat(timespec="microseconds")
+    return iso[:26].replace("-", "").replace(":", "").replace(".", "")
+
+
+def api_time(text: str) -> str:
+    """A stored time as the API writes it: ISO 8601 extended, microseconds, `Z`."""
+    return f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[9:11]}:{text[11:13]}:{text[13:15]}.{text[15:21]}Z"
+
+
+def version(event_time: str, event_id: UUID) -> str:
+    """The version of an event: its time (see `time_text`) and its id, compared in that order."""
+    return f"{event_time} {event_id.hex}"
+
+
+def encode(version: str, payload: Any) -> str:
+    """A register's value."""
+    return f"{version} {json.dumps(payload, separators=(',', ':'), ensure_ascii=False)}"
+
+
+def payload_of(value: str) -> Any:
+    """What a register holds."""
+    return json.loads(value[VERSION_LENGTH + 1 :])
+
+
+def version_of(value: str) -> str:
+    """The version a register was written with."""
+    return value[:VERSION_LENGTH]
+
+
+def time_of(value: str) -> str:
+    """The event time of a register or of a version, as stored."""
+    return value[:TIME_LENGTH]

@@ -1,0 +1,66 @@
+"""The Lambda function of ingest: one invocation of an MSK event source mapping. The three ingest functions share it."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from result_aggregator import kafka, replays, settings
+from result_aggregator.domain.outcomes import REJECTED
+from result_aggregator.ingest import ingest
+from result_aggregator.observability import Stopwatch, report_ingest
+from result_aggregator.retry import Deadline
+from result_aggregator.store.dynamodb import ViewStore
+from result_aggregator.store.s3 import DeadLetterStore
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from result_aggregator.ingest import Report
+
+
+class HandedBackError(RuntimeError):
+    """Records could not be handled now, and the mapping takes no partial batch response: the batch must come again."""
+
+
+@cache
+def _stores() -> tuple[ViewStore, DeadLetterStore]:
+    function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")  # Lambda's own; absent elsewhere
+    return (
+        ViewStore(settings.text("TABLE_NAME")),
+        DeadLetterStore(settings.text("DEAD_LETTER_BUCKET"), function=function),
+    )
+
+
+def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Ingest the records of an event.
+
+    Returns a partial batch response where PARTIAL_BATCH_RESPONSE says that the mapping honours it. Elsewhere a
+    returned list would be taken for success and its records lost, so there it raises HandedBackError.
+    A replay (`replays.EVENT_SOURCE`) has no mapping behind it: it is told what became of each record.
+    """
+    watch = Stopwatch()
+    view, dead_letters = _stores()
+    deadline = Deadline.of_function(context.get_remaining_time_in_millis())
+    report = ingest(kafka.records_of(event), view, dead_letters, deadline)
+    report_ingest(report, context.function_name, watch.seconds())
+    failed = report.handed_back()
+    if event.get("eventSource") == replays.EVENT_SOURCE:
+        return {**kafka.partial_batch_response(failed), "outcomes": _outcomes(report)}
+    if failed and not settings.flag("PARTIAL_BATCH_RESPONSE"):
+        raise HandedBackError(f"{len(failed)} of {len(report.handled)} records could not be handled now")
+    return kafka.partial_batch_response(failed)
+
+
+def _outcomes(report: Report) -> list[dict[str, Any]]:
+    """Every record's place in the event, its outcome (`domain.outcomes`) and the reason of those that have one."""
+    return [
+        {
+            "partition": one.record.source,
+            "offset": one.record.offset,
+            "outcome": one.outcome,
+            "reason": str(one.rejection) if one.outcome == REJECTED else one.reason,
+        }
+        for one in report.handled
+    ]

@@ -1,0 +1,224 @@
+"""The materialized view in DynamoDB: conditional writes of registers, one Query for a batch, the user index."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from result_aggregator.domain import items, registers
+from result_aggregator.domain.storage import UnavailableError, Written
+from result_aggregator.store.aws import CONFIG, session, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from result_aggregator.domain.items import Attribute, Change, Item, Times
+
+USER_INDEX = "user-batches"
+
+# BatchGetItem takes at most 100 keys (API reference).
+_GET_AT_MOST = 100
+_GET_ROUNDS = 5
+
+
+@cache
+def _client() -> DynamoDBClient:
+    return session().client("dynamodb", config=CONFIG)
+
+
+class ViewStore:
+    """The table of the view. Methods raise UnavailableError or UnacceptableError (`domain.storage`)."""
+
+    def __init__(self, table_name: str, dynamodb: DynamoDBClient | None = None) -> None:
+        self._table = table_name
+        self._dynamodb = dynamodb or _client()
+
+    def write(self, change: Change) -> dict[str, Written]:
+        """Merge a change into its item and say what became of each register.
+
+        One conditional UpdateItem where everything is newer than what is stored, which is how events usually come.
+        Where the condition fails, DynamoDB returns the stored item for nothing, and what is still newer is tried
+        again without the rest. Every round drops something, so the rounds are at most as many as the cells.
+        """
+        written: dict[str, Written] = {}
+        pending, times = dict(change.registers), change.times
+        assumed: Item | None = None
+        while pending or times:
+            update = _Update(change, pending, times, assumed)
+            try:
+                self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key=_key(change.key),
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **update.arguments(),
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                    raise translated(error) from error
+                stored = _item(_returned(error))
+                for name, value in list(pending.items()):
+                    there = str(stored.get(name, ""))
+                    if there >= value:
+                        same = registers.version_of(there) == registers.version_of(value)
+                        written[name] = Written.DUPLICATE if same else Written.STALE
+                        del pending[name]
+                if times and not items.improvements(stored, times):
+                    times = None
+                assumed = stored
+            except BotoCoreError as error:
+                raise translated(error) from error
+            else:
+                written.update(dict.fromkeys(pending, Written.APPLIED))
+                break
+        return written
+
+    def read_partition(self, batch_id: str) -> Iterator[Item]:
+        """Everything of a batch: the batch item, the ranking, the essays, in the order of their sort keys.
+
+        One Query per megabyte, strongly consistent, so that a poller's progress never goes backwards.
+        """
+        query = {
+            "TableName": self._table,
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": {"S": items.partition(batch_id)}},
+            "ConsistentRead": True,
+        }
+        return (_item(raw) for raw in self._pages(query))
+
+    def batch_ids_of(self, user_id: str) -> list[str]:
+        """The user's batches, newest first. Index entries are keys alone: thousands to the megabyte, a page a call."""
+        query = {
+            "TableName": self._table,
+            "IndexName": USER_INDEX,
+            "KeyConditionExpression": "user_id = :user",
+            "ExpressionAttributeValues": {":user": {"S": user_id}},
+            "ProjectionExpression": "pk, created_at",
+        }
+        found = [(raw["created_at"]["S"], raw["pk"]["S"]) for raw in self._pages(query)]
+        # In code, because the index leaves the order of equal times open.
+        found.sort(reverse=True)
+        return [items.batch_id_of(pk) for _, pk in found]
+
+    def read_batches(self, batch_ids: Sequence[str]) -> dict[str, Item]:
+        """The batch items of these batches, strongly consistent; a call per hundred."""
+        found: dict[str, Item] = {}
+        for start in range(0, len(batch_ids), _GET_AT_MOST):
+            keys = [_key(items.batch_key(batch_id)) for batch_id in batch_ids[start : start + _GET_AT_MOST]]
+            for raw in self._get_all(keys):
+                item = _item(raw)
+                found[items.batch_id_of(str(item["pk"]))] = item
+        return found
+
+    def is_active(self) -> bool:
+        """Whether the table takes reads and writes."""
+        try:
+            status = self._dynamodb.describe_table(TableName=self._table)["Table"]["TableStatus"]
+        except (ClientError, BotoCoreError) as error:
+            raise translated(error) from error
+        return status in ("ACTIVE", "UPDATING")
+
+    def _pages(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        while True:
+            try:
+                page = self._dynamodb.query(**query)
+            except (ClientError, BotoCoreError) as error:
+                raise translated(error) from error
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            query = {**query, "ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _get_all(self, keys: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        request: dict[str, Any] = {self._table: {"Keys": keys, "ConsistentRead": True}}
+        for _ in range(_GET_ROUNDS):
+            try:
+                answer = self._dynamodb.batch_get_item(RequestItems=request)
+            except (ClientError, BotoCoreError) as error:
+                raise translated(error) from error
+            yield from answer["Responses"].get(self._table, ())
+            request = answer.get("UnprocessedKeys") or {}
+            if not request:
+                return
+        raise UnavailableError("BatchGetItem: keys left unprocessed")
+
+
+class _Update:
+    """One attempt at a change as an update expression.
+
+    `assumed` is the item as last seen, None when nothing is known yet. Unknown times are written on the guess that
+    events come in order: the stored item began no later and ended earlier; `if_not_exists` fills in what is absent.
+    """
+
+    def __init__(
+        self, change: Change, pending: dict[str, str], times: Times | None, assumed: Item | None
+    ) -> None:
+        self._names: dict[str, str] = {}
+        self._values: dict[str, dict[str, Any]] = {}
+        self._sets: list[str] = []
+        self._conditions: list[str] = []
+        for name, value in pending.items():
+            self._set(name, value)
+            self._require_newer(name)
+            for follower, attribute in change.followers.get(name, {}).items():
+                self._set(follower, attribute)
+        if times is not None and assumed is None:
+            self._guess(times)
+        elif times is not None:
+            for name, value in items.improvements(assumed or {}, times).items():
+                self._set(name, value)
+                self._require_newer(name, ">" if name != items.UPDATED_AT else "<")
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of UpdateItem."""
+        return {
+            "UpdateExpression": "SET " + ", ".join(self._sets),
+            "ConditionExpression": " AND ".join(self._conditions),
+            "ExpressionAttributeNames": self._names,
+            "ExpressionAttributeValues": self._values,
+        }
+
+    def _guess(self, times: Times) -> None:
+        self._set(items.UPDATED_AT, times.updated_at)
+        self._require_newer(items.UPDATED_AT)
+        self._set_once(items.CREATED_AT, times.created_at)
+        if times.started_at is not None:
+            self._set_once(items.STARTED_AT, times.started_at)
+
+    def _set(self, name: str, value: Attribute) -> None:
+        self._names[f"#{name}"] = name
+        self._values[f":{name}"] = _typed(value)
+        self._sets.append(f"#{name} = :{name}")
+
+    def _set_once(self, name: str, value: str) -> None:
+        self._names[f"#{name}"] = name
+        self._values[f":{name}"] = _typed(value)
+        self._sets.append(f"#{name} = if_not_exists(#{name}, :{name})")
+        self._conditions.append(f"(attribute_not_exists(#{name}) OR #{name} <= :{name})")
+
+    def _require_newer(self, name: str, comparison: str = "<") -> None:
+        # The guard of a last-writer-wins register: absent, or older than what is written.
+        self._conditions.append(f"(attribute_not_exists(#{name}) OR #{name} {comparison} :{name})")
+
+
+def _key(key: items.Key) -> dict[str, Any]:
+    return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
+def _typed(value: Attribute) -> dict[str, Any]:
+    return {"B": value} if isinstance(value, bytes) else {"S": value}
+
+
+def _returned(error: ClientError) -> dict[str, Any]:
+    """The item that a failed condition returned; none where the item did not exist."""
+    response: dict[str, Any] = {**error.response}
+    found: dict[str, Any] = response.get("Item", {})
+    return found
+
+
+def _item(raw: Mapping[str, Any]) -> Item:
+    """An item as plain values: every attribute of the view is a string or bytes."""
+    return {name: next(iter(typed.values())) for name, typed in raw.items()}

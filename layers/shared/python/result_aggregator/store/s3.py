@@ -1,0 +1,85 @@
+"""The dead-letter store in S3: records that can never be applied, kept with their reason and their bytes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from result_aggregator.replays import first_received
+from result_aggregator.store.aws import CONFIG, session, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_s3 import S3Client
+
+    from result_aggregator.contracts.outcomes import RejectedError
+    from result_aggregator.kafka import Record
+
+PREFIX = "rejected"
+
+
+@cache
+def _client() -> S3Client:
+    return session().client("s3", config=CONFIG)
+
+
+def object_key(topic: str, partition: int, offset: int) -> str:
+    """Where a record's dead letter lies: the same record rejected again overwrites itself."""
+    return f"{PREFIX}/{quote(topic, safe='')}/{partition}/{offset:020d}.json"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class DeadLetterStore:
+    """The bucket of dead letters. Methods raise UnavailableError or UnacceptableError (`domain.storage`)."""
+
+    def __init__(
+        self,
+        bucket: str,
+        s3: S3Client | None = None,
+        *,
+        function: str = "",
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        """`function` is the name of the function that rejects; `clock` says when, for people to read only."""
+        self._bucket = bucket
+        self._s3 = s3 or _client()
+        self._function = function
+        self._clock = clock
+
+    def keep(self, record: Record, rejection: RejectedError) -> None:
+        """Keep a record as it came (key, value and headers as in the event, base64) with why it was rejected.
+
+        A record that was replayed is kept as it first came, in the place of its first dead letter.
+        """
+        received, replays = first_received(record.as_received())
+        letter = {
+            "reason": {
+                "code": rejection.code,
+                "problems": [{"path": p.path, "message": p.message} for p in rejection.problems],
+            },
+            "kept": {
+                "at": self._clock().isoformat(),
+                "function": self._function,
+                "eventSourceArn": record.event_source_arn,
+                "replays": replays,
+            },
+            **received,
+        }
+        try:
+            self._s3.put_object(
+                Bucket=self._bucket,
+                Key=object_key(record.topic, received["partition"], received["offset"]),
+                Body=json.dumps(letter).encode(),
+                ContentType="application/json",
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise translated(error) from error

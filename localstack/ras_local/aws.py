@@ -1,0 +1,95 @@
+"""Clients of the emulated AWS, for the stack's own errands: deploying, reading mappings, invoking functions.
+
+They use the emulator's root keys, which it lets pass without checking signatures or policies. Whatever should be
+checked, the callers of the API above all, signs with keys of a role instead: see `callers` and `signed_http`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+import localstack_client.session
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sts import STSClient
+
+ROOT_KEY = "test"
+ROOT_SECRET = "test"  # noqa: S105 (the emulators' well-known key)
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The emulated AWS at one address, as its root user."""
+
+    endpoint_url: str
+    region: str
+    retries: int = field(default=3)
+
+    def _client(self, service: str, **options: Any) -> Any:
+        # localstack-client prefers this variable to the address it is given, and a shell may hold another stack's.
+        elsewhere = os.environ.pop("AWS_ENDPOINT_URL", None)
+        try:
+            session = localstack_client.session.Session(
+                aws_access_key_id=ROOT_KEY,
+                aws_secret_access_key=ROOT_SECRET,
+                region_name=self.region,
+                localstack_host=urlparse(self.endpoint_url).netloc,
+            )
+        finally:
+            if elsewhere is not None:
+                os.environ["AWS_ENDPOINT_URL"] = elsewhere
+        config = Config(
+            connect_timeout=5, retries={"mode": "standard", "total_max_attempts": self.retries}, **options
+        )
+        return session.client(service, config=config)
+
+    @cached_property
+    def iam(self) -> IAMClient:
+        client: IAMClient = self._client("iam")
+        return client
+
+    @cached_property
+    def sts(self) -> STSClient:
+        client: STSClient = self._client("sts")
+        return client
+
+    @cached_property
+    def s3(self) -> S3Client:
+        client: S3Client = self._client("s3", s3={"addressing_style": "path"})
+        return client
+
+    @cached_property
+    def sqs(self) -> SQSClient:
+        client: SQSClient = self._client("sqs")
+        return client
+
+    @cached_property
+    def sns(self) -> Any:
+        return self._client("sns")
+
+    @cached_property
+    def logs(self) -> CloudWatchLogsClient:
+        client: CloudWatchLogsClient = self._client("logs")
+        return client
+
+    @cached_property
+    def stacks(self) -> CloudFormationClient:
+        client: CloudFormationClient = self._client("cloudformation")
+        return client
+
+    @cached_property
+    def functions(self) -> LambdaClient:
+        # Longer than any function may run; the pool holds one connection per invocation at a time.
+        client: LambdaClient = self._client("lambda", read_timeout=900, max_pool_connections=64)
+        return client

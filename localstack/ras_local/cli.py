@@ -1,0 +1,234 @@
+"""The `ras` command line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from ras_ops.dead_letters_command import dead_letters, described
+from ras_ops.options import failures
+from ras_ops.replay_command import replay
+
+from ras_local import processes
+from ras_local.errors import StackError
+from ras_local.paths import STAGE, StateDir
+from ras_local.terminal import console, expected_failures, plain, table
+
+_SETTINGS = """\b
+Settings (environment):
+  RAS_STATE_DIR             folder of the stack's state and logs (default .local)
+  RAS_EMULATOR_PORT         port of the AWS emulator (default 4566, or any free one)
+  RAS_BROKER                embedded (default), or kafka: Apache Kafka, which needs Java and Maven
+  RAS_KAFKA_PORT            port of Apache Kafka (default any free one)
+  RAS_DYNAMODB              emulator (default), or dynamodb-local: AWS's own, which needs Java and Maven
+  RAS_DYNAMODB_PORT         port of DynamoDB Local (default any free one)
+  RAS_REGION                region that is emulated (default eu-north-1)
+  RAS_PARTITIONS            partitions of each topic (default 8)
+  RAS_FUNCTION_CONCURRENCY  invocations of one function at a time (default 2)
+"""
+
+
+@click.group(
+    epilog=_SETTINGS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+def main() -> None:
+    """The Result Aggregator Service on this machine.
+
+    `ras demo` shows all of it; `ras up` leaves it running for you and your programs, which find endpoints and keys
+    in .local/stack.json.
+    """
+    # A terminated command cleans up as an interrupted one does.
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+main.add_command(dead_letters)
+main.add_command(replay)
+
+
+@main.command()
+@expected_failures
+def up() -> None:
+    """Start emulator and broker, deploy the stacks, poll the topics.
+
+    Returns once everything answers, and writes .local/stack.json (readable by you alone: it holds keys).
+    """
+    from ras_local import stack as stacks
+
+    state, out = StateDir.default(), console()
+    if stacks.is_up(state):
+        out.print(f"already up: {state.stack_file}", soft_wrap=True)
+        return
+    stack = stacks.up(state, say=lambda text: out.print(f"[green]✓[/] {text}"))
+    for name, value in (
+        ("bootstrap servers", stack.bootstrap_servers),
+        ("API", stack.api_url),
+        ("AWS endpoint", stack.endpoint_url),
+        ("all of it, with keys", str(state.stack_file)),
+    ):
+        out.print(f"{name:>22}  {value}", soft_wrap=True)
+    out.print("Publish with `ras publish FILE`, read with `ras query PATH`, stop with `ras down`.")
+
+
+@main.command()
+@expected_failures
+def down() -> None:
+    """Stop everything that `ras up` started. Harmless when nothing runs."""
+    from ras_local import stack as stacks
+
+    click.echo("stopped" if stacks.down(StateDir.default()) else "nothing was running")
+
+
+_MAPPING_COLUMNS = ("topic", "function", "state", "lag", "delivered", "given up", "failures", "problem")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@failures
+def status(*, as_json: bool) -> None:
+    """Show what runs, where, and how far each mapping is.
+
+    Exits with 1 when the stack is not up, or only a part of it is.
+    """
+    from ras_ops.bucket import DeadLetterBucket
+
+    from ras_local import stack as stacks
+
+    state = StateDir.default()
+    running = {name: processes.running(state, name) for name in stacks.expected(state)}
+    complete = stacks.is_up(state)
+    stack = stacks.load(state) if complete else None
+    progress = stacks.progress(stack) if stack else {}
+    mappings = stacks.mappings(state)
+    kept = DeadLetterBucket(stack.cloud.s3, stack.dead_letter_bucket).counts() if stack else None
+    if as_json:
+        report = {
+            "up": complete,
+            "processes": {name: process.pid if process else None for name, process in running.items()},
+            "endpoint_url": stack.endpoint_url if stack else None,
+            "bootstrap_servers": stack.bootstrap_servers if stack else None,
+            "api_url": stack.api_url if stack else None,
+            "mappings": [
+                entry | {"lag": progress[entry["topic"]].lag if entry["topic"] in progress else None}
+                for entry in mappings
+            ],
+            "dead_letters": kept,
+        }
+        click.echo(json.dumps(report, indent=2))
+        sys.exit(0 if complete else 1)
+    out = console()
+    places = {"emulator": stack.endpoint_url, "broker": stack.bootstrap_servers} if stack else {}
+    for name, process in running.items():
+        condition = f"[green]runs[/] as process {process.pid}" if process else "[red]does not run[/]"
+        out.print(f"{name:>10}  {condition}  {places.get(name, '')}")
+    if stack is not None:
+        out.print(f"{'API':>10}  {stack.api_url}", soft_wrap=True)
+        listing = table(*_MAPPING_COLUMNS, numbers=_MAPPING_COLUMNS[3:7])
+        for entry in mappings:
+            lag = str(progress[entry["topic"]].lag) if entry["topic"] in progress else "?"
+            listing.add_row(
+                entry["topic"],
+                entry["function"].removeprefix(f"ras-{STAGE}-"),
+                entry["state"],
+                lag,
+                str(entry["delivered"]),
+                str(entry["discarded"]),
+                str(entry["failures"]),
+                plain(entry["problem"]),
+            )
+        out.print(listing)
+    if kept is not None:
+        out.print(f"{'letters':>10}  {described(kept)}")
+    out.print(f"{'logs':>10}  {state.logs}", soft_wrap=True)
+    if not complete:
+        out.print("not up" if not any(running.values()) else "only partly up: `ras up` starts it anew")
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--bootstrap-servers", help="Another broker than the running stack's.")
+@click.option("--wait", is_flag=True, help="Return once the functions have consumed everything.")
+@expected_failures
+def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: bool) -> None:
+    """Publish events from JSON-lines FILES; - is standard input.
+
+    A line is {"topic": "…", "key": "…", "value": {…}}, with "headers" if you like. A value that is text is published
+    as it stands, null as a tombstone.
+    """
+    from result_aggregator.topics import TOPICS
+
+    from ras_local import publish as publishing
+    from ras_local import stack as stacks
+
+    servers = bootstrap_servers or stacks.load(StateDir.default()).bootstrap_servers
+    # Read in full first: a mistake in the last line is told before anything is published.
+    events = [event for file in files for event in publishing.read_events(file)]
+    if unread := sorted({event.topic for event in events} - TOPICS.keys()):
+        click.echo(f"not read by this service, nothing will come of it: {', '.join(unread)}", err=True)
+    with click.progressbar(length=len(events), label="publishing", file=sys.stderr) as bar:
+        done = publishing.publish(
+            servers,
+            events,
+            on_delivery=lambda count: bar.update(count - bar.pos) if count % 100 == 0 else None,
+        )
+        bar.update(done.count - bar.pos)
+    click.echo(
+        f"{done.count} records, {done.size} bytes of values, confirmed by {servers} in {done.seconds:.2f} s"
+    )
+    if wait:
+        stacks.wait_consumed(stacks.load(StateDir.default()))
+        click.echo("consumed")
+
+
+@main.command()
+@click.argument("path")
+@click.option(
+    "--as", "caller", default="api-gateway-service", show_default=True, help="Who signs the request."
+)
+@click.option("--unsigned", is_flag=True, help="Send it without a signature.")
+@click.option("--header", "-H", "headers", multiple=True, metavar="NAME:VALUE", help="A request header.")
+@expected_failures
+def query(path: str, caller: str, headers: tuple[str, ...], *, unsigned: bool) -> None:
+    """GET a PATH of the API, for example /internal/v1/batches/user/teacher-anna?limit=5.
+
+    Prints the status to standard error and the body to standard output; exits with 1 unless the status is below 400.
+    """
+    from ras_local import stack as stacks
+
+    parsed = dict(_header(text) for text in headers)
+    stack = stacks.load(StateDir.default())
+    answer = stack.get(path, caller=None if unsigned else caller, headers=parsed)
+    click.echo(f"{answer.status_code} {answer.reason}", err=True)
+    try:
+        click.echo(json.dumps(answer.json(), indent=2, ensure_ascii=False))
+    except ValueError:
+        click.echo(answer.text)
+    sys.exit(0 if answer.ok else 1)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise StackError(f"{text!r} is not a header", "Write it as NAME:VALUE.")
+    return name.strip(), value.strip()
+
+
+@main.command()
+@click.option("--keep", is_flag=True, help="Leave the stack running.")
+@expected_failures
+def demo(*, keep: bool) -> None:
+    """Run everything once: start, publish the sample events, query, be refused, stop.
+
+    Exits with 1 if anything was not as expected.
+    """
+    from ras_local import demo as demonstration
+
+    sys.exit(0 if demonstration.run(StateDir.default(), console(), keep=keep) else 1)

@@ -1,0 +1,113 @@
+"""The real `cdk deploy`, aimed at the emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ras_local import aws, processes
+from ras_local.errors import StackError
+from ras_local.paths import ACCOUNT, REPOSITORY, STAGE
+
+if TYPE_CHECKING:
+    from ras_local.aws import Cloud
+    from ras_local.paths import StateDir
+
+CDK = REPOSITORY / "node_modules" / ".bin" / "cdk"
+LOG = "deploy"
+TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the rest needs to know of the deployed stacks."""
+
+    table_name: str
+    dead_letter_bucket: str
+    api_id: str
+
+
+def check_tools() -> None:
+    """Raises StackError when Node or the CDK command line is missing."""
+    if shutil.which("node") is None:
+        raise StackError("Node.js is not installed", "Install Node 20 or newer, then run `make setup`.")
+    if not CDK.exists():
+        raise StackError("the CDK command line is not installed", "Run `make setup`.")
+
+
+def create_asset_bucket(cloud: Cloud) -> None:
+    """Where CDK uploads code and templates: the one thing of `cdk bootstrap` that a local deploy needs."""
+    cloud.s3.create_bucket(
+        Bucket=f"cdk-hnb659fds-assets-{ACCOUNT}-{cloud.region}",
+        CreateBucketConfiguration={"LocationConstraint": cloud.region},  # type: ignore[typeddict-item] # any region name
+    )
+
+
+def deploy(state: StateDir, cloud: Cloud) -> Outputs:
+    """Synthesise the local stage and deploy every stack of it.
+
+    Raises StackError with the end of CDK's own output when it fails.
+    """
+    state.outputs_file.unlink(missing_ok=True)
+    command = [
+        str(CDK),
+        "deploy",
+        "--all",
+        "--require-approval=never",
+        "--context=stage=" + STAGE,
+        f"--context=region={cloud.region}",
+        f"--output={state.cloud_assembly}",
+        f"--outputs-file={state.outputs_file}",
+        # The emulator applies a template at once, so a change set would only be one more round trip.
+        "--method=direct",
+        "--concurrency=4",
+        "--progress=events",
+        "--no-version-reporting",
+        "--no-notices",
+    ]
+    state.log(LOG).unlink(missing_ok=True)
+    exit_code = processes.run(
+        state, LOG, command, environment=_environment(cloud), folder=REPOSITORY, timeout_s=TIMEOUT_S
+    )
+    if exit_code != 0:
+        raise StackError("cdk deploy failed", processes.tail(state.log(LOG), 40))
+    return read_outputs(state.outputs_file)
+
+
+def read_outputs(path: Path) -> Outputs:
+    """Raises StackError when an output that the local stack needs is missing."""
+    try:
+        stacks: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+        data, api = stacks[f"ras-{STAGE}-data"], stacks[f"ras-{STAGE}-api"]
+        return Outputs(data["TableName"], data["DeadLetterBucketName"], api["ApiId"])
+    except (OSError, ValueError, KeyError) as error:
+        raise StackError(
+            f"the deployed stacks lack an output: {error!r}", "See the logs folder: deploy.log."
+        ) from error
+
+
+def _environment(cloud: Cloud) -> dict[str, str]:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        # A profile or region of the user's own must not decide where this goes. And without bytecode files
+        # aws-cdk-lib is compiled anew by every synthesis, which takes longer than all the rest.
+        if not name.startswith("AWS_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    return environment | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}",
+        "AWS_ENDPOINT_URL": cloud.endpoint_url,
+        "AWS_ENDPOINT_URL_S3": cloud.endpoint_url,
+        "AWS_ACCESS_KEY_ID": aws.ROOT_KEY,
+        "AWS_SECRET_ACCESS_KEY": aws.ROOT_SECRET,
+        "AWS_REGION": cloud.region,
+        "AWS_DEFAULT_REGION": cloud.region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+        "NO_COLOR": "1",
+    }

@@ -1,0 +1,284 @@
+"""Bringing the whole stack up and down, and what other programs need to know of it while it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from result_aggregator.topics import TOPICS
+
+from ras_local import broker, callers, deploy, dynamodb_local, emulator, processes, signed_http
+from ras_local.aws import Cloud
+from ras_local.deployed import DeployedMappings
+from ras_local.errors import StackError
+from ras_local.paths import REPOSITORY, STAGE, StateDir, region, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import requests
+
+    from ras_local.callers import Credentials
+
+POLLER = "poller"
+DEFAULT_CALLER = callers.ALLOWED[0]
+
+PATIENCE_S = 60
+"""For so long a broker may be silent: one that was killed reads its logs again before it answers for a group."""
+
+PROCESSES = (emulator.PROCESS, broker.PROCESS, POLLER)
+OPTIONAL = (dynamodb_local.PROCESS,)
+"""What runs only where somebody asked for it."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack: the contents of its stack file, in the file's own names."""
+
+    region: str
+    endpoint_url: str
+    bootstrap_servers: str
+    api_url: str
+    table_name: str
+    dead_letter_bucket: str
+    callers: dict[str, Credentials]
+
+    @property
+    def cloud(self) -> Cloud:
+        return Cloud(self.endpoint_url, self.region)
+
+    def get(
+        self, path: str, *, caller: str | None = DEFAULT_CALLER, headers: Mapping[str, str] | None = None
+    ) -> requests.Response:
+        """GET a path of the API as a caller of the stack file; None sends the request unsigned.
+
+        Raises StackError for an unknown caller, or when nothing answers.
+        """
+        if caller is not None and caller not in self.callers:
+            raise StackError(f"there is no caller {caller!r}", f"There are: {', '.join(self.callers)}.")
+        return signed_http.get(
+            f"{self.api_url}/{path.lstrip('/')}",
+            region=self.region,
+            credentials=self.callers[caller] if caller else None,
+            headers=headers,
+        )
+
+
+@dataclass
+class Timings:
+    """What each step took, in seconds, for the person who waits."""
+
+    steps: list[tuple[str, float]] = field(default_factory=list)
+    say: Callable[[str], None] = lambda _: None
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        took = time.monotonic() - begun
+        self.steps.append((name, took))
+        self.say(f"{name}  {took:.1f} s")
+
+
+def load(state: StateDir) -> Stack:
+    """The stack that the state folder's file describes.
+
+    Raises StackError when there is none, or its file cannot be read.
+    """
+    try:
+        return Stack(**json.loads(state.stack_file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise StackError("the stack is not up", "Start it with `ras up`.") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise StackError(
+            f"{state.stack_file} cannot be read: {error}", "Run `ras down`, then `ras up`."
+        ) from error
+
+
+def is_up(state: StateDir) -> bool:
+    """True when every process runs and the stack file, which is written last, is there."""
+    if not state.stack_file.exists():
+        return False
+    return all(processes.running(state, name) is not None for name in expected(state))
+
+
+def expected(state: StateDir) -> tuple[str, ...]:
+    """The processes that a stack in this folder consists of, whether they run or not."""
+    asked_for = {record.name for record in processes.recorded(state)}
+    return (*PROCESSES, *(name for name in OPTIONAL if name in asked_for))
+
+
+def up(state: StateDir | None = None, *, say: Callable[[str], None] = lambda _: None) -> Stack:
+    """Start everything and wait until it answers. A stack that is up already is left alone; half of one is replaced.
+
+    `say` is told each finished step. Raises StackError, with nothing left running.
+    """
+    state = state or StateDir.default()
+    if is_up(state):
+        return load(state)
+    deploy.check_tools()
+    down(state)
+    shutil.rmtree(state.logs, ignore_errors=True)
+    state.create()
+    try:
+        return _start(state, Timings(say=say))
+    except BaseException:
+        down(state)
+        raise
+
+
+def _start(state: StateDir, timings: Timings) -> Stack:
+    with timings.step("emulator and broker"):
+        broker_ready = broker.start(state, list(TOPICS))
+        table_url, table_ready = (
+            dynamodb_local.start(state) if dynamodb_local.wanted() else ("", lambda: None)
+        )
+        # The functions' AWS clients know this variable themselves, so nothing that is deployed has to.
+        elsewhere = {"AWS_ENDPOINT_URL_DYNAMODB": table_url} if table_url else {}
+        port, emulator_ready = emulator.start(state, elsewhere)
+        emulator_ready()
+        bootstrap_servers = broker_ready()
+        table_ready()
+    cloud = Cloud(emulator.endpoint(port), region())
+    with timings.step("cdk deploy"):
+        callers.create_roles(cloud)
+        deploy.create_asset_bucket(cloud)
+        outputs = deploy.deploy(state, cloud)
+        if table_url:
+            dynamodb_local.copy_table(cloud, outputs.table_name, table_url)
+    stack = Stack(
+        region=cloud.region,
+        endpoint_url=cloud.endpoint_url,
+        bootstrap_servers=bootstrap_servers,
+        # The path form, because names under localhost do not resolve everywhere.
+        api_url=f"{cloud.endpoint_url}/_aws/execute-api/{outputs.api_id}/{STAGE}",
+        table_name=outputs.table_name,
+        dead_letter_bucket=outputs.dead_letter_bucket,
+        callers=callers.credentials(cloud),
+    )
+    with timings.step("mappings and functions"):
+        start_poller(state, stack)
+        _warm(stack)
+        _wait_for_mappings(state)
+    write_private(state.stack_file, json.dumps(asdict(stack), indent=2) + "\n")
+    return stack
+
+
+def start_poller(state: StateDir, stack: Stack) -> None:
+    """Start the local event source mapping; it goes on from the groups' last commits."""
+    state.mappings_file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "ras_local.poller"]
+    arguments = [stack.endpoint_url, stack.region, stack.bootstrap_servers, str(state.mappings_file)]
+    processes.start(state, POLLER, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
+
+
+def mappings(state: StateDir) -> list[dict[str, Any]]:
+    """The poller's last word on each mapping; empty until it has spoken."""
+    try:
+        status: list[dict[str, Any]] = json.loads(state.mappings_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return status
+
+
+def _wait_for_mappings(state: StateDir) -> None:
+    def polling() -> bool:
+        status = mappings(state)
+        return {entry["topic"] for entry in status if entry["state"] == "polling"} >= set(TOPICS)
+
+    processes.wait_until("the event source mapping", polling, timeout_s=60, state=state, process=POLLER)
+
+
+def _warm(stack: Stack) -> None:
+    """One harmless request to each function, so that the first real one finds it started."""
+    functions = sorted({f"ras-{STAGE}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
+    pool = ThreadPoolExecutor(len(functions) + 1)
+    try:
+        health = pool.submit(stack.get, "/healthz", caller=None)
+        warmed = [pool.submit(_invoke_empty, stack.cloud, name) for name in functions]
+        problems = [problem for future in warmed if (problem := future.result())]
+        answer = health.result()
+    finally:
+        pool.shutdown(wait=False)  # after Ctrl-C nobody waits for the answers
+    if answer.status_code != 200:
+        problems.append(f"GET /healthz answered {answer.status_code}: {answer.text[:500]}")
+    if problems:
+        raise StackError("the deployed functions do not work", "\n".join(problems))
+
+
+def _invoke_empty(cloud: Cloud, function_name: str) -> str:
+    event = json.dumps(
+        {"eventSource": "aws:kafka", "eventSourceArn": "", "bootstrapServers": "", "records": {}}
+    )
+    try:
+        answer = cloud.functions.invoke(FunctionName=function_name, Payload=event.encode())
+        payload = answer["Payload"].read().decode("utf-8", "replace")
+    except (BotoCoreError, ClientError) as error:
+        return f"{function_name}: {error}"
+    return f"{function_name} failed on an empty event: {payload[:1000]}" if "FunctionError" in answer else ""
+
+
+def down(state: StateDir | None = None) -> bool:
+    """Stop everything that was started from this folder; its logs stay until the next start.
+
+    True if anything was running; to call it more often is harmless.
+    """
+    with processes.uninterrupted():
+        return _stop_all(state or StateDir.default())
+
+
+def _stop_all(state: StateDir) -> bool:
+    order = {name: place for place, name in enumerate((*reversed(PROCESSES), *OPTIONAL))}
+    records = sorted(processes.recorded(state), key=lambda record: order.get(record.name, -1))
+    # The poller first, alone: it commits what is being delivered while the rest still answers.
+    stopped = [processes.stop(state, record) for record in records]
+    state.stack_file.unlink(missing_ok=True)
+    state.mappings_file.unlink(missing_ok=True)
+    state.bootstrap_file.unlink(missing_ok=True)
+    for folder in (state.emulator, state.kafka, state.dynamodb_local):
+        shutil.rmtree(folder, ignore_errors=True)
+    return any(stopped)
+
+
+def consumer_groups(stack: Stack) -> dict[str, str]:
+    """The consumer group of each topic, by the deployed mappings."""
+    return {settings.topic: settings.consumer_group_id for settings in DeployedMappings(stack.cloud).read()}
+
+
+def progress(stack: Stack) -> dict[str, broker.Progress]:
+    """How far the deployed mappings' groups are, by topic."""
+    return broker.progress(stack.bootstrap_servers, consumer_groups(stack), timeout_s=PATIENCE_S)
+
+
+def wait_consumed(
+    stack: Stack,
+    *,
+    timeout_s: float = 120,
+    on_progress: Callable[[dict[str, broker.Progress]], None] = lambda _: None,
+    interval_s: float = 0.2,
+) -> dict[str, broker.Progress]:
+    """Wait until every published record is consumed: the committed offsets have reached the topics' ends.
+
+    Raises StackError when `timeout_s` is over first.
+    """
+    groups = consumer_groups(stack)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        state = broker.progress(stack.bootstrap_servers, groups, timeout_s=PATIENCE_S)
+        on_progress(state)
+        if all(topic.lag == 0 for topic in state.values()):
+            return state
+        if time.monotonic() > deadline:
+            behind = ", ".join(f"{name} by {topic.lag}" for name, topic in state.items() if topic.lag)
+            raise StackError(
+                f"not consumed within {timeout_s:.0f} s: {behind}", "The poller's log says why: poller.log."
+            )
+        time.sleep(interval_s)

@@ -1,0 +1,176 @@
+"""Which deployment a command works on: the stack on this machine, or a stage in AWS with the user's own credentials.
+
+AWS is never touched unless a stage is named. There, everything is found from names: the bucket in the outputs of
+`ras-<stage>-data`, functions by `ras-<stage>-…`, brokers and consumer groups from the event source mappings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError, NoRegionError
+from ras_local import stack as stacks
+from ras_local.aws import Cloud
+from ras_local.deployed import DeployedMappings
+from ras_local.errors import StackError
+from ras_local.paths import STAGE as LOCAL
+from ras_local.paths import StateDir
+
+from ras_ops.bucket import DeadLetterBucket
+from ras_ops.functions import Invoke, of_lambda
+
+if TYPE_CHECKING:
+    from ras_local.event_source_mapping import Settings
+
+_LONGEST_INVOCATION_S = 900
+
+
+@dataclass(frozen=True)
+class Account(Cloud):
+    """AWS as the user's credentials reach it, in place of the emulator."""
+
+    profile: str | None = None
+
+    def _client(self, service: str, **options: Any) -> Any:
+        config = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 5}, **options)
+        made: Any = self.session.client  # its stubs ask for a literal name
+        return made(service, config=config)
+
+    @cached_property
+    def session(self) -> boto3.session.Session:
+        return boto3.session.Session(profile_name=self.profile, region_name=self.region)
+
+    def bootstrap_servers(self, cluster_arn: str) -> str:
+        """The brokers of a cluster, for IAM authentication. Raises StackError where it has none."""
+        answer = self._client("kafka").get_bootstrap_brokers(ClusterArn=cluster_arn)
+        servers: str = answer.get("BootstrapBrokerStringSaslIam", "")
+        if not servers:
+            raise StackError(
+                f"{cluster_arn} offers no IAM authentication", "Name its brokers with --bootstrap-servers."
+            )
+        return servers
+
+
+@dataclass(frozen=True)
+class Brokers:
+    """A Kafka cluster: its addresses, and how to get in, in librdkafka's own names."""
+
+    bootstrap_servers: str
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def msk_iam(region: str, profile: str | None) -> dict[str, Any]:
+    """Client settings for IAM authentication with MSK. The role needs `kafka-cluster:Connect` and what it then does."""
+
+    def token(_: str) -> tuple[str, float]:
+        # Imported on use: the stack on this machine does without.
+        from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
+
+        made, expires_ms = (
+            MSKAuthTokenProvider.generate_auth_token_from_profile(region, profile)
+            if profile
+            else MSKAuthTokenProvider.generate_auth_token(region)
+        )
+        return made, expires_ms / 1000
+
+    return {"security.protocol": "SASL_SSL", "sasl.mechanisms": "OAUTHBEARER", "oauth_cb": token}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One deployed service: `stage` as in the names of its functions, `state` where runs note how far they are."""
+
+    stage: str
+    cloud: Cloud
+    bucket_name: str
+    state: StateDir
+    given_brokers: Brokers | None = None
+
+    @property
+    def dead_letters(self) -> DeadLetterBucket:
+        return DeadLetterBucket(self.cloud.s3, self.bucket_name)
+
+    @property
+    def invoke(self) -> Invoke:
+        return of_lambda(self.cloud.functions, self.stage)
+
+    def mappings(self) -> list[Settings]:
+        """The event source mappings of this stage's functions."""
+        return [
+            mapping
+            for mapping in DeployedMappings(self.cloud).read()
+            if mapping.function_name.startswith(f"ras-{self.stage}-")
+        ]
+
+    def brokers(self) -> Brokers:
+        """The cluster that the mappings read, unless one was given. Raises StackError where none can be told."""
+        if self.given_brokers is not None:
+            return self.given_brokers
+        clusters = {mapping.event_source_arn for mapping in self.mappings()}
+        if len(clusters) != 1 or not isinstance(self.cloud, Account):
+            raise StackError(
+                f"the mappings of stage {self.stage} read {len(clusters)} clusters",
+                "Name the brokers with --bootstrap-servers.",
+            )
+        servers = self.cloud.bootstrap_servers(clusters.pop())
+        return Brokers(servers, msk_iam(self.cloud.region, self.cloud.profile))
+
+
+def choose(
+    stage: str | None = None,
+    *,
+    profile: str | None = None,
+    region: str | None = None,
+    bootstrap_servers: str | None = None,
+    plaintext: bool = False,
+    state: StateDir | None = None,
+) -> Deployment:
+    """The deployment that a command's options name; without a stage, the running stack of the state folder.
+
+    `plaintext` leaves authentication out where `bootstrap_servers` name the brokers of a stage in AWS.
+    Raises StackError.
+    """
+    state = state or StateDir.default()
+    if stage in (None, LOCAL):
+        if profile or region:
+            raise StackError(
+                "--profile and --region go with --stage", "Without it, the local stack is meant."
+            )
+        stack = stacks.load(state)
+        brokers = Brokers(bootstrap_servers or stack.bootstrap_servers)
+        return Deployment(LOCAL, stack.cloud, stack.dead_letter_bucket, state, brokers)
+    try:
+        session = boto3.session.Session(profile_name=profile, region_name=region)
+        if not session.region_name:
+            raise NoRegionError
+    except NoRegionError:
+        raise StackError("no AWS region is set", "Name it with --region, or set AWS_REGION.") from None
+    account = Account("", session.region_name, profile=profile)
+    given = None
+    if bootstrap_servers:
+        given = Brokers(bootstrap_servers, {} if plaintext else msk_iam(account.region, profile))
+    return Deployment(stage or LOCAL, account, _bucket_name(account, f"ras-{stage}-data"), state, given)
+
+
+def _bucket_name(account: Account, stack_name: str) -> str:
+    try:
+        answer = account.stacks.describe_stacks(StackName=stack_name)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "ValidationError":
+            raise
+        raise StackError(
+            f"there is no stack {stack_name} in {account.region}",
+            "Name another --stage, --profile or --region.",
+        ) from error
+    outputs = {
+        output.get("OutputKey"): output.get("OutputValue")
+        for output in answer["Stacks"][0].get("Outputs", [])
+    }
+    name = outputs.get("DeadLetterBucketName")
+    if not name:
+        raise StackError(f"stack {stack_name} has no output DeadLetterBucketName")
+    return name

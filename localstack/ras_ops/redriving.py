@@ -1,0 +1,174 @@
+"""Re-driving a topic: a stretch of its records handed to their function again, without touching a consumer group.
+
+How far a run is stands in a file of the state folder after every invocation: a run that was stopped goes on there,
+to the end that the topic had when it began.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ras_local.errors import StackError
+from ras_local.event_source_mapping import record_event
+from ras_local.paths import write_private
+from ras_local.poller import to_record
+from result_aggregator.domain.outcomes import HANDED_BACK
+
+from ras_ops import functions
+from ras_ops.functions import FAILED, Redelivery
+from ras_ops.topic_log import TopicLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from confluent_kafka import Message
+
+    from ras_ops.deployment import Brokers
+    from ras_ops.functions import Invoke, Outcome
+    from ras_ops.letters import Place
+
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Before records that were handed back are tried again; after the last one the run stops."""
+
+
+@dataclass
+class Run:
+    """A topic's stretch: `next` and `end` offsets by partition."""
+
+    topic: str
+    next: dict[int, int]
+    end: dict[int, int]
+    path: Path
+    resumed: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """(place, reason) of records that the function broke on."""
+
+    @property
+    def left(self) -> int:
+        """Offsets still to go; the records may be fewer."""
+        return sum(max(0, end - self.next[number]) for number, end in self.end.items())
+
+    def save(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(
+            self.path,
+            json.dumps({"next": self.next, "end": self.end, "counts": self.counts, "failed": self.failed}),
+        )
+
+    def forget(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def prepare(
+    brokers: Brokers,
+    topic: str,
+    *,
+    from_ms: int,
+    to_ms: int | None,
+    folder: Path,
+    restart: bool = False,
+) -> Run:
+    """A new run, or the one with the same topic, moments and brokers that was stopped.
+
+    `from_ms` is inclusive, `to_ms` exclusive, both by the records' timestamps; without it, up to the present end.
+    """
+    name = hashlib.sha256(f"{brokers.bootstrap_servers} {topic} {from_ms} {to_ms}".encode()).hexdigest()[:16]
+    path = folder / f"{name}.json"
+    log = TopicLog(brokers, topic)
+    if not restart and (found := _saved(topic, path)) is not None:
+        return found
+    starts = log.positions_at(from_ms)
+    ends = (
+        {number: held.high for number, held in log.bounds().items()}
+        if to_ms is None
+        else log.positions_at(to_ms)
+    )
+    return Run(topic, starts, {number: max(end, starts.get(number, 0)) for number, end in ends.items()}, path)
+
+
+def _saved(topic: str, path: Path) -> Run | None:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return Run(
+            topic,
+            {int(number): offset for number, offset in saved["next"].items()},
+            {int(number): offset for number, offset in saved["end"].items()},
+            path,
+            resumed=True,
+            counts=Counter(saved["counts"]),
+            failed=[(place, reason) for place, reason in saved["failed"]],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def redrive(
+    run: Run,
+    brokers: Brokers,
+    invoke: Invoke,
+    *,
+    event_source_arn: str = "",
+    on_progress: Callable[[int], None] = lambda _: None,
+    wait: Callable[[float], None] = time.sleep,
+) -> Counter[str]:
+    """Hand every record of the run to its function; returns the number of records by outcome.
+
+    `on_progress` is told the offsets gone through. Records that are handed back are tried again after PAUSES_S.
+    Raises StackError where they are still, or the function is out of reach; the run then goes on from there.
+    """
+    log = TopicLog(brokers, run.topic)
+    for batch in _batches(log.read(run.next, run.end)):
+        records = [Redelivery(record_event(to_record(message)), event_source_arn) for message in batch]
+        outcomes = _settled(invoke, records, wait)
+        for place, outcome in outcomes.items():
+            run.counts[outcome.name] += 1
+            if outcome.name == FAILED:
+                run.failed.append((str(place), outcome.reason))
+        before = run.left
+        for message in batch:
+            run.next[int(message.partition() or 0)] = int(message.offset() or 0) + 1
+        run.save()
+        on_progress(before - run.left)
+    run.forget()
+    return run.counts
+
+
+def _settled(
+    invoke: Invoke, records: list[Redelivery], wait: Callable[[float], None]
+) -> dict[Place, Outcome]:
+    found: dict[Place, Outcome] = {}
+    for pause in (*PAUSES_S, None):
+        for outcomes in functions.deliver(invoke, records):
+            found.update(outcomes)
+        records = [
+            record
+            for record in records
+            if (outcome := found.get(record.place)) is not None and outcome.name == HANDED_BACK
+        ]
+        if not records:
+            break
+        if pause is None:
+            raise StackError(
+                f"{len(records)} records are handed back again and again: {found[records[0].place].reason}",
+                "The run goes on from there when the same command is run again.",
+            )
+        wait(pause)
+    return found
+
+
+def _batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    batch: list[Message] = []
+    for message in messages:
+        batch.append(message)
+        if len(batch) == functions.BATCH_RECORDS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,270 @@
+"""`ras replay`: a topic again from a moment on, by its consumer group or through its function."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+from ras_local.errors import StackError
+from ras_local.terminal import console, plain, table
+from result_aggregator.topics import TOPICS
+
+from ras_ops import moments
+from ras_ops import options as shared
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from ras_local.event_source_mapping import Settings
+
+    from ras_ops.deployment import Brokers, Deployment
+    from ras_ops.rewinding import Plan
+
+_BY_TOPIC = ("topic", "group", "partitions", "again")
+
+
+@click.command()
+@click.option("--topic", "topics", multiple=True, help="A topic of the service. May be repeated.")
+@click.option("--all-topics", is_flag=True, help="Every topic of the service.")
+@click.option(
+    "--from",
+    "start",
+    type=shared.Moment(),
+    required=True,
+    help="First moment, by the records' timestamps: 2h (ago), 2026-11-23T08:00:00Z, beginning.",
+)
+@click.option(
+    "--to", "end", type=shared.Moment(), help="With --via function: up to, not including, this moment."
+)
+@click.option(
+    "--via", type=click.Choice(["group", "function"]), default="group", show_default=True, help="See above."
+)
+@click.option("--group", help="The consumer group to rewind, where mappings differ.")
+@click.option("--all-groups", is_flag=True, help="Rewind every mapping's group that reads the topic.")
+@click.option("--wait", is_flag=True, help="With --via group: return once the groups have caught up.")
+@click.option("--restart", is_flag=True, help="With --via function: begin anew instead of going on.")
+@shared.dry_run
+@shared.yes
+@shared.of_deployment
+@shared.of_brokers
+@shared.failures
+def replay(
+    topics: tuple[str, ...],
+    *,
+    all_topics: bool,
+    start: datetime,
+    end: datetime | None,
+    via: str,
+    group: str | None,
+    all_groups: bool,
+    wait: bool,
+    restart: bool,
+    dry_run: bool,
+    yes: bool,
+    **options: Any,
+) -> None:
+    """Have topics read again from a moment on. Always safe: what the view has already changes nothing.
+
+    --via group rewinds the consumer group of the topic's event source mapping: the mapping is disabled, the group's
+    committed offsets are moved back to the first records at or after the moment, and the mapping is enabled again.
+    (Changing a mapping's StartingPosition does nothing: AWS ignores it once the group has commits.) Offsets are only
+    moved back, so nothing is skipped. While the mapping is disabled new records wait in the topic.
+
+    --via function reads the records and hands them to the ingest function itself, besides the mapping, whose group is
+    not touched. It can end at a moment, tells what became of each record, and goes on where it was stopped.
+
+    Both need a way to the brokers: in AWS run it inside the VPC, with rights to kafka-cluster:Connect, DescribeTopic,
+    ReadData, DescribeGroup and AlterGroup (of ras-replay-* too), kafka:GetBootstrapBrokers,
+    lambda:ListEventSourceMappings, GetEventSourceMapping and UpdateEventSourceMapping, or lambda:InvokeFunction.
+
+    \b
+    Examples:
+      ras replay --all-topics --from beginning --dry-run
+      ras replay --topic huleedu.cj_assessment.completed.v1 --from 2h --wait
+      ras replay --stage prod --topic huleedu.essay.spellcheck.completed.v1 --via function --from 2026-11-22 --to 2026-11-23
+    """
+    _check(topics, all_topics=all_topics, via=via, end=end, group=group, all_groups=all_groups)
+    deployment = shared.deployment(options)
+    wanted = tuple(TOPICS) if all_topics else topics
+    mappings = _mappings(deployment, wanted, group, every=all_groups)
+    if via == "group":
+        _rewind(deployment, mappings, start, wait=wait, dry_run=dry_run, yes=yes)
+    else:
+        _redrive(deployment, wanted, mappings, start, end, restart=restart, dry_run=dry_run, yes=yes)
+
+
+def _check(
+    topics: Sequence[str],
+    *,
+    all_topics: bool,
+    via: str,
+    end: datetime | None,
+    group: str | None,
+    all_groups: bool,
+) -> None:
+    if bool(topics) == all_topics:
+        raise click.UsageError("Name a --topic, or say --all-topics.")
+    if unknown := sorted(set(topics) - set(TOPICS)):
+        raise StackError(f"the service does not read {', '.join(unknown)}", f"It reads: {', '.join(TOPICS)}.")
+    if via == "group" and end is not None:
+        raise click.UsageError("A rewound group reads on to the end: --to goes with --via function.")
+    if via == "function" and (group or all_groups):
+        raise click.UsageError("No group is touched by --via function.")
+    if group and all_groups:
+        raise click.UsageError("--group or --all-groups, not both.")
+
+
+def _mappings(
+    deployment: Deployment, topics: Sequence[str], group: str | None, *, every: bool
+) -> list[Settings]:
+    """The mappings of the topics, one for each unless `every`. Raises StackError where that cannot be told."""
+    all_of_them = [mapping for mapping in deployment.mappings() if mapping.topic in topics]
+    found = [mapping for mapping in all_of_them if group in (None, mapping.consumer_group_id)]
+    groups = ", ".join(sorted(mapping.consumer_group_id for mapping in all_of_them))
+    if group and not found:
+        raise StackError(f"no mapping reads as group {group}", f"There are: {groups}.")
+    if missing := sorted(set(topics) - {mapping.topic for mapping in found}):
+        raise StackError(f"no event source mapping of stage {deployment.stage} reads {', '.join(missing)}")
+    if len(found) > len(set(topics)) and not every:
+        raise StackError("several mappings read the topic", f"Say --all-groups, or one --group of: {groups}.")
+    return found
+
+
+# --- by the group ---
+
+
+def _rewind(
+    deployment: Deployment,
+    mappings: Sequence[Settings],
+    start: datetime,
+    *,
+    wait: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    from ras_ops import rewinding
+
+    brokers = deployment.brokers()
+    out = console(stderr=True)
+    plans = [rewinding.plan(brokers, mapping, moments.milliseconds(start)) for mapping in mappings]
+    _show(plans)
+    again = sum(plan.again for plan in plans)
+    out.print(f"{again} records are read again, from {start.isoformat()} on")
+    if dry_run or not again:
+        return
+    moving = [plan for plan in plans if plan.again]
+    if not yes:
+        groups = f"{len(moving)} consumer group{'' if len(moving) == 1 else 's'}"
+        shared.confirm(f"Rewind {groups} of stage {deployment.stage}?")
+    if enabled := " ".join(plan.mapping.uuid for plan in moving if plan.mapping.enabled):
+        out.print(
+            "disabling the mappings; should this be killed, enable them again with"
+            f" `aws lambda update-event-source-mapping --enabled --uuid ID`, ID each of {enabled}",
+            soft_wrap=True,
+        )
+    rewinding.rewind(deployment, moving, say=lambda text: out.print(plain(text), soft_wrap=True))
+    if wait:
+        _wait(brokers, moving, again)
+
+
+def _show(plans: Sequence[Plan]) -> None:
+    """Each partition of one topic; of several, each topic."""
+    one = len(plans) == 1
+    columns = ("partition", "oldest", "committed", "goes back to", "again") if one else _BY_TOPIC
+    listing = table(*columns, numbers=columns[-5:] if one else columns[-2:])
+    for plan in plans:
+        moves = [move for move in plan.moves if move.again]
+        if one:
+            for move in moves:
+                numbers = (move.partition, move.low, move.committed, move.target, move.again)
+                listing.add_row(*(str(number) for number in numbers))
+        elif moves:
+            names = (plan.mapping.topic, plan.mapping.consumer_group_id)
+            listing.add_row(*names, str(len(moves)), str(plan.again))
+    if listing.rows:
+        console().print(listing)
+
+
+def _wait(brokers: Brokers, plans: Sequence[Plan], total: int) -> None:
+    from ras_ops import rewinding
+    from ras_ops.progress import progress
+
+    with progress("reading again", total) as advance:
+        shown = 0
+        for plan in plans:
+            while behind := rewinding.behind(brokers, plan.mapping):
+                others = sum(other.again for other in plans[plans.index(plan) + 1 :])
+                done = max(shown, total - others - behind)
+                advance(done - shown)
+                shown = done
+                time.sleep(0.5)
+        advance(total - shown)
+    console(stderr=True).print("caught up")
+
+
+# --- through the function ---
+
+
+def _redrive(
+    deployment: Deployment,
+    topics: Sequence[str],
+    mappings: Sequence[Settings],
+    start: datetime,
+    end: datetime | None,
+    *,
+    restart: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    from ras_ops import redriving
+    from ras_ops.progress import progress
+
+    brokers = deployment.brokers()
+    out = console(stderr=True)
+    runs = [
+        redriving.prepare(
+            brokers,
+            topic,
+            from_ms=moments.milliseconds(start),
+            to_ms=None if end is None else moments.milliseconds(end),
+            folder=deployment.state.root / "replays",
+            restart=restart,
+        )
+        for topic in topics
+    ]
+    for run in runs:
+        resumed = ", where an earlier run was stopped" if run.resumed else ""
+        if run.left:
+            out.print(f"{run.topic}: {run.left} records to hand to {TOPICS[run.topic].function}{resumed}")
+    total = sum(run.left for run in runs)
+    if dry_run or not total:
+        out.print(f"{total} records in all")
+        return
+    if not yes:
+        shared.confirm(f"Hand {total} records to the functions of stage {deployment.stage}?")
+    arns = {mapping.topic: mapping.event_source_arn for mapping in mappings}
+    done = False
+    try:
+        with progress("re-driving", total) as advance:
+            for run in runs:
+                redriving.redrive(
+                    run,
+                    brokers,
+                    deployment.invoke,
+                    event_source_arn=arns.get(run.topic, ""),
+                    on_progress=advance,
+                )
+        done = True
+    finally:
+        if not done:
+            until = f" --to {end.isoformat()}" if end else ""
+            out.print(f"stopped; the same command with --from {start.isoformat()}{until} goes on from there")
+    for run in runs:
+        counts = ", ".join(f"{number} {name}" for name, number in run.counts.items())
+        out.print(f"{run.topic}: {counts or 'nothing'}")
+        for place, reason in run.failed[:20]:
+            out.print(plain(f"  {place}  {reason}"), soft_wrap=True)
+    sys.exit(1 if any(run.failed for run in runs) else 0)

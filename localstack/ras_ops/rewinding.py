@@ -1,0 +1,243 @@
+"""Rewinding the consumer group of a mapping: its topic is read again from a moment on.
+
+AWS ignores a mapping's StartingPosition once its group has commits, so the commits themselves are changed. A group
+takes commits from its members only, and members go on from where they are: so the mapping is disabled meanwhile, and
+the group joined instead. A group is only ever moved back, never forward, so no record is skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from ras_local.broker import quiet_client
+from ras_local.errors import StackError
+
+from ras_ops.topic_log import TopicLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ras_local.event_source_mapping import Settings
+
+    from ras_ops.deployment import Brokers, Deployment
+
+_TIMEOUT_S = 15.0
+STATE_WAIT_S = 600.0
+"""How long a mapping may take to change its state: AWS says up to a few minutes."""
+LEAVE_WAIT_S = 180.0
+"""How long members may take to leave their group: an invocation that runs is waited for first."""
+
+# The shortest that Kafka accepts by default, as the local poller has it: librdkafka's mock broker never lets a member
+# in whose timeout is shorter than that of the member before.
+_SESSION = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 2000}
+
+# The group is between two generations of members.
+_UNSETTLED = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION)
+
+
+@dataclass(frozen=True)
+class Move:
+    """One partition: the group is at `committed` (None before its first commit) and goes back to `target`."""
+
+    partition: int
+    committed: int | None
+    target: int | None
+    low: int
+    high: int
+
+    @property
+    def again(self) -> int:
+        """Records that are read again: as many as there are offsets, or fewer."""
+        return 0 if self.committed is None or self.target is None else self.committed - self.target
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What rewinding one mapping comes to."""
+
+    mapping: Settings
+    moves: tuple[Move, ...]
+
+    @property
+    def again(self) -> int:
+        return sum(move.again for move in self.moves)
+
+
+class Group:
+    """A consumer group's commits on one topic. Methods raise KafkaException."""
+
+    def __init__(self, brokers: Brokers, group: str, topic: str) -> None:
+        self.name = group
+        self._brokers = brokers
+        self._topic = topic
+
+    def committed(self, partitions: Sequence[int]) -> dict[int, int | None]:
+        """The committed offset of each partition; None before its first commit."""
+        with self._consumer() as consumer:
+            asked = [TopicPartition(self._topic, number) for number in partitions]
+            answered = consumer.committed(asked, timeout=_TIMEOUT_S)
+        return {p.partition: p.offset if p.offset >= 0 else None for p in answered}
+
+    def commit(self, offsets: Mapping[int, int], *, check: Callable[[], None] = lambda: None) -> None:
+        """Commit offsets as the only member of the group. Raises StackError when another member stays.
+
+        `check` is asked now and then, and raises to give up. Kafka would take commits from outside an empty group as
+        well, but librdkafka's mock broker does not.
+        """
+        positions = [TopicPartition(self._topic, number, offset) for number, offset in offsets.items()]
+        mine: set[int] = set()
+
+        def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            mine.update(partition.partition for partition in partitions)
+            consumer.assign([])  # nothing is to be read
+
+        def revoked(_: Consumer, partitions: list[TopicPartition]) -> None:
+            mine.difference_update(partition.partition for partition in partitions)
+
+        deadline = time.monotonic() + LEAVE_WAIT_S
+        with self._consumer(auto_offset_reset="earliest", **_SESSION) as consumer:
+            every = set(consumer.list_topics(self._topic, timeout=_TIMEOUT_S).topics[self._topic].partitions)
+            consumer.subscribe([self._topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
+            while True:
+                check()
+                consumer.poll(0.1)
+                if mine == every:
+                    try:
+                        consumer.commit(offsets=positions, asynchronous=False)
+                    except KafkaException as error:
+                        problem: KafkaError = error.args[0]
+                        if problem.code() not in _UNSETTLED:
+                            raise
+                    else:
+                        return
+                if time.monotonic() > deadline:
+                    raise StackError(
+                        f"somebody else reads {self._topic} as group {self.name}",
+                        "Stop it; a group can be rewound only while nobody is in it.",
+                    )
+
+    @contextlib.contextmanager
+    def _consumer(self, **settings: Any) -> Iterator[Consumer]:
+        made = quiet_client(
+            self._brokers.bootstrap_servers, group_id=self.name, enable_auto_commit=False, **settings
+        )
+        consumer = Consumer({**made, **self._brokers.settings})
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+
+
+def plan(brokers: Brokers, mapping: Settings, moment_ms: int) -> Plan:
+    """Where a mapping's group would go: to the first record at or after a moment, never past what it has read."""
+    log = TopicLog(brokers, mapping.topic)
+    found, bounds = log.positions_at(moment_ms), log.bounds()
+    committed = Group(brokers, mapping.consumer_group_id, mapping.topic).committed(list(bounds))
+    moves = []
+    for number, held in bounds.items():
+        done = committed[number]
+        # Without a commit nothing was read yet, and the mapping begins where its StartingPosition says.
+        target = None if done is None else min(done, max(found.get(number, held.high), held.low))
+        moves.append(Move(number, done, target, held.low, held.high))
+    return Plan(mapping, tuple(moves))
+
+
+def rewind(
+    deployment: Deployment,
+    plans: Sequence[Plan],
+    *,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Disable the mappings, move their groups back as planned, and enable them again, whatever happens in between.
+
+    What a group has read since the plan was made, it reads again as well. A mapping that was disabled before stays
+    so. Raises the first mapping's StackError where a state is not reached, or somebody else is in a group; the others
+    are finished nevertheless. An interrupted run enables what it has disabled, which may take some seconds.
+    """
+    brokers = deployment.brokers()
+    stopping = threading.Event()
+    # All at a time: each is a wait for Lambda and for members to leave.
+    with ThreadPoolExecutor(max(1, len(plans)), thread_name_prefix="rewind") as pool:
+        running = [pool.submit(_Rewind(deployment, brokers, plan, say, stopping).run) for plan in plans]
+        try:
+            for future in running:
+                future.result()
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                stopping.set()
+            raise
+
+
+@dataclass(frozen=True)
+class _Rewind:
+    """One mapping's rewind."""
+
+    deployment: Deployment
+    brokers: Brokers
+    plan: Plan
+    say: Callable[[str], None]
+    stopping: threading.Event
+
+    def run(self) -> None:
+        mapping = self.plan.mapping
+        if not mapping.enabled:
+            self._move()
+            return
+        try:
+            self._switch("Disabled", self._check)
+            self._move()
+        finally:
+            self._switch("Enabled", lambda: None)
+
+    def _move(self) -> None:
+        mapping = self.plan.mapping
+        group = Group(self.brokers, mapping.consumer_group_id, mapping.topic)
+        targets = {
+            move.partition: move.target for move in self.plan.moves if move.target is not None and move.again
+        }
+        group.commit(targets, check=self._check)
+        kept = group.committed(list(targets))
+        if kept != targets:
+            raise StackError(f"the brokers have kept {kept} instead of {targets} for group {group.name}")
+        self.say(f"{mapping.topic}: group {group.name} is rewound by {self.plan.again}")
+
+    def _switch(self, wanted: str, check: Callable[[], None]) -> None:
+        """Enable or disable the mapping and wait until it is so."""
+        lambda_, uuid = self.deployment.cloud.functions, self.plan.mapping.uuid
+        deadline = time.monotonic() + STATE_WAIT_S
+        asked = False
+        while True:
+            if not asked:
+                # A mapping that is just changing takes no update: it is asked again once it has settled.
+                with contextlib.suppress(
+                    lambda_.exceptions.ResourceConflictException, lambda_.exceptions.ResourceInUseException
+                ):
+                    lambda_.update_event_source_mapping(UUID=uuid, Enabled=wanted == "Enabled")
+                    asked = True
+            state = lambda_.get_event_source_mapping(UUID=uuid).get("State")
+            if asked and state == wanted:
+                return
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"mapping {uuid} is {state}, not {wanted}, after {STATE_WAIT_S:.0f} s",
+                    "See it in the Lambda console.",
+                )
+            check()
+            time.sleep(1.0)
+
+    def _check(self) -> None:
+        if self.stopping.is_set():
+            raise StackError("interrupted")
+
+
+def behind(brokers: Brokers, mapping: Settings) -> int:
+    """Records that a mapping's group has yet to read."""
+    bounds = TopicLog(brokers, mapping.topic).bounds()
+    committed = Group(brokers, mapping.consumer_group_id, mapping.topic).committed(list(bounds))
+    return sum(held.high - max(committed[number] or 0, held.low) for number, held in bounds.items())

@@ -1,0 +1,1 @@
+"""Chaos: parts of the running stack are killed while it works."""

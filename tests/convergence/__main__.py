@@ -1,0 +1,97 @@
+"""Histories outside of the test run: `python -m tests.convergence soak --seconds N`, `… run FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+from ras_local import emulator, stack
+from ras_local.paths import StateDir
+
+from tests.convergence import machine
+from tests.convergence.backend import client, faulty, quiet
+from tests.convergence.world import World
+from tests.template.table import create_table_arguments, data_template
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TABLE = "histories"
+ROUND = 100
+
+
+def soak(dynamodb: DynamoDBClient, seconds: int) -> None:
+    """New histories until the time is over, a line a round; stops at the first that breaks a law."""
+    session = faulty(dynamodb)
+    begun, total, outcomes = time.monotonic(), 0, Counter[str]()
+    while time.monotonic() - begun < seconds:
+        machine_class = machine.on(dynamodb, session, TABLE)
+        run_state_machine_as_test(
+            machine_class,
+            settings=settings(
+                max_examples=ROUND,
+                stateful_step_count=20,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        total += len(machine_class.finished)
+        outcomes += sum((world.outcomes for world in machine_class.finished), machine.no_outcomes())
+        passed = time.monotonic() - begun
+        faults = sum(session.injected.values())
+        print(
+            f"{passed:6.0f} s  {total} histories, {outcomes.total()} records, {faults} faults: all converged"
+        )
+
+
+def run(dynamodb: DynamoDBClient, file: Path, times: int) -> None:
+    """A written history again, several times, as threads may interleave otherwise. Raises DivergenceError."""
+    session = faulty(dynamodb)
+    steps = [json.loads(line) for line in file.read_text().splitlines()]
+    for attempt in range(1, times + 1):
+        world = World(dynamodb, session, TABLE, f"r{attempt}-{os.getpid()}")
+        for step in [*steps, {"do": "check"}]:
+            world.run(step)
+    print(f"{file}: {len(steps)} steps converged {times} times")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.convergence", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    soaking = commands.add_parser("soak", help="generate histories for a given time")
+    soaking.add_argument("--seconds", type=int, default=600)
+    running = commands.add_parser("run", help="run a history that a failing test has written")
+    running.add_argument("file", type=Path)
+    running.add_argument("--times", type=int, default=20)
+    arguments = parser.parse_args()
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        state = StateDir(Path(folder))
+        state.create()
+        try:
+            port, wait = emulator.start(state)
+            wait()
+            dynamodb = client(emulator.endpoint(port))
+            dynamodb.create_table(**create_table_arguments(data_template("local"), TABLE))
+            if arguments.command == "soak":
+                soak(dynamodb, arguments.seconds)
+            else:
+                run(dynamodb, arguments.file, arguments.times)
+        except KeyboardInterrupt:
+            return 130
+        finally:
+            stack.down(state)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

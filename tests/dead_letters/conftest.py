@@ -1,0 +1,37 @@
+"""The whole service over an emulated AWS, with its bucket of dead letters; and a broker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from ras_local import broker, processes
+from ras_local.paths import StateDir
+from ras_ops.deployment import Brokers
+from result_aggregator.topics import TOPICS
+
+from tests.handlers.conftest import logs, service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["logs", "service"]
+
+PARTITIONS = 4
+_topics = [f"topic-{number}" for number in range(40)]
+
+
+@pytest.fixture(scope="session")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+    """The embedded broker, with the service's topics and some others, four partitions each."""
+    state = StateDir(tmp_path_factory.mktemp("broker"))
+    state.create()
+    yield Brokers(broker.start_embedded(state, [*TOPICS, *_topics], PARTITIONS)())
+    for record in processes.recorded(state):
+        processes.stop(state, record)
+
+
+@pytest.fixture
+def topic(brokers: Brokers, _unused: Iterator[str] = iter(_topics)) -> str:  # noqa: ARG001, B008 (one per test)
+    """An empty topic."""
+    return next(_unused)

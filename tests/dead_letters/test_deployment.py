@@ -1,0 +1,194 @@
+"""What a command works on: the stack on this machine, or a stage in AWS that is found by its names."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlparse
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, ProfileNotFound
+from confluent_kafka import Consumer
+from ras_local.broker import quiet_client
+from ras_local.deployed import DeployedMappings
+from ras_local.errors import StackError
+from ras_local.paths import StateDir, write_private
+from ras_ops.deployment import Account, Brokers, Deployment, choose, msk_iam
+
+from tests.conftest import REGION
+from tests.dead_letters.made import SETTINGS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ARN = "arn:aws:kafka:eu-north-1:123456789012:cluster/c/1"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDir:
+    """The state folder of a stack that runs."""
+    stack = {
+        "region": REGION,
+        "endpoint_url": "http://127.0.0.1:1",
+        "bootstrap_servers": "127.0.0.1:2",
+        "api_url": "",
+        "table_name": "table",
+        "dead_letter_bucket": "local-letters",
+        "callers": {},
+    }
+    found = StateDir(tmp_path)
+    write_private(found.stack_file, json.dumps(stack))
+    return found
+
+
+@pytest.mark.parametrize("stage", [None, "local"])
+def test_without_a_stage_it_is_the_stack_on_this_machine(state: StateDir, stage: str | None) -> None:
+    """Its bucket, its broker, its emulator; other brokers where they are named."""
+    found = choose(stage, state=state)
+
+    assert (found.stage, found.bucket_name) == ("local", "local-letters")
+    assert found.brokers() == Brokers("127.0.0.1:2")
+    assert not isinstance(found.cloud, Account)
+    assert choose(stage, bootstrap_servers="x:1", state=state).brokers() == Brokers("x:1")
+
+
+def test_aws_is_never_meant_by_accident(state: StateDir, tmp_path: Path) -> None:
+    """A profile without a stage is a mistake; and so is no stack."""
+    with pytest.raises(StackError, match="--stage"):
+        choose(None, profile="production", state=state)
+    with pytest.raises(StackError, match="not up"):
+        choose(None, state=StateDir(tmp_path / "other"))
+
+
+class Stacks:
+    """CloudFormation with one stack."""
+
+    def describe_stacks(self, *, StackName: str) -> dict[str, Any]:  # noqa: N803 - its name there
+        if StackName == "ras-dev-data":
+            output = {"OutputKey": "DeadLetterBucketName", "OutputValue": "dev-letters"}
+            return {"Stacks": [{"Outputs": [{"OutputKey": "TableName", "OutputValue": "t"}, output]}]}
+        if StackName == "ras-old-data":
+            return {"Stacks": [{}]}
+        code = "AccessDenied" if StackName == "ras-secret-data" else "ValidationError"
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeStacks")
+
+
+@pytest.fixture
+def stage(aws: None, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: ARG001 - credentials
+    """A stage in AWS, as far as its data stack goes."""
+    real = Account._client
+
+    def client(self: Account, service: str, **options: Any) -> Any:
+        return Stacks() if service == "cloudformation" else real(self, service, **options)
+
+    monkeypatch.setattr(Account, "_client", client)
+    return "dev"
+
+
+def test_a_stage_is_found_in_its_stacks_outputs(stage: str, state: StateDir) -> None:
+    """With the user's own credentials and region."""
+    found = choose(stage, state=state)
+
+    boto3.client("s3").create_bucket(
+        Bucket="dev-letters", CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+
+    assert (found.stage, found.bucket_name, found.cloud.region) == ("dev", "dev-letters", REGION)
+    assert found.dead_letters.counts().total() == 0
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_stage_that_is_not_there_is_told(state: StateDir) -> None:
+    """By its stack's name and the region."""
+    with pytest.raises(StackError, match="no stack ras-prod-data in eu-north-1"):
+        choose("prod", state=state)
+    with pytest.raises(StackError, match="no output DeadLetterBucketName"):
+        choose("old", state=state)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        choose("secret", state=state)
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_region_has_to_be_known(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a profile to exist."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with pytest.raises(StackError, match="no AWS region"):
+        choose("dev", state=state)
+    with pytest.raises(ProfileNotFound):
+        choose("dev", profile="unknown", state=state)
+
+
+class Msk:
+    def __init__(self, answer: dict[str, str]) -> None:
+        self.answer = answer
+
+    def get_bootstrap_brokers(self, *, ClusterArn: str) -> dict[str, str]:  # noqa: N803 - its name there
+        assert ClusterArn == ARN
+        return self.answer
+
+
+def mapped(monkeypatch: pytest.MonkeyPatch, state: StateDir, answer: dict[str, str]) -> Deployment:
+    """A stage whose mappings read one cluster, among those of another stage."""
+    arn = SETTINGS.function_arn.replace("local", "dev")
+    ours = replace(SETTINGS, function_arn=arn, event_source_arn=ARN)
+    monkeypatch.setattr(DeployedMappings, "read", lambda _: [ours, replace(SETTINGS, uuid="other")])
+    monkeypatch.setattr(Account, "_client", lambda *_, **__: Msk(answer))
+    return Deployment("dev", Account("", REGION), "bucket", state)
+
+
+def test_brokers_are_those_that_the_mappings_read(monkeypatch: pytest.MonkeyPatch, state: StateDir) -> None:
+    """Of this stage, with IAM authentication."""
+    found = mapped(monkeypatch, state, {"BootstrapBrokerStringSaslIam": "b-1:9098,b-2:9098"})
+
+    assert [mapping.uuid for mapping in found.mappings()] == [SETTINGS.uuid]
+    assert found.brokers().bootstrap_servers == "b-1:9098,b-2:9098"
+    assert found.brokers().settings["sasl.mechanisms"] == "OAUTHBEARER"
+
+
+def test_a_cluster_without_iam_is_told(monkeypatch: pytest.MonkeyPatch, state: StateDir) -> None:
+    """Its brokers have to be named then."""
+    with pytest.raises(StackError, match="no IAM authentication"):
+        mapped(monkeypatch, state, {"BootstrapBrokerString": "b-1:9092"}).brokers()
+
+
+def test_named_brokers_of_a_stage_want_authentication(stage: str, state: StateDir) -> None:
+    """Unless that is switched off."""
+    named = choose(stage, bootstrap_servers="b:9098", state=state).brokers()
+    plain = choose(stage, bootstrap_servers="b:9092", plaintext=True, state=state).brokers()
+
+    assert (named.bootstrap_servers, named.settings["security.protocol"]) == ("b:9098", "SASL_SSL")
+    assert plain == Brokers("b:9092")
+    assert "oauth" not in repr(named)
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_token_is_a_signed_request_to_connect() -> None:
+    """As MSK reads it: a presigned URL for kafka-cluster:Connect, and when it expires."""
+    token, expires = msk_iam(REGION, None)["oauth_cb"]("")
+    url = urlparse(urlsafe_b64decode(token + "==").decode())
+    query: dict[str, list[Any]] = parse_qs(url.query)
+
+    assert url.netloc == f"kafka.{REGION}.amazonaws.com"
+    assert query["Action"] == ["kafka-cluster:Connect"]
+    assert "X-Amz-Signature" in query
+    assert expires > 1_700_000_000
+
+
+@pytest.mark.usefixtures("aws")
+def test_clients_ask_for_a_token_by_themselves() -> None:
+    """Also those that are never polled, as for commits."""
+    asked = []
+
+    def token(_: str) -> tuple[str, float]:
+        asked.append(True)
+        made: tuple[str, float] = msk_iam(REGION, None)["oauth_cb"]("")
+        return made
+
+    settings = {**msk_iam(REGION, None), "oauth_cb": token}
+    Consumer({**quiet_client("127.0.0.1:1", group_id="g"), **settings}).close()
+
+    assert asked

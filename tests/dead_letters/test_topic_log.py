@@ -1,0 +1,100 @@
+"""A topic as a log: moments are found whether or not the broker can look them up, and stretches are read whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import Consumer
+from ras_local.errors import StackError
+from ras_local.poller import to_record
+from ras_ops.topic_log import Bounds, TopicLog
+
+from tests.dead_letters.brokers import fill
+
+if TYPE_CHECKING:
+    from ras_ops.deployment import Brokers
+
+# Partition -> timestamps. They are the producers', so they need not rise.
+STAMPS = {0: [1000, 2000, 3000, 4000], 1: [5000, 1500, 6000], 3: [100]}
+
+
+@pytest.fixture
+def log(brokers: Brokers, topic: str) -> TopicLog:
+    fill(brokers, topic, STAMPS)
+    return TopicLog(brokers, topic)
+
+
+def test_bounds(log: TopicLog) -> None:
+    """Of every partition, empty ones too."""
+    assert log.bounds() == {0: Bounds(0, 4), 1: Bounds(0, 3), 2: Bounds(0, 0), 3: Bounds(0, 1)}
+
+
+POSITIONS = [
+    (0, {0: 0, 1: 0, 2: 0, 3: 0}),
+    (1000, {0: 0, 1: 0, 2: 0, 3: 1}),
+    (1001, {0: 1, 1: 0, 2: 0, 3: 1}),
+    (4000, {0: 3, 1: 0, 2: 0, 3: 1}),
+    (5001, {0: 4, 1: 2, 2: 0, 3: 1}),
+    (9999, {0: 4, 1: 3, 2: 0, 3: 1}),
+]
+
+
+@pytest.mark.parametrize(("moment", "positions"), POSITIONS)
+def test_moments_are_found_by_reading(log: TopicLog, moment: int, positions: dict[int, int]) -> None:
+    """The embedded broker looks no times up: the first record at or after the moment, or the end."""
+    assert log.positions_at(moment) == positions
+
+
+def test_moments_are_looked_up_where_that_is_possible(log: TopicLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that knows is believed, and nothing is read."""
+
+    class Knowing(Consumer):
+        def offsets_for_times(self, partitions, timeout=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+            for one in partitions:
+                stamps = STAMPS.get(one.partition, [])
+                at = [n for n, stamp in enumerate(stamps) if stamp >= one.offset]
+                one.offset = at[0] if at else -1
+            return partitions
+
+    def reading(*_: object) -> None:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr("ras_ops.topic_log.Consumer", Knowing)
+    monkeypatch.setattr(TopicLog, "read", reading)
+    for moment, positions in POSITIONS:
+        assert log.positions_at(moment) == positions
+
+
+def test_a_stretch_is_read_whole_and_no_further(log: TopicLog) -> None:
+    """Each partition in order, from its start up to its end."""
+    found = [to_record(message) for message in log.read({0: 1, 1: 0, 2: 0, 3: 1}, {0: 3, 1: 3, 2: 0, 3: 1})]
+
+    assert [(one.partition, one.offset) for one in sorted(found, key=lambda one: one.partition)] == [
+        (0, 1),
+        (0, 2),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+    ]
+
+
+def test_an_empty_topic_has_its_end_everywhere(brokers: Brokers, topic: str) -> None:
+    """Nothing to look up, nothing to read."""
+    log = TopicLog(brokers, topic)
+
+    assert log.positions_at(0) == dict.fromkeys(range(4), 0)
+    assert list(log.read({0: 0}, {0: 0})) == []
+
+
+def test_an_end_beyond_the_log_is_no_wait(log: TopicLog) -> None:
+    """Records that are not there, as after a topic was made anew: the end of the log ends the reading."""
+    assert len(list(log.read({0: 0}, {0: 99}))) == 4
+
+
+def test_a_stalled_broker_is_told(log: TopicLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for without end."""
+    monkeypatch.setattr("ras_ops.topic_log._STALL_S", 0.3)
+    monkeypatch.setattr("ras_ops.topic_log.Consumer", type("Silent", (Consumer,), {"consume": lambda *_: []}))
+    with pytest.raises(StackError, match="sends no more"):
+        list(log.read({0: 0}, {0: 4}))

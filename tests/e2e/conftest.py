@@ -1,0 +1,57 @@
+"""The whole stack, started once for all end-to-end tests, in a folder and on ports of its own.
+
+Once on what it embeds, and once on Apache Kafka and DynamoDB Local.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from ras_local import stack
+from ras_local.paths import StateDir
+from ras_local.publish import publish, read_events
+
+from tests import samples
+from tests.real_servers import KAFKA, server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ras_local.stack import Stack
+
+
+@pytest.fixture(scope="session", params=["embedded", server(KAFKA)])
+def broker(request: pytest.FixtureRequest) -> str:
+    """The kind of broker."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture(scope="session")
+def state(broker: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> StateDir:
+    if broker == KAFKA:
+        shared: StateDir = request.getfixturevalue("real_state")
+        return shared
+    return StateDir(tmp_path_factory.mktemp("stack"))
+
+
+@pytest.fixture(scope="session")
+def running(broker: str, state: StateDir, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A running stack; it is stopped even if it never got up."""
+    if broker == KAFKA:
+        yield request.getfixturevalue("real_stack")  # other tests use it too: it is stopped with the session
+        return
+    try:
+        yield stack.up(state)
+    finally:
+        stack.down(state)
+
+
+@pytest.fixture(scope="session")
+def filled(running: Stack) -> Stack:
+    """A running stack that has consumed all sample events."""
+    for name in samples.FILES:
+        publish(running.bootstrap_servers, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
+    stack.wait_consumed(running)
+    return running

@@ -1,0 +1,171 @@
+"""The deployed handlers, loaded from their folders as Lambda loads them, over an emulated AWS."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from result_aggregator import ingest_function, observability
+from result_aggregator.store import dynamodb as dynamodb_module
+from result_aggregator.store import s3 as s3_module
+from result_aggregator.topics import TOPICS
+
+from tests import samples
+from tests.real_servers import DYNAMODB_LOCAL, server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mypy_boto3_s3 import S3Client
+
+ROOT = Path(__file__).parents[2]
+ROLE = "arn:aws:iam::123456789012:role/platform/api-gateway-service"
+CALLER = "arn:aws:sts::123456789012:assumed-role/api-gateway-service/session"
+
+
+@dataclass
+class Context:
+    """As much of the Lambda context as the handlers use."""
+
+    function_name: str = "test"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:eu-north-1:123456789012:function:test"
+    aws_request_id: str = "request"
+    remaining_ms: int = 60_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
+
+
+def load(function: str) -> Callable[[dict[str, Any], int], dict[str, Any]]:
+    """A function's handler, freshly imported."""
+    spec = importlib.util.spec_from_file_location(
+        f"{function}_handler", ROOT / "functions" / function / "handler.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def invoke(event: dict[str, Any], remaining_ms: int) -> dict[str, Any]:
+        answer: dict[str, Any] = module.lambda_handler(event, Context(remaining_ms=remaining_ms))
+        return answer
+
+    return invoke
+
+
+@dataclass
+class Service:
+    """The four functions over one table and one bucket."""
+
+    bucket: str
+    s3: S3Client
+    handlers: dict[str, Callable[[dict[str, Any], int], dict[str, Any]]] = field(default_factory=dict)
+    remaining_ms: int = 60_000
+    """What the functions have left; little, where something fails on purpose and should be given up soon."""
+
+    def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
+        if function not in self.handlers:
+            self.handlers[function] = load(function)
+        return self.handlers[function](event, self.remaining_ms)
+
+    def deliver(self, lines: Iterable[samples.Line], size: int = 50) -> None:
+        """Deliver lines to the functions of their topics, in order, `size` records an invocation; nothing may fail."""
+        by_function: dict[str, list[dict[str, Any]]] = {}
+        for offset, line in enumerate(lines):
+            made = samples.record(line.topic, line.value, offset)
+            by_function.setdefault(TOPICS[line.topic].function, []).append(made)
+        for function, records in by_function.items():
+            for start in range(0, len(records), size):
+                answer = self.invoke(function, samples.msk_event(records[start : start + size]))
+                assert answer == {"batchItemFailures": []}
+
+    def get(
+        self,
+        route: str,
+        *,
+        method: str = "GET",
+        caller: str | None = CALLER,
+        headers: dict[str, str] | None = None,
+        query: dict[str, list[str]] | None = None,
+        **path: str,
+    ) -> dict[str, Any]:
+        """The proxy answer of the query function, its body parsed."""
+        event = {
+            "httpMethod": method,
+            "resource": route,
+            "path": route,
+            "pathParameters": path or None,
+            "headers": headers,
+            "multiValueQueryStringParameters": query,
+            "requestContext": {"identity": {"userArn": caller}},
+        }
+        answer = self.invoke("query", event)
+        return {**answer, "body": json.loads(answer["body"])}
+
+    def dead_letters(self) -> dict[str, dict[str, Any]]:
+        """What the bucket holds, by key."""
+        keys = [one["Key"] for one in self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
+        return {
+            key: json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()) for key in keys
+        }
+
+
+@pytest.fixture(params=["moto", server(DYNAMODB_LOCAL)])
+def dynamodb_url(request: pytest.FixtureRequest) -> str | None:
+    """The table is moto's in this process, and AWS's DynamoDB Local."""
+    if request.param == "moto":
+        return None
+    url: str = request.getfixturevalue("dynamodb_local_url")
+    return url
+
+
+class CurrentStdout:
+    """Whatever standard output is when something is written: pytest gives each phase of a test another."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+class Logs:
+    """What the functions printed since it was last asked: log lines and metrics, parsed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def take(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        printed = [json.loads(line) for line in self._capsys.readouterr().out.splitlines()]
+        return [one for one in printed if "_aws" not in one], [one for one in printed if "_aws" in one]
+
+
+@pytest.fixture
+def logs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Logs:
+    """What the functions print; the logger would keep the stream that it was made with."""
+    monkeypatch.setattr(observability.logger.registered_handler, "stream", CurrentStdout())
+    return Logs(capsys)
+
+
+@pytest.fixture
+def service(table: str, bucket: str, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """The service with the settings of a provisioned-mode mapping."""
+    settings = {
+        "TABLE_NAME": table,
+        "DEAD_LETTER_BUCKET": bucket,
+        "PARTIAL_BATCH_RESPONSE": "true",
+        "DEFAULT_PIPELINE": "spellcheck,cj_assessment",
+        "ALLOWED_CALLERS": json.dumps({ROLE: "api-gateway-service"}),
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    # Made once per process, so within one emulated AWS: the next test has another.
+    for cached in (dynamodb_module._client, s3_module._client, ingest_function._stores):
+        cached.cache_clear()
+    return Service(bucket, s3)

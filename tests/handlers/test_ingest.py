@@ -1,0 +1,263 @@
+"""The ingest functions: every record ends as exactly one outcome, and poison stays alone."""
+
+from __future__ import annotations
+
+import json
+import random
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from result_aggregator.domain import items
+from result_aggregator.domain.storage import UnavailableError
+from result_aggregator.ingest_function import HandedBackError
+from result_aggregator.store.dynamodb import ViewStore
+
+from tests import samples
+from tests.samples import envelope, msk_event, record
+
+if TYPE_CHECKING:
+    from result_aggregator.domain.items import Change
+    from result_aggregator.domain.storage import Written
+
+    from tests.handlers.conftest import Logs, Service
+
+SPELLCHECK = "huleedu.essay.spellcheck.completed.v1"
+REGISTERED = "huleedu.batch.essays.registered.v1"
+RANKING = "huleedu.cj_assessment.completed.v1"
+STATUS = "/internal/v1/batches/{batch_id}/status"
+
+
+def result(essay: str, **data: Any) -> dict[str, Any]:
+    return envelope({"batch_id": "b", "essay_id": essay, "status": "COMPLETED", **data})
+
+
+def registration(service: Service) -> None:
+    value = envelope({"batch_id": "b", "user_id": "u", "expected_essay_count": 2})
+    service.invoke("ingest_batches", msk_event([record(REGISTERED, value)]))
+
+
+def essays(service: Service) -> list[str]:
+    answer = service.get(STATUS, batch_id="b")
+    assert answer["statusCode"] == 200
+    return [essay["essay_id"] for essay in answer["body"]["essays"]]
+
+
+def total(metrics: list[dict[str, Any]], name: str, **dimensions: str) -> float:
+    """The sum of a metric over all blobs with these dimensions."""
+    values = [blob[name] for blob in metrics if name in blob and dimensions.items() <= blob.items()]
+    return float(sum(sum(value) if isinstance(value, list) else value for value in values))
+
+
+def test_samples_answer_as_written_down(service: Service) -> None:
+    """All samples through the functions into the table and out of the query function, twice over."""
+    for _ in range(2):
+        service.deliver(samples.events())
+    for batch_id, expectation in samples.expected().items():
+        answer = service.get(STATUS, batch_id=batch_id)
+
+        assert samples.differences(answer["body"], expectation) == []
+    assert service.dead_letters() == {}
+
+
+POISON = {
+    "not JSON": (b"hello", "not_json"),
+    "no essay": (json.dumps(envelope({"batch_id": "b", "status": "COMPLETED"})).encode(), "invalid_field"),
+    "unknown status": (json.dumps(result("e", status="whatever")).encode(), "unknown_status"),
+}
+
+
+@pytest.mark.parametrize(("value", "code"), POISON.values(), ids=POISON.keys())
+def test_poison_is_kept_and_its_neighbours_are_applied(service: Service, value: bytes, code: str) -> None:
+    """A record that can never be applied lies in the bucket with its reason, place and bytes."""
+    registration(service)
+    records = [
+        record(SPELLCHECK, result("a"), 6),
+        record(SPELLCHECK, value, 7, 3),
+        record(SPELLCHECK, result("c"), 8),
+    ]
+    records[1] |= {"key": "a2V5", "headers": [{"trace": [-61, -91]}]}
+    answer = service.invoke("ingest_essays", msk_event(records))
+
+    assert answer == {"batchItemFailures": []}
+    assert essays(service) == ["a", "c"]
+    [(key, letter)] = service.dead_letters().items()
+    assert key == f"rejected/{SPELLCHECK}/3/00000000000000000007.json"
+    assert letter["reason"]["code"] == code
+    assert (letter["topic"], letter["partition"], letter["offset"]) == (SPELLCHECK, 3, 7)
+    assert b64decode(letter["value"]) == value
+    assert (letter["key"], letter["headers"], letter["timestamp"]) == (
+        "a2V5",
+        [{"trace": [-61, -91]}],
+        records[1]["timestamp"],
+    )
+
+
+def test_a_value_that_is_not_base64_is_kept(service: Service) -> None:
+    """Not even base64: kept as it came."""
+    broken = record(SPELLCHECK, b"") | {"value": "%%%"}
+    service.invoke("ingest_essays", msk_event([broken]))
+    [letter] = service.dead_letters().values()
+
+    assert (letter["reason"]["code"], letter["value"]) == ("not_base64", "%%%")
+
+
+def test_a_ranking_over_the_item_limit_is_rejected_whole(service: Service) -> None:
+    """What does not fit an item is kept, and nothing of it is written."""
+    registration(service)
+    noise = random.Random(1)  # noqa: S311 - incompressible ids, not secrets
+    entries = [
+        {
+            "essay_id": "".join(chr(noise.randrange(0x4E00, 0x9FFF)) for _ in range(255)),
+            "rank": n,
+            "score": 0.5,
+        }
+        for n in range(1, 900)
+    ]
+    value = envelope({"batch_id": "b", "status": "COMPLETED", "rankings": entries})
+    service.invoke("ingest_rankings", msk_event([record(RANKING, value)]))
+    [letter] = service.dead_letters().values()
+
+    assert letter["reason"]["code"] == "too_large"
+    assert essays(service) == []
+
+
+def test_a_ranking_of_five_thousand_switches_whole(service: Service) -> None:
+    """5,000 essays fit, and the next ranking replaces them all."""
+    registration(service)
+    for at, sign in (("2026-03-02T08:00:00Z", 1), ("2026-03-02T09:00:00Z", -1)):
+        entries = [{"essay_id": f"{n:032x}", "rank": n, "score": sign * n / 7} for n in range(1, 5001)]
+        value = envelope({"batch_id": "b", "status": "COMPLETED", "rankings": entries}, at=at)
+        service.invoke("ingest_rankings", msk_event([record(RANKING, value)]))
+    scores = [essay["cj_score"] for essay in service.get(STATUS, batch_id="b")["body"]["essays"]]
+
+    assert len(scores) == 5000
+    assert max(scores) < 0
+
+
+def test_the_closing_counts_add_up(service: Service, logs: Logs) -> None:
+    """One record of each kind: the log line and the metrics say what became of it, and add up to what came in."""
+    first, newer = result("a"), result("a") | {"event_timestamp": "2026-03-02T09:00:00Z"}
+    older = result("a") | {"event_timestamp": "2026-03-01T00:00:00Z"}
+    service.invoke("ingest_essays", msk_event([record(SPELLCHECK, first)]))
+    logs.take()
+    values = [first, newer, newer, older, None, b"poison"]
+    records = [record(SPELLCHECK, value, n) for n, value in enumerate(values, 1)]
+    service.invoke("ingest_essays", msk_event([*records, record("huleedu.unknown.v1", b"x")]))
+    lines, metrics = logs.take()
+    [closing] = [line for line in lines if line["message"] == "ingested"]
+    counts = {
+        "received": 7,
+        "applied": 1,
+        "duplicate": 1,
+        "stale": 2,
+        "ignored": 2,
+        "rejected": 1,
+        "handed_back": 0,
+    }
+
+    assert counts.items() <= closing.items()
+    assert sum(counts.values()) == 2 * counts["received"]
+    assert total(metrics, "ras_messages_processed_total", function="test") == 7
+    assert total(metrics, "ras_dlq_messages_sent_total") == 1
+    assert total(metrics, "ras_invalid_messages_total", topic=SPELLCHECK, error_type="not_json") == 1
+    assert total(metrics, "ras_essays_aggregated_total", phase="spellcheck") == 1
+    assert total(metrics, "ras_batches_aggregated_total") == 1
+
+
+def test_a_tombstone_may_have_a_null_value_or_none(service: Service) -> None:
+    """AWS sends either; both are ignored, and so is a missing key."""
+    absent, null = record(SPELLCHECK, None, 1), record(SPELLCHECK, None, 2) | {"value": None, "key": None}
+
+    assert service.invoke("ingest_essays", msk_event([absent, null])) == {"batchItemFailures": []}
+    assert service.dead_letters() == {}
+
+
+@pytest.mark.parametrize("event", [{}, {"records": {}}, msk_event([])])
+def test_an_empty_event_is_no_error(service: Service, event: dict[str, Any]) -> None:
+    """Nothing in, nothing out."""
+    assert service.invoke("ingest_essays", event) == {"batchItemFailures": []}
+
+
+def fail_essay(service: Service, monkeypatch: pytest.MonkeyPatch, sort_key: str) -> None:
+    """Have the store fail writes of one item for a passing reason, and the function give up soon."""
+    service.remaining_ms = 4000
+    real = ViewStore.write
+
+    def write(self: ViewStore, change: Change) -> dict[str, Written]:
+        if change.key.sk == sort_key:
+            raise UnavailableError("throttled")
+        return real(self, change)
+
+    monkeypatch.setattr(ViewStore, "write", write)
+
+
+def test_only_what_failed_is_handed_back(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A passing failure of one item hands back its records, by topic-partition and offset, and applies the others."""
+    registration(service)
+    fail_essay(service, monkeypatch, "e#b")
+    records = [record(SPELLCHECK, result(name), n, partition=2) for n, name in enumerate("abc", 10)]
+    answer = service.invoke("ingest_essays", msk_event(records))
+
+    identifier = {"partition": f"{SPELLCHECK}-2", "offset": 11}
+    assert answer == {"batchItemFailures": [{"itemIdentifier": identifier}]}
+    assert essays(service) == ["a", "c"]
+
+
+def test_where_the_mapping_takes_no_partial_response_it_raises(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An on-demand mapping would take a returned list for success: only an error makes the batch come again."""
+    monkeypatch.setenv("PARTIAL_BATCH_RESPONSE", "false")
+    fail_essay(service, monkeypatch, "e#b")
+
+    with pytest.raises(HandedBackError, match="1 of 2 records"):
+        service.invoke(
+            "ingest_essays", msk_event([record(SPELLCHECK, result(name), n) for n, name in enumerate("ab")])
+        )
+
+
+def test_a_batch_that_cannot_be_dated_hands_back_its_essays(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Essays are in but the batch's times are not: they come again, and as duplicates they mend it."""
+    with monkeypatch.context() as failing:
+        fail_essay(service, failing, "batch")
+        answer = service.invoke("ingest_essays", msk_event([record(SPELLCHECK, result("a"), 5)]))
+    assert [one["itemIdentifier"]["offset"] for one in answer["batchItemFailures"]] == [5]
+
+    service.invoke("ingest_essays", msk_event([record(SPELLCHECK, result("a"), 5)]))
+    value = envelope({"batch_id": "b", "user_id": "u"}, at="2026-03-02T09:00:00Z")
+    service.invoke("ingest_batches", msk_event([record(REGISTERED, value)]))
+
+    assert service.get(STATUS, batch_id="b")["body"]["created_at"] == "2026-03-02T08:00:00.000000Z"
+
+
+def test_poison_that_cannot_be_kept_is_handed_back(service: Service) -> None:
+    """Without its dead letter a rejected record would vanish, so it comes again."""
+    service.s3.delete_bucket(Bucket=service.bucket)
+    answer = service.invoke("ingest_essays", msk_event([record(SPELLCHECK, b"poison", 4)]))
+
+    assert [one["itemIdentifier"]["offset"] for one in answer["batchItemFailures"]] == [4]
+
+
+def test_a_bug_in_a_reader_is_kept_and_stops_nobody(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that nobody foresaw rejects its record alone."""
+    real = items.change_of
+
+    def change_of(event: Any) -> Change:
+        if event.essay_id == "b":
+            raise ZeroDivisionError
+        return real(event)
+
+    registration(service)
+    monkeypatch.setattr(items, "change_of", change_of)
+    service.invoke(
+        "ingest_essays", msk_event([record(SPELLCHECK, result(name), n) for n, name in enumerate("abc")])
+    )
+    [letter] = service.dead_letters().values()
+
+    assert letter["reason"]["code"] == "reader_failed"
+    assert essays(service) == ["a", "c"]

@@ -1,0 +1,43 @@
+"""Servers that the tests of this folder may stop and kill: nobody else uses them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from ras_local import apache_kafka, dynamodb_local, processes
+from ras_local.paths import StateDir
+
+from tests.real_servers import DYNAMODB_LOCAL, KAFKA, require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PARTITIONS = 4
+TOPICS = ("events", "read-when-stopped", "read-when-killed")
+
+
+@pytest.fixture(scope="package")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDir]:
+    """The folder of `kafka` and `dynamodb_local_endpoint`."""
+    folder = StateDir(tmp_path_factory.mktemp("victims"))
+    folder.create()
+    yield folder
+    for record in processes.recorded(folder):
+        processes.stop(folder, record)
+
+
+@pytest.fixture(scope="package")
+def kafka(state: StateDir) -> str:
+    """An Apache Kafka with a topic for every test that needs its own; its bootstrap servers."""
+    require(KAFKA)
+    return apache_kafka.start(state, TOPICS, PARTITIONS)()
+
+
+@pytest.fixture(scope="package")
+def dynamodb_local_endpoint(state: StateDir) -> str:
+    """A DynamoDB Local; its address."""
+    require(DYNAMODB_LOCAL)
+    endpoint_url, wait = dynamodb_local.start(state)
+    wait()
+    return endpoint_url

@@ -1,0 +1,76 @@
+"""Apache Kafka goes away in the middle of consumption, and comes back: what was published arrives, and counts once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from ras_local import apache_kafka
+from ras_local.broker import quiet_client
+from ras_local.event_source_mapping import Settings, Succeeded
+from ras_local.publish import publish
+
+from tests.integration import conftest
+from tests.local.test_poller import Bench, events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ras_local.paths import StateDir
+
+pytestmark = pytest.mark.integration
+
+DOWN_S = 1.0
+
+
+def wait_for(condition: Callable[[], bool], what: str | Callable[[], str], timeout_s: float = 90) -> None:
+    """`what` is what did not happen in time, or how to find that out."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout_s} s: {what if isinstance(what, str) else what()}")
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("end", [apache_kafka.stop, apache_kafka.kill], ids=["stopped", "killed"])
+def test_reading_goes_on_from_the_last_commits(
+    kafka: str, state: StateDir, request: pytest.FixtureRequest, end: Callable[[StateDir], None]
+) -> None:
+    """Nothing that was committed when the broker went is read again, everything else is, and all in order."""
+    topic = f"read-when-{request.node.callspec.id}"
+    settings = Settings(
+        "uuid", topic, "arn:aws:lambda:eu-north-1:000000000000:function:f", consumer_group_id=topic
+    )
+    bench = Bench(kafka, replace(settings, window_s=0.05, provisioned=True, batch_size=10))
+    bench.rule = lambda _: pause(0.03)
+    publish(kafka, events(topic, 1200))
+    bench.mapping.start()
+    try:
+        wait_for(lambda: len(bench.items) >= 300, "some are read")
+        member = Consumer(quiet_client(kafka, group_id=topic))
+        lanes = [TopicPartition(topic, number) for number in range(conftest.PARTITIONS)]
+        committed = {f"{topic}-{p.partition}": max(p.offset, 0) for p in member.committed(lanes, timeout=10)}
+        given_before = len(bench.items)
+        assert bench.lag > 0
+        end(state)
+        time.sleep(DOWN_S)
+        apache_kafka.restart(state)()
+        wait_for(lambda: bench.lag == 0, "all is read")
+    finally:
+        bench.stop()
+
+    items = bench.items
+    assert any(committed.values())
+    assert all(offset >= committed[lane] for lane, offset in items[given_before:])
+    assert len(set(items)) == 1200
+    for lane in committed:
+        firsts = list(dict.fromkeys(offset for given, offset in items if given == lane))
+        assert firsts == list(range(len(firsts)))
+
+
+def pause(seconds: float) -> Succeeded:
+    time.sleep(seconds)
+    return Succeeded()

@@ -1,0 +1,1 @@
+"""The stack on this machine, as far as it can be tested without starting it."""

@@ -1,0 +1,118 @@
+"""The command line where no stack runs: help, and failures that say what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+from ras_local.cli import main
+from ras_local.paths import StateDir, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDir:
+    monkeypatch.setenv("RAS_STATE_DIR", str(tmp_path))
+    return StateDir.default()
+
+
+def ras(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+def test_help_names_every_command_and_the_settings() -> None:
+    text = ras("--help").output
+
+    for word in ("up", "down", "demo", "status", "publish", "query", "RAS_STATE_DIR", "RAS_EMULATOR_PORT"):
+        assert word in text
+
+
+@pytest.mark.parametrize("command", ["up", "down", "demo", "status", "publish", "query"])
+def test_every_command_has_help(command: str) -> None:
+    result = ras(command, "--help")
+
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 4
+
+
+@pytest.mark.usefixtures("state")
+def test_without_a_stack_a_query_says_how_to_start_one() -> None:
+    result = ras("query", "/healthz")
+
+    assert result.exit_code == 1
+    assert "the stack is not up" in result.stderr
+    assert "ras up" in result.stderr
+
+
+@pytest.mark.usefixtures("state")
+def test_down_is_harmless_when_nothing_runs() -> None:
+    assert ras("down").output == "nothing was running\n"
+    assert ras("down").exit_code == 0
+
+
+@pytest.mark.usefixtures("state")
+def test_status_tells_programs_that_nothing_runs() -> None:
+    result = ras("status", "--json")
+    report = json.loads(result.output)
+
+    assert result.exit_code == 1
+    assert report["up"] is False
+    assert set(report["processes"].values()) == {None}
+
+
+def test_a_stack_file_from_elsewhere_is_told(state: StateDir) -> None:
+    state.create()
+    write_private(state.stack_file, '{"something": "else"}')
+    result = ras("query", "/healthz")
+
+    assert result.exit_code == 1
+    assert "cannot be read" in result.stderr
+    assert "ras down" in result.stderr
+
+
+def test_an_unknown_caller_is_told_who_there_is(state: StateDir) -> None:
+    keys = {"access_key_id": "a", "secret_access_key": "b", "session_token": "c"}
+    state.create()
+    write_private(
+        state.stack_file,
+        json.dumps(
+            {
+                "region": "eu-north-1",
+                "endpoint_url": "http://127.0.0.1:1",
+                "bootstrap_servers": "127.0.0.1:1",
+                "api_url": "http://127.0.0.1:1/api",
+                "table_name": "t",
+                "dead_letter_bucket": "b",
+                "callers": {"api-gateway-service": keys},
+            }
+        ),
+    )
+
+    unknown = ras("query", "/healthz", "--as", "nobody")
+    away = ras("query", "/healthz")
+
+    assert "api-gateway-service" in unknown.stderr
+    assert "nothing answers at http://127.0.0.1:1/api/healthz" in away.stderr
+    assert state.stack_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize("header", ["novalue", ": x"])
+def test_a_header_that_is_none_is_told(header: str) -> None:
+    result = ras("query", "/healthz", "-H", header)
+
+    assert result.exit_code == 1
+    assert "is not a header" in result.stderr
+
+
+@pytest.mark.usefixtures("state")
+def test_a_wished_port_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAS_EMULATOR_PORT", "many")
+    result = ras("up")
+
+    assert result.exit_code == 1
+    assert "RAS_EMULATOR_PORT='many' is not a number" in result.stderr

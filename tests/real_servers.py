@@ -1,0 +1,121 @@
+"""Apache Kafka, DynamoDB Local and the AWS emulator for tests: started once per session, on loopback and free ports.
+
+A test that uses one carries the mark `integration` (`server` gives it to a parameter). Where Java or Maven is missing
+such tests are skipped, and the session ends with a block that says so; with CI=true in the environment they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from ras_local import dynamodb_local, emulator, java, processes, stack
+from ras_local.errors import StackError
+from ras_local.paths import StateDir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from _pytest.mark import ParameterSet
+    from ras_local.stack import Stack
+
+KAFKA = "kafka"
+DYNAMODB_LOCAL = "dynamodb-local"
+EMULATOR = "emulator"
+
+# What could not be had in this session, and why.
+_missing: dict[str, str] = {}
+_not_run = 0
+
+
+def server(name: str) -> ParameterSet:
+    """A fixture's parameter that stands for a real server."""
+    return pytest.param(name, marks=pytest.mark.integration, id=name)
+
+
+def require(*names: str) -> None:
+    """Fetch servers. Skips the test, or with CI=true fails it, where that is not possible."""
+    for name in names:
+        try:
+            java.fetch(name)
+        except StackError as error:
+            _missing[name] = f"{error.message}. {error.advice}"
+    lacking = [_missing[name] for name in names if name in _missing]
+    if lacking and os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail("\n".join(lacking), pytrace=False)
+    if lacking:
+        pytest.skip("; ".join(lacking))
+
+
+def pytest_configure() -> None:
+    # A session that is told to end stops its servers, as an interrupted one does: they have sessions of their own.
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    global _not_run
+    if report.skipped and "integration" in report.keywords:
+        _not_run += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _missing:
+        return
+    terminalreporter.section("REAL SERVERS ARE MISSING", sep="!", red=True, bold=True)
+    terminalreporter.line(f"Did not run against the servers that they are for: {_not_run} tests.")
+    for name, reason in _missing.items():
+        terminalreporter.line(f"  {name}: {reason}", red=True)
+    terminalreporter.line("What passed above passed on stand-ins alone. With CI=true this is a failure.")
+
+
+@pytest.fixture(scope="session")
+def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDir]:
+    """Where the session's servers keep their files; all of them are stopped at its end."""
+    state = StateDir(tmp_path_factory.mktemp("servers"))
+    state.create()
+    yield state
+    for record in processes.recorded(state):
+        processes.stop(state, record)
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local_url(servers_folder: StateDir) -> str:
+    """An AWS DynamoDB Local."""
+    require(DYNAMODB_LOCAL)
+    endpoint_url, wait = dynamodb_local.start(servers_folder)
+    wait()
+    return endpoint_url
+
+
+@pytest.fixture(scope="session")
+def emulator_url(servers_folder: StateDir) -> str:
+    """The emulator alone, with nothing deployed."""
+    port, wait = emulator.start(servers_folder)
+    wait()
+    return emulator.endpoint(port)
+
+
+@pytest.fixture(scope="session")
+def real_state(tmp_path_factory: pytest.TempPathFactory) -> StateDir:
+    """The folder of `real_stack`."""
+    return StateDir(tmp_path_factory.mktemp("real-stack"))
+
+
+@pytest.fixture(scope="session")
+def real_stack(real_state: StateDir) -> Iterator[Stack]:
+    """The whole stack on Apache Kafka and DynamoDB Local; it is stopped even if it never got up."""
+    require(KAFKA, DYNAMODB_LOCAL)
+    try:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("RAS_BROKER", KAFKA)
+            environment.setenv("RAS_DYNAMODB", DYNAMODB_LOCAL)
+            started = stack.up(real_state)
+        yield started
+    finally:
+        stack.down(real_state)

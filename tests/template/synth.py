@@ -1,0 +1,161 @@
+"""Synthesised templates of a stage, with their intrinsic functions put into plain words.
+
+Each stage is synthesised once per test run. The dependency layer is a stand-in here: `test_layers` builds it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import App
+
+from infra.settings import Settings, load_settings
+from infra.stacks import add_stacks
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = "111122223333"
+REGION = "eu-north-1"
+STAGES = ("local", "dev", "staging", "prod")
+CLUSTER_ARN = f"arn:aws:kafka:{REGION}:{ACCOUNT}:cluster/platform/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9-2"
+
+_PSEUDO = {
+    "AWS::AccountId": ACCOUNT,
+    "AWS::Partition": "aws",
+    "AWS::Region": REGION,
+    "AWS::URLSuffix": "amazonaws.com",
+}
+_ARNS = {
+    "AWS::DynamoDB::Table": "arn:aws:dynamodb:{region}:{account}:table/{name}",
+    "AWS::IAM::Role": "arn:aws:iam::{account}:role/{name}",
+    "AWS::Lambda::Function": "arn:aws:lambda:{region}:{account}:function:{name}",
+    "AWS::Logs::LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}:*",
+    "AWS::MSK::ServerlessCluster": "arn:aws:kafka:{region}:{account}:cluster/{name}/00000000-0000-1",
+    "AWS::S3::Bucket": "arn:aws:s3:::{name}",
+}
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The templates of one stage by the last word of their stack's name, for example `data`."""
+
+    settings: Settings
+    templates: dict[str, dict[str, Any]]
+
+    def resources(self, part: str, kind: str) -> dict[str, dict[str, Any]]:
+        """Logical id -> resource, of one type in one stack; properties still with intrinsic functions."""
+        found = self.templates[part]["Resources"].items()
+        return {name: resource for name, resource in found if resource["Type"] == kind}
+
+    def properties(self, part: str, kind: str) -> list[dict[str, Any]]:
+        """The properties of every resource of a type, resolved."""
+        return [
+            self.resolve(part, resource["Properties"]) for resource in self.resources(part, kind).values()
+        ]
+
+    def only(self, part: str, kind: str) -> dict[str, Any]:
+        (found,) = self.properties(part, kind)
+        return found
+
+    def outputs(self, part: str) -> dict[str, Any]:
+        named = self.templates[part].get("Outputs", {})
+        return {
+            name: self.resolve(part, output["Value"])
+            for name, output in named.items()
+            if "Export" not in output
+        }
+
+    def resolve(self, part: str, value: Any) -> Any:
+        """`value` with intrinsic functions computed, as CloudFormation would with made-up physical names."""
+        if isinstance(value, list):
+            return [self.resolve(part, item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            ((function, argument),) = value.items()
+            if function == "Ref":
+                return _PSEUDO.get(argument) or self._name(part, argument)
+            if function.startswith("Fn::"):
+                return self._function(part, function, argument)
+        return {key: self.resolve(part, item) for key, item in value.items()}
+
+    def _function(self, part: str, function: str, argument: Any) -> Any:
+        if function == "Fn::GetAtt":
+            return self._attribute(part, *argument)
+        resolved = self.resolve(part, argument)
+        match function:
+            case "Fn::Join":
+                return resolved[0].join(resolved[1])
+            case "Fn::Split":
+                return resolved[1].split(resolved[0])
+            case "Fn::Select":
+                return resolved[1][int(resolved[0])]
+            case "Fn::GetAZs":
+                return [f"{REGION}{letter}" for letter in "abc"]
+            case "Fn::ImportValue":
+                return self._imported(resolved)
+            case "Fn::Sub" if isinstance(resolved, str):
+                return re.sub(r"\$\{([^}]+)\}", lambda match: _PSEUDO[match[1]], resolved)
+        raise NotImplementedError(function)
+
+    def _imported(self, export: str) -> Any:
+        for part, template in self.templates.items():
+            for output in template.get("Outputs", {}).values():
+                if output.get("Export", {}).get("Name") == export:
+                    return self.resolve(part, output["Value"])
+        raise AssertionError(f"no stack exports {export}")
+
+    def _name(self, part: str, logical_id: str) -> str:
+        resource = self.templates[part].get("Resources", {}).get(logical_id, {})
+        properties = resource.get("Properties", {})
+        name = properties.get("LogGroupName") or properties.get("FunctionName") or logical_id
+        kind = resource.get("Type", "")
+        if kind == "AWS::EC2::VPCEndpoint":
+            return f"vpce-{logical_id.lower()}"
+        return str(name).lower() if kind == "AWS::S3::Bucket" else str(name)
+
+    def _attribute(self, part: str, logical_id: str, attribute: str) -> str:
+        kind = self.templates[part]["Resources"][logical_id]["Type"]
+        if attribute == "Arn" and kind in _ARNS:
+            return _ARNS[kind].format(region=REGION, account=ACCOUNT, name=self._name(part, logical_id))
+        return f"{logical_id}.{attribute}"
+
+
+@cache
+def stand_in_layer() -> Path:
+    """A folder in the shape of the dependency layer, with nothing in it."""
+    folder = Path(tempfile.mkdtemp(prefix="ras-layer-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    layer = folder / ("0" * 32)
+    (layer / "python").mkdir(parents=True)
+    (layer / "python" / "dependencies.py").write_text("")
+    return layer
+
+
+def context() -> dict[str, Any]:
+    """The context that `cdk.json` gives every synthesis, feature flags among it."""
+    read: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
+    return read
+
+
+@cache
+def assembly(stage: str, **overrides: str | int | bool) -> Assembly:
+    """The templates of a stage, with settings overridden as `cdk -c` would; SettingsError like `cdk synth`."""
+    settings = load_settings({**context(), "stage": stage, **overrides}, {})
+    folder = tempfile.mkdtemp(prefix="ras-synth-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    # Validation is as slow as all else; test_command_line synthesises with it.
+    app = App(context=context(), outdir=folder, builtin_cloud_formation_validation=False)
+    add_stacks(app, settings, stand_in_layer())
+    prefix = settings.name("")
+    return Assembly(
+        settings,
+        {stack.stack_name.removeprefix(prefix): stack.template for stack in app.synth().stacks_recursively},
+    )

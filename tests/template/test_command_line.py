@@ -1,0 +1,55 @@
+"""`cdk synth` as people and CI run it: the real command, without credentials."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.template.synth import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CDK = ROOT / "node_modules/.bin/cdk"
+
+
+def run(home: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command at the root as on a machine that has never heard of AWS."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+    clean |= {
+        "AWS_CONFIG_FILE": str(home / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(home / "credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "18,20",
+    }
+    return subprocess.run(
+        command, cwd=ROOT, env=clean | variables, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.skipif(not CDK.exists(), reason="the CDK command line is not installed (make setup)")
+def test_synth_without_credentials(tmp_path: Path) -> None:
+    """The production stage, with the layers really built and CloudFormation's own validation on."""
+    result = run(
+        tmp_path, str(CDK), "synth", "--quiet", "--output", str(tmp_path / "cdk.out"), "-c", "stage=prod"
+    )
+
+    assert result.returncode == 0, result.stderr
+    made = sorted(path.name for path in (tmp_path / "cdk.out").glob("*.template.json"))
+    assert made == [f"ras-prod-{part}.template.json" for part in ("api", "data", "ingest", "msk", "network")]
+    manifest = json.loads((tmp_path / "cdk.out/manifest.json").read_text())
+    assert "missing" not in manifest
+    assert "eu-north-1" in manifest["artifacts"]["ras-prod-data"]["environment"]
+
+
+def test_wrong_setting_ends_the_app_with_one_sentence(tmp_path: Path) -> None:
+    """No traceback: the setting's name, its value, what is allowed."""
+    result = run(tmp_path, sys.executable, "app.py", CDK_CONTEXT_JSON=json.dumps({"mapping_mode": "lazy"}))
+
+    assert result.returncode == 1
+    assert result.stderr == "setting 'mapping_mode': 'lazy': Input should be 'provisioned' or 'on_demand'\n"

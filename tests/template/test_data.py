@@ -1,0 +1,119 @@
+"""The table and the dead-letter bucket: what a green deployment into an emulator would not prove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.template.policies import Request, decide
+from tests.template.synth import Assembly, assembly
+from tests.template.table import create_table_arguments, data_template
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TABLE, BUCKET = "AWS::DynamoDB::Table", "AWS::S3::Bucket"
+
+
+def test_table_is_on_demand_recoverable_encrypted_and_forgets(stage: Assembly) -> None:
+    """In every stage: on demand, point-in-time recovery, KMS, and TTL."""
+    table = stage.only("data", TABLE)
+
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+@pytest.mark.parametrize(
+    ("stage_name", "kept"), [("local", False), ("dev", False), ("staging", True), ("prod", True)]
+)  # fmt: skip
+def test_data_outlives_its_stack_outside_dev(stage_name: str, kept: bool) -> None:  # noqa: FBT001 - a test parameter
+    """Deletion protection and retention where the data is real."""
+    stage = assembly(stage_name)
+    (table,) = stage.resources("data", TABLE).values()
+    (bucket,) = stage.resources("data", BUCKET).values()
+
+    assert table["Properties"].get("DeletionProtectionEnabled", False) is kept
+    assert table["DeletionPolicy"] == bucket["DeletionPolicy"] == ("Retain" if kept else "Delete")
+    assert table["UpdateReplacePolicy"] == bucket["UpdateReplacePolicy"] == table["DeletionPolicy"]
+
+
+def test_keys_and_index(prod: Assembly) -> None:
+    """One partition per batch; a sparse index of keys alone, so that updates of a batch cost no index write."""
+    table = prod.only("data", TABLE)
+
+    assert table["KeySchema"] == [
+        {"AttributeName": "pk", "KeyType": "HASH"},
+        {"AttributeName": "sk", "KeyType": "RANGE"},
+    ]
+    assert table["GlobalSecondaryIndexes"] == [
+        {
+            "IndexName": "user-batches",
+            "KeySchema": [
+                {"AttributeName": "user_id", "KeyType": "HASH"},
+                {"AttributeName": "created_at", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+    ]
+
+
+def test_every_stage_has_the_same_keys() -> None:
+    """What works on the local table works on the deployed one."""
+    arguments = [create_table_arguments(data_template(name)) for name in ("local", "dev", "prod")]
+
+    assert arguments[0] == arguments[1] == arguments[2]
+
+
+def test_template_makes_a_table(dynamodb: DynamoDBClient) -> None:
+    """The arguments are ones that the API takes."""
+    dynamodb.create_table(**create_table_arguments(data_template("prod"), table_name="made"))
+
+    made = dynamodb.describe_table(TableName="made")["Table"]
+    assert [index["IndexName"] for index in made["GlobalSecondaryIndexes"]] == ["user-batches"]
+
+
+def test_bucket_is_private_encrypted_versioned_and_forgets(stage: Assembly) -> None:
+    """Dead letters hold personal data: closed, encrypted, and gone after the time that the setting says."""
+    bucket = stage.only("data", BUCKET)
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms"}
+    assert encryption["BucketKeyEnabled"] is True
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert rule["Status"] == "Enabled"
+    assert rule["ExpirationInDays"] == stage.settings.dead_letter_days
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": stage.settings.dead_letter_days}
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        ({"aws:SecureTransport": "false"}, "deny"),
+        ({"aws:SecureTransport": "true", "s3:TlsVersion": "1.1"}, "deny"),
+        ({"aws:SecureTransport": "true", "s3:TlsVersion": "1.3"}, "none"),
+    ],
+)
+def test_bucket_refuses_plain_http(aws_stage: Assembly, context: dict[str, str], expected: str) -> None:
+    """Whoever may write, writes over TLS 1.2 or newer."""
+    policy = aws_stage.only("data", "AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"]
+    (name,) = aws_stage.resources("data", BUCKET)
+    request = Request("s3:PutObject", f"arn:aws:s3:::{name.lower()}/rejected/x", "somebody", context)
+
+    assert decide(policy, request) == expected
+
+
+def test_local_bucket_is_reached_over_plain_http(local: Assembly) -> None:
+    """An emulator has no TLS, so the local stage alone has no such policy."""
+    assert local.resources("data", "AWS::S3::BucketPolicy") == {}
+
+
+def test_outputs_are_what_scripts_read(stage: Assembly) -> None:
+    """Exactly these names, which the local stack and others look up."""
+    assert set(stage.outputs("data")) == {"TableName", "DeadLetterBucketName"}
+    assert set(stage.outputs("api")) == {"ApiId", "ApiUrl"}

@@ -1,0 +1,227 @@
+"""Functions: what each may do and nothing else, where it runs, and what it is told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from result_aggregator.topics import TOPICS
+
+from infra.mappings import consumer_group
+from tests.template.policies import Statement, allows
+from tests.template.synth import ACCOUNT, CLUSTER_ARN, REGION, Assembly, assembly
+
+INGEST = ("ingest-batches", "ingest-essays", "ingest-rankings")
+TABLE_READS = (
+    "BatchGetItem", "ConditionCheckItem", "DescribeTable", "GetItem", "GetRecords", "PartiQLSelect", "Query", "Scan",
+)  # fmt: skip
+TABLE_WRITES = ("BatchWriteItem", "DeleteItem", "PartiQLInsert", "PartiQLUpdate", "PutItem", "UpdateItem")
+TABLE_ADMIN = ("CreateTable", "DeleteTable", "UpdateTable", "UpdateTimeToLive")
+
+
+def functions(stage: Assembly) -> dict[str, dict[str, Any]]:
+    found = [f for part in ("ingest", "api") for f in stage.properties(part, "AWS::Lambda::Function")]
+    return {function["FunctionName"].removeprefix(stage.settings.name("")): function for function in found}
+
+
+def statements(stage: Assembly, function: str) -> list[Statement]:
+    """All that a function's role may do, found through the role that the function really has."""
+    part = "api" if function == "query" else "ingest"
+    (role,) = (
+        resource["Properties"]["Role"]["Fn::GetAtt"][0]
+        for resource in stage.resources(part, "AWS::Lambda::Function").values()
+        if resource["Properties"]["FunctionName"] == stage.settings.name(function)
+    )
+    properties = stage.resources(part, "AWS::IAM::Role")[role]["Properties"]
+    assert not properties.keys() & {"ManagedPolicyArns", "Policies"}, "policies that this test does not read"
+    return [
+        statement
+        for policy in stage.properties(part, "AWS::IAM::Policy")
+        if role in policy["Roles"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def arn(stage: Assembly, kind: str) -> str:
+    (logical_id,) = stage.resources("data", kind)
+    found: str = stage.resolve("data", {"Fn::GetAtt": [logical_id, "Arn"]})
+    return found
+
+
+def table(stage: Assembly) -> str:
+    return arn(stage, "AWS::DynamoDB::Table")
+
+
+def bucket(stage: Assembly) -> str:
+    return arn(stage, "AWS::S3::Bucket")
+
+
+@pytest.mark.parametrize("function", INGEST)
+def test_ingest_writes_the_view_and_cannot_read_it(stage: Assembly, function: str) -> None:
+    """Conditional writes are all that ingest needs; nobody reads results with its role."""
+    may = statements(stage, function)
+
+    assert {op for op in TABLE_WRITES if allows(may, f"dynamodb:{op}", table(stage))} == {
+        "UpdateItem",
+    }
+    for operation in (*TABLE_READS, *TABLE_ADMIN):
+        assert not allows(may, f"dynamodb:{operation}", table(stage))
+        assert not allows(may, f"dynamodb:{operation}", f"{table(stage)}/index/user-batches")
+
+
+def test_query_reads_the_view_and_cannot_write(stage: Assembly) -> None:
+    """A status answer and a listing, and no scan."""
+    may = statements(stage, "query")
+    index = f"{table(stage)}/index/user-batches"
+
+    readable = {op for op in TABLE_READS if allows(may, f"dynamodb:{op}", table(stage))}
+    assert readable == {"BatchGetItem", "DescribeTable", "Query"}
+    assert {op for op in TABLE_READS if allows(may, f"dynamodb:{op}", index)} == {"Query"}
+    for operation in (*TABLE_WRITES, *TABLE_ADMIN):
+        assert not allows(may, f"dynamodb:{operation}", table(stage))
+    assert not allows(may, "dynamodb:Query", table(stage) + "-other")
+
+
+def test_query_knows_neither_events_nor_dead_letters(stage: Assembly) -> None:
+    """A foothold in the API reaches the view only."""
+    services = {
+        action.split(":")[0]
+        for statement in statements(stage, "query")
+        for action in _list(statement["Action"])
+    }
+
+    assert services <= {"dynamodb", "logs", "xray"}
+
+
+@pytest.mark.parametrize("function", INGEST)
+def test_ingest_only_adds_dead_letters(stage: Assembly, function: str) -> None:
+    """Its own rejects and what Lambda gives up; nothing is read back, overwritten by name, or deleted."""
+    may = statements(stage, function)
+
+    assert allows(may, "s3:PutObject", f"{bucket(stage)}/rejected/topic/0/1.json")
+    assert allows(may, "s3:PutObject", f"{bucket(stage)}/aws/lambda/uuid/batch.json")
+    assert allows(may, "s3:ListBucket", bucket(stage))
+    assert not allows(may, "s3:PutObject", f"{bucket(stage)}/elsewhere.json")
+    for operation in ("GetObject", "DeleteObject", "DeleteObjectVersion", "PutBucketPolicy"):
+        assert not allows(may, f"s3:{operation}", f"{bucket(stage)}/rejected/topic/0/1.json")
+        assert not allows(may, f"s3:{operation}", bucket(stage))
+
+
+@pytest.mark.parametrize("function", INGEST)
+@pytest.mark.parametrize("own_cluster", [False, True])
+def test_ingest_reads_its_own_topics(function: str, own_cluster: bool) -> None:  # noqa: FBT001 - a test parameter
+    """The `kafka-cluster:` rights that IAM authentication needs, on the function's topics and groups only."""
+    stage = assembly("prod") if own_cluster else assembly("prod", cluster_arn=CLUSTER_ARN)
+    cluster = stage.properties("ingest", "AWS::Lambda::EventSourceMapping")[0]["EventSourceArn"]
+    may = statements(stage, function)
+
+    for action in ("kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers", "kafka-cluster:Connect"):
+        assert allows(may, action, cluster)
+    for topic in TOPICS.values():
+        own = topic.function == function.replace("-", "_")
+        topic_arn = f"{cluster.replace(':cluster/', ':topic/')}/{topic.name}"
+        group_arn = f"{cluster.replace(':cluster/', ':group/')}/{consumer_group(stage.settings, topic.name)}"
+        assert allows(may, "kafka-cluster:ReadData", topic_arn) is own
+        assert allows(may, "kafka-cluster:DescribeTopic", topic_arn) is own
+        assert allows(may, "kafka-cluster:AlterGroup", group_arn) is own
+        assert allows(may, "kafka-cluster:DescribeGroup", group_arn) is own
+        for action in ("WriteData", "CreateTopic", "DeleteTopic", "AlterTopic"):
+            assert not allows(may, f"kafka-cluster:{action}", topic_arn)
+
+
+def test_stars_are_few_and_reasoned(stage: Assembly) -> None:
+    """The only rights on everything are those that AWS has in no narrower form."""
+    starred = {
+        action
+        for function in (*INGEST, "query")
+        for statement in statements(stage, function)
+        if "*" in _list(statement["Resource"])
+        for action in _list(statement["Action"])
+    }
+
+    assert all(action.startswith(("ec2:", "xray:Put")) for action in starred)
+    assert not any(
+        "*" in action
+        for f in (*INGEST, "query")
+        for s in statements(stage, f)
+        for action in _list(s["Action"])
+    )
+
+
+def test_roles_are_one_per_function_and_for_lambda_only(stage: Assembly) -> None:
+    """No function borrows another's rights, and nothing but Lambda wears a function's role."""
+    roles = [function["Role"] for function in functions(stage).values()]
+
+    assert len(set(roles)) == len(roles) == 4
+    for role in stage.properties("ingest", "AWS::IAM::Role"):
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+def test_environment_is_the_contract(stage: Assembly) -> None:
+    """Exactly the names that the functions read, each with something in it."""
+    common = {"TABLE_NAME", "LOG_LEVEL", "POWERTOOLS_TRACE_DISABLED"}
+    expected = dict.fromkeys(INGEST, common | {"DEAD_LETTER_BUCKET", "PARTIAL_BATCH_RESPONSE"})
+    expected["query"] = common | {"ALLOWED_CALLERS", "DEFAULT_PIPELINE"}
+    variables = {name: function["Environment"]["Variables"] for name, function in functions(stage).items()}
+
+    assert {name: set(values) for name, values in variables.items()} == expected
+    assert all(all(values.values()) for values in variables.values())
+
+
+def test_allowed_callers_are_the_settings_roles(aws_stage: Assembly) -> None:
+    """JSON of role ARN to service name, in the account that deploys."""
+    told = functions(aws_stage)["query"]["Environment"]["Variables"]["ALLOWED_CALLERS"]
+
+    assert json.loads(told) == {
+        f"arn:aws:iam::{ACCOUNT}:role/api-gateway-service": "api-gateway-service",
+        f"arn:aws:iam::{ACCOUNT}:role/admin-dashboard-service": "admin-dashboard-service",
+    }
+
+
+def test_caller_of_another_account_keeps_its_arn() -> None:
+    """A full ARN is taken as it is."""
+    other = "arn:aws:iam::999999999999:role/team/gateway"
+    query = functions(assembly("prod", callers=json.dumps({"gateway": other})))["query"]
+
+    assert json.loads(query["Environment"]["Variables"]["ALLOWED_CALLERS"]) == {other: "gateway"}
+
+
+def test_functions_on_aws_are_python_3_13_on_arm64_and_traced(aws_stage: Assembly) -> None:
+    """The runtime that the layers are built for."""
+    for function in functions(aws_stage).values():
+        assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
+        assert function["TracingConfig"] == {"Mode": "Active"}
+    for part in ("ingest", "api"):
+        for layer in aws_stage.properties(part, "AWS::Lambda::LayerVersion"):
+            assert layer["CompatibleRuntimes"] == ["python3.13"]
+            assert layer["CompatibleArchitectures"] == ["arm64"]
+
+
+def test_functions_stay_inside_what_calls_them(stage: Assembly) -> None:
+    """API Gateway gives up after 29 seconds; an MSK mapping allows 14 minutes; functions need no VPC."""
+    found = functions(stage)
+
+    assert found["query"]["Timeout"] <= 29
+    assert all(found[name]["Timeout"] <= 840 for name in INGEST)
+    assert not any("VpcConfig" in function for function in found.values())
+
+
+def test_logs_are_kept_for_a_while_and_written_by_one(stage: Assembly) -> None:
+    """Every function has its own log group with retention, and no right on another's."""
+    for name, function in functions(stage).items():
+        group = f"/aws/lambda/{stage.settings.name(name)}"
+        part = "api" if name == "query" else "ingest"
+        (kept,) = (g for g in stage.properties(part, "AWS::Logs::LogGroup") if g["LogGroupName"] == group)
+
+        assert function["LoggingConfig"]["LogGroup"] == group
+        assert kept["RetentionInDays"] == stage.settings.log_retention_days
+        may = statements(stage, name)
+        stream = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{}}:*"
+        assert allows(may, "logs:PutLogEvents", stream.format(group))
+        assert not allows(may, "logs:PutLogEvents", stream.format("/aws/lambda/another"))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

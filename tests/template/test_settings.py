@@ -1,0 +1,150 @@
+"""Settings: where values come from, and that a wrong one is told by its name before anything is synthesised."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from infra.settings import LOCAL_ACCOUNT, SettingsError, load_settings
+from tests.template.synth import ACCOUNT, CLUSTER_ARN, STAGES
+from tests.template.synth import context as shipped_context
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_needs_nothing_else(stage: str) -> None:
+    """A stage's name is enough: account and region may be unknown, as in a synthesis without credentials."""
+    settings = load_settings({"stage": stage}, {})
+
+    assert settings.stage == stage
+    assert settings.region == "eu-north-1"
+    assert settings.account == (LOCAL_ACCOUNT if stage == "local" else None)
+
+
+def test_default_stage_is_dev() -> None:
+    """Who names no stage gets the one that does the least harm."""
+    assert load_settings({}, {}).stage == "dev"
+
+
+def test_account_and_region_come_from_the_environment() -> None:
+    """The CDK command line passes on the account and region of the credentials in use."""
+    settings = load_settings(
+        {"stage": "prod"}, {"CDK_DEFAULT_ACCOUNT": ACCOUNT, "CDK_DEFAULT_REGION": "eu-west-1"}
+    )
+
+    assert (settings.account, settings.region) == (ACCOUNT, "eu-west-1")
+
+
+def test_command_lines_fallback_region_is_not_a_choice() -> None:
+    """us-east-1 counts only where somebody said it: the CDK command line also says it when nobody did."""
+    guessed = {"CDK_DEFAULT_REGION": "us-east-1"}
+
+    assert load_settings({}, guessed).region == "eu-north-1"
+    assert load_settings({}, {**guessed, "AWS_REGION": "us-east-1"}).region == "us-east-1"
+    assert load_settings({"region": "us-east-1"}, guessed).region == "us-east-1"
+
+
+def test_context_wins_over_preset_and_environment() -> None:
+    """What is said on the command line holds."""
+    context = {
+        "stage": "local",
+        "retries": "7",
+        "tracing": "true",
+        "account": ACCOUNT,
+        "log_retention_days": "90",
+    }
+
+    settings = load_settings(context, {"CDK_DEFAULT_ACCOUNT": "999999999999"})
+
+    assert (settings.retries, settings.tracing, settings.account) == (7, True, ACCOUNT)
+    assert settings.log_retention_days == 90
+
+
+def test_structured_settings_come_as_json() -> None:
+    """`cdk -c` can only give text."""
+    settings = load_settings({"callers": json.dumps({"gateway": "platform-gateway"})}, {})
+
+    assert settings.callers == {"gateway": "platform-gateway"}
+
+
+def test_keys_of_the_cdk_are_not_settings() -> None:
+    """The context also holds feature flags and what the command line adds."""
+    load_settings(
+        {"@aws-cdk/core:checkSecretUsage": True, "aws:cdk:enable-path-metadata": True, "cli-telemetry": 0}, {}
+    )
+
+
+def test_shipped_context_holds_no_unknown_setting() -> None:
+    """`cdk.json` itself never trips the check for unknown settings."""
+    load_settings(shipped_context(), {})
+
+
+@pytest.mark.parametrize(
+    ("context", "told"),
+    [
+        ({"stage": "production"}, "setting 'stage': 'production'"),
+        ({"cluster_am": "x"}, "setting 'cluster_am' is unknown"),
+        ({"cluster_arn": "arn:aws:kafka:eu-north-1:1:cluster/a/b"}, "setting 'cluster_arn': 'arn:aws:kafka"),
+        ({"cluster_arn": "arn:aws:sqs:eu-north-1:111122223333:queue"}, "setting 'cluster_arn'"),
+        ({"account": "1234"}, "setting 'account': '1234'"),
+        ({"region": "Stockholm"}, "setting 'region': 'Stockholm'"),
+        ({"mapping_mode": "lazy"}, "setting 'mapping_mode': 'lazy'"),
+        ({"retries": "-1"}, "setting 'retries': '-1'"),
+        ({"retries": "10001"}, "setting 'retries': '10001'"),
+        ({"max_record_age_seconds": "30"}, "setting 'max_record_age_seconds': '30'"),
+        ({"minimum_pollers": "0"}, "setting 'minimum_pollers': '0'"),
+        (
+            {"minimum_pollers": "9", "maximum_pollers": "8"},
+            "setting minimum_pollers: 9 is more than maximum_pollers",
+        ),
+        ({"callers": "{"}, "setting 'callers': '{' is not JSON"),
+        ({"callers": "{}"}, "setting 'callers'"),
+        ({"callers": '{"a": "arn:aws:iam::1:user/a"}'}, "setting 'callers.a'"),
+        (
+            {"topic_batching": '{"nobody.sends.this": {"batch_size": 1, "window_seconds": 0}}'},
+            "nobody.sends.this",
+        ),
+        (
+            {
+                "topic_batching": '{"huleedu.essay.nlp.completed.v1": {"batch_size": 10001, "window_seconds": 0}}'
+            },
+            "setting 'topic_batching.huleedu.essay.nlp.completed.v1.batch_size': 10001",
+        ),
+        (
+            {
+                "topic_batching": '{"huleedu.essay.nlp.completed.v1": {"batch_size": 1, "window_seconds": 301}}'
+            },
+            "window_seconds': 301",
+        ),
+        (
+            {
+                "topic_batching": '{"huleedu.essay.nlp.completed.v1": {"batch_size": 1, "window_seconds": 0, "x": 1}}'
+            },
+            "setting 'topic_batching.huleedu.essay.nlp.completed.v1.x'",
+        ),
+        ({"query_timeout_seconds": "30"}, "setting 'query_timeout_seconds': '30'"),
+        ({"log_retention_days": "2"}, "setting 'log_retention_days': 2: Input should be 1, 3, 7"),
+        ({"stage": "prod", "restrict_to_vpc_endpoint": "false"}, "setting restrict_to_vpc_endpoint"),
+        ({"stage": "prod", "tls_only": "false"}, "setting tls_only"),
+        (
+            {"stage": "prod", "private_network": "false", "cluster_arn": CLUSTER_ARN},
+            "setting restrict_to_vpc_endpoint",
+        ),
+        ({"private_network": "false"}, "setting cluster_arn"),
+        ({"stage": "local", "restrict_to_vpc_endpoint": "true"}, "setting restrict_to_vpc_endpoint"),
+    ],
+)
+def test_wrong_setting_is_named(context: dict[str, Any], told: str) -> None:
+    """The error names the setting, and its value where it has one."""
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        load_settings(context, {})
+
+
+def test_every_wrong_setting_is_told_at_once() -> None:
+    """Nobody corrects settings one run at a time."""
+    with pytest.raises(SettingsError) as error:
+        load_settings({"retries": "no", "region": "no", "stage": "prod"}, {})
+
+    assert str(error.value).count("setting ") == 2

@@ -1,0 +1,74 @@
+"""Imports run one way: handler -> use case -> domain <- storage."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import result_aggregator
+
+PACKAGE = Path(result_aggregator.__file__).parent
+
+# What each part may import of the package, besides itself.
+ALLOWED = {
+    "domain": set[str](),
+    "topics": {"domain"},
+    "settings": {"domain"},
+    "kafka": set[str](),
+    "replays": set[str](),
+    "contracts": {"domain", "topics"},
+    "store": {"domain", "contracts", "kafka", "replays"},
+    "retry": {"domain"},
+    "ingest": {"contracts", "domain", "kafka", "retry"},
+    "query": {"domain"},
+    "observability": {"domain", "ingest"},
+    "http": {"domain", "observability", "query"},
+    "ingest_function": {
+        "domain",
+        "ingest",
+        "kafka",
+        "observability",
+        "replays",
+        "retry",
+        "settings",
+        "store",
+    },
+    "__init__": set[str](),
+}
+
+
+def imported(path: Path) -> set[str]:
+    """The full names of the modules that a module imports, for types or in earnest."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_imports_run_one_way(path: Path) -> None:
+    """A module imports only what lies below it, and only the store knows boto3."""
+    part = part_of(path)
+    ours = {
+        name.split(".")[1]
+        for name in imported(path)
+        if (name.startswith("result_aggregator.") and (PACKAGE / name.split(".")[1]).exists())
+        or (name.startswith("result_aggregator.") and (PACKAGE / f"{name.split('.')[1]}.py").exists())
+    }
+    foreign = {name.split(".")[0] for name in imported(path)}
+
+    assert ours - {part} <= ALLOWED[part]
+    if part != "store":
+        assert not foreign & {"boto3", "botocore"}
+    if part == "domain":
+        assert not foreign & {"aws_lambda_powertools", "pydantic"}

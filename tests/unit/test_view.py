@@ -1,0 +1,296 @@
+"""The view rules, each on the smallest batch that shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from result_aggregator.domain import items, view
+
+from tests import fold
+from tests.samples import DEFAULT_PIPELINE, Line, envelope
+
+REGISTERED = "huleedu.batch.essays.registered.v1"
+OUTCOME = "huleedu.els.batch_phase.outcome.v1"
+PIPELINE = "huleedu.batch.pipeline.completed.v1"
+SPELLCHECK = "huleedu.essay.spellcheck.completed.v1"
+SLOT = "huleedu.els.essay.slot.assigned.v1"
+RANKING = "huleedu.cj_assessment.completed.v1"
+CJ_FAILED = "huleedu.cj_assessment.failed.v1"
+
+
+def at(minute: int) -> str:
+    return f"2026-03-02T08:{minute:02}:00Z"
+
+
+def shown(minute: int) -> str:
+    return f"2026-03-02T08:{minute:02}:00.000000Z"
+
+
+def line(topic: str, minute: int, **data: Any) -> Line:
+    return Line(topic, "k", envelope({"batch_id": "b", **data}, at=at(minute)))
+
+
+def registered(minute: int = 0, essays: int = 4) -> Line:
+    return line(REGISTERED, minute, user_id="u", expected_essay_count=essays)
+
+
+def outcome(
+    phase: str, status: str, minute: int, completed: int = 4, failed: int = 0, **metadata: Any
+) -> Line:
+    counts = {"completed_essay_count": completed, "failed_essay_count": failed}
+    return line(OUTCOME, minute, phase=phase, outcome=status, metadata={**counts, **metadata})
+
+
+def end(status: str, minute: int, completed: int = 4, failed: int = 0, **data: Any) -> Line:
+    counts = {"successful_essay_count": completed, "failed_essay_count": failed}
+    return line(PIPELINE, minute, final_status=status, **counts, **data)
+
+
+def spellcheck(essay: str, minute: int, status: str = "COMPLETED", **data: Any) -> Line:
+    return line(SPELLCHECK, minute, essay_id=essay, status=status, **data)
+
+
+def ranking(minute: int, *essays: str) -> Line:
+    entries = [{"essay_id": name, "rank": n, "score": -n / 2} for n, name in enumerate(essays, 1)]
+    return line(RANKING, minute, status="COMPLETED", rankings=entries)
+
+
+def answer(*lines: Line) -> dict[str, Any]:
+    made = fold.answer(fold.fold(fold.read_all(lines)), "b")
+    assert made is not None
+    return made
+
+
+def summary(*lines: Line) -> tuple[str, int, int]:
+    made = answer(*lines)
+    return made["overall_status"], made["completed_essay_count"], made["failed_essay_count"]
+
+
+def test_without_an_owner_there_is_no_batch() -> None:
+    """Events that name no owner make a batch nobody sees; the first that does brings all of it."""
+    table = fold.fold(fold.read_all([spellcheck("e", 1)]))
+
+    assert fold.answer(table, "b") is None
+    assert [essay["essay_id"] for essay in answer(spellcheck("e", 1), registered(5))["essays"]] == ["e"]
+
+
+def test_registered() -> None:
+    """A registration and an essay's identity are no results."""
+    made = answer(registered(), line(SLOT, 1, essay_id="e", original_file_name="f.docx", text_storage_id="t"))
+
+    assert made["overall_status"] == "REGISTERED"
+    assert (made["current_phase"], made["processing_started_at"]) == (None, None)
+    assert (made["created_at"], made["last_updated"]) == (shown(0), shown(1))
+    assert made["essays"][0]["filename"] == "f.docx"
+
+
+def test_processing() -> None:
+    """An essay's result or a phase's state starts the processing; the current phase is the first that has not ended."""
+    assert answer(registered(), spellcheck("e", 3))["overall_status"] == "PROCESSING"
+    made = answer(registered(), outcome("spellcheck", "completed", 2))
+
+    assert (made["overall_status"], made["current_phase"]) == ("PROCESSING", "cj_assessment")
+    assert (made["processing_started_at"], made["processing_completed_at"]) == (shown(2), None)
+    assert summary(registered(), outcome("spellcheck", "completed", 2, 3, 1)) == ("PROCESSING", 3, 1)
+
+
+def test_completed_and_partially_completed() -> None:
+    """All phases of the pipeline done is COMPLETED, PARTIALLY_COMPLETED where one of them reports a failed essay."""
+    cj = outcome("cj_assessment", "completed", 3, 3)
+    assert summary(registered(), outcome("spellcheck", "completed", 2), cj) == ("COMPLETED", 3, 1)
+    made = answer(registered(), outcome("spellcheck", "completed", 2, 3, 1), cj)
+
+    assert (made["overall_status"], made["failed_essay_count"]) == ("PARTIALLY_COMPLETED", 1)
+    assert made["processing_completed_at"] == shown(3)
+
+
+def test_a_phase_outside_the_pipeline_does_not_end_it() -> None:
+    """A phase that was not asked for neither completes a batch nor dates its end."""
+    cj = outcome("cj_assessment", "completed", 3)
+    nlp = outcome("nlp", "completed", 9, 0, 4)
+    made = answer(registered(), outcome("spellcheck", "completed", 2), cj, nlp)
+
+    assert (made["overall_status"], made["processing_completed_at"]) == ("COMPLETED", shown(3))
+    assert summary(registered(), nlp)[0] == "PROCESSING"
+
+
+def test_the_requested_pipeline_decides() -> None:
+    """A pipeline that any event requested replaces the default; names the view does not know are not waited for."""
+    asked = outcome("spellcheck", "completed", 2, requested_pipeline="spellcheck, student_matching")
+    made = answer(registered(), asked)
+
+    assert (made["overall_status"], made["requested_pipeline"]) == (
+        "COMPLETED",
+        "spellcheck, student_matching",
+    )
+
+
+def test_failed_phases_fail_the_batch() -> None:
+    """One FAILED phase register is enough; the counts are of the furthest phase that ended."""
+    failed = outcome("cj_assessment", "failed", 3, 0, 4)
+    made = answer(registered(), outcome("spellcheck", "completed", 2), failed)
+
+    assert (made["overall_status"], made["processing_completed_at"]) == ("FAILED", shown(3))
+    assert summary(registered(), outcome("spellcheck", "completed", 2), failed) == ("FAILED", 0, 4)
+
+
+def test_a_cj_failure_fails_the_phase() -> None:
+    """CJAssessmentFailedV1 sets the phase register, and the batch's missing essays count as failed."""
+    failure = line(CJ_FAILED, 4, status="failed_critically", error="no provider")
+    table = fold.fold(fold.read_all([registered(), failure]))
+    batch = view.decode_batch(table[items.batch_key("b")])
+
+    assert batch is not None
+    assert batch.phases["cj_assessment"][1].error == "no provider"
+    assert summary(registered(), failure) == ("FAILED", 0, 4)
+
+
+def test_a_last_phase_without_any_success_fails_the_batch() -> None:
+    """Done, but every essay failed: FAILED, also where a later phase was skipped."""
+    first = outcome("spellcheck", "completed", 2, 0, 4)
+    assert summary(registered(), first, outcome("cj_assessment", "skipped", 3, 0, 0)) == ("FAILED", 0, 4)
+    assert summary(registered(), first, outcome("cj_assessment", "completed", 3, 0, 4)) == ("FAILED", 0, 4)
+
+
+def test_cancelled_comes_before_failed() -> None:
+    """A cancelled phase cancels the batch, whatever else failed."""
+    lines = (
+        registered(),
+        outcome("spellcheck", "failed", 2, 0, 4),
+        outcome("cj_assessment", "cancelled", 3, 0, 0),
+    )
+
+    assert summary(*lines)[0] == "CANCELLED"
+
+
+def test_skipped_phases_give_no_counts() -> None:
+    """A skipped phase is done, and the counts are of the phase before it."""
+    lines = (
+        registered(),
+        outcome("spellcheck", "completed", 2),
+        outcome("cj_assessment", "skipped", 3, 0, 0),
+    )
+
+    assert summary(*lines) == ("COMPLETED", 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("word", "failed", "status"),
+    [
+        ("completed_successfully", 0, "COMPLETED"),
+        ("completed_successfully", 1, "PARTIALLY_COMPLETED"),
+        ("completed_with_failures", 0, "PARTIALLY_COMPLETED"),
+        ("failed_critically", 2, "FAILED"),
+        ("cancelled", 0, "CANCELLED"),
+    ],
+)
+def test_the_pipeline_end_has_the_last_word(word: str, failed: int, status: str) -> None:
+    """Its status and its counts stand, whatever the phases said before."""
+    made = answer(registered(), outcome("spellcheck", "failed", 2, 0, 4), end(word, 5, 3, failed))
+
+    assert (made["overall_status"], made["completed_essay_count"]) == (status, 3)
+    assert (made["failed_essay_count"], made["processing_completed_at"]) == (failed, shown(5))
+
+
+def test_a_rerun_takes_the_word_back() -> None:
+    """A phase register newer than the pipeline end decides again, until the next end."""
+    lines = [registered(), outcome("spellcheck", "completed", 2), end("failed", 5, 0, 4)]
+    rerun = [*lines, outcome("cj_assessment", "in_progress", 6, 0, 0)]
+
+    assert summary(*lines)[0] == "FAILED"
+    assert summary(*rerun)[0] == "PROCESSING"
+    assert summary(*rerun, end("completed", 7))[0] == "COMPLETED"
+
+
+def test_the_end_names_the_pipeline_where_nobody_requested_one() -> None:
+    """After a rerun the phases that the pipeline really had are the ones to wait for."""
+    lines = (
+        registered(),
+        end("completed", 2, completed_phases=["spellcheck", "nlp"]),
+        outcome("spellcheck", "completed", 3),
+    )
+
+    assert answer(*lines)["current_phase"] == "nlp"
+
+
+def test_a_phase_register_is_replaced_whole() -> None:
+    """A failure clears the corrected text, a success clears the error."""
+    good = spellcheck("e", 1, correction_count=3, corrected_text_storage_id="c")
+    bad = spellcheck("e", 2, "FAILED", error="boom")
+    again = spellcheck("e", 3, correction_count=1, corrected_text_storage_id="d")
+
+    def essay(*lines: Line) -> tuple[Any, ...]:
+        one = answer(registered(), *lines)["essays"][0]
+        return tuple(one[f"spellcheck_{name}"] for name in ("status", "corrected_text_storage_id", "error"))
+
+    assert essay(good, bad) == ("FAILED", None, "boom")
+    assert essay(good, bad, again) == ("COMPLETED", "d", None)
+
+
+def test_a_replaced_result_still_dates_the_beginning() -> None:
+    """The earliest result is the beginning, even where a newer one has replaced it."""
+    made = answer(registered(5), spellcheck("e", 9), spellcheck("e", 3))
+
+    assert (made["created_at"], made["processing_started_at"], made["last_updated"]) == (
+        shown(3),
+        shown(3),
+        shown(9),
+    )
+
+
+def test_rankings_switch_whole() -> None:
+    """The newer ranking replaces the older one: an essay that it leaves out has no rank any more."""
+    made = answer(registered(), ranking(2, "a", "b", "c"), ranking(3, "c", "a"), spellcheck("b", 1))
+    ranks = {essay["essay_id"]: essay["cj_rank"] for essay in made["essays"]}
+
+    assert ranks == {"a": 2, "b": None, "c": 1}
+    assert [essay["cj_assessment_status"] for essay in made["essays"]] == ["COMPLETED", None, "COMPLETED"]
+
+
+def test_the_spellcheck_stands_in_for_the_identity() -> None:
+    """The original text is the identity's, and the spellcheck's where no identity tells one."""
+    slot = line(SLOT, 1, essay_id="e", original_file_name="f", text_storage_id="t1")
+    check = spellcheck("e", 2, original_text_storage_id="t2")
+
+    assert answer(registered(), check)["essays"][0]["original_text_storage_id"] == "t2"
+    assert answer(registered(), check, slot)["essays"][0]["original_text_storage_id"] == "t1"
+
+
+def test_essays_of_another_batch_are_others() -> None:
+    """The same essay id in two batches is two essays."""
+    other = Line(
+        SPELLCHECK, "k", envelope({"batch_id": "other", "essay_id": "e", "status": "FAILED"}, at=at(9))
+    )
+
+    assert answer(registered(), spellcheck("e", 1), other)["essays"][0]["spellcheck_status"] == "COMPLETED"
+
+
+def test_every_phase_shows_in_every_essay() -> None:
+    """An essay's answer has the guide's fields and those of every phase of the registry, null where nothing is known."""
+    essay = answer(registered(), line(SLOT, 1, essay_id="e"))["essays"][0]
+
+    assert list(essay) == [
+        "essay_id", "filename", "original_text_storage_id",
+        "spellcheck_status", "spellcheck_correction_count", "spellcheck_corrected_text_storage_id",
+        "spellcheck_metrics", "spellcheck_error",
+        "cj_assessment_status", "cj_rank", "cj_score", "cj_comparison_count", "cj_grade", "cj_confidence",
+        "cj_normalized_score", "cj_assessment_error",
+        "nlp_status", "nlp_lexical_diversity_score", "nlp_cohesion_score", "nlp_grammatical_error_rate",
+        "nlp_metrics_storage_id", "nlp_error",
+        "ai_feedback_status", "ai_feedback_storage_id", "ai_feedback_summary", "ai_feedback_error",
+        "last_updated",
+    ]  # fmt: skip
+    assert {value for name, value in essay.items() if name not in ("essay_id", "last_updated")} == {None}
+
+
+def test_counts_of_an_unknown_size() -> None:
+    """A batch whose size nobody told has size 0, and never a negative number of failures."""
+    owner = line(REGISTERED, 0, user_id="u")
+    made = answer(
+        owner, outcome("spellcheck", "completed", 1, 3, 1), outcome("cj_assessment", "completed", 2, 3)
+    )
+
+    assert (made["essay_count"], made["failed_essay_count"]) == (0, 0)
+    assert made["overall_status"] == "PARTIALLY_COMPLETED"
+    assert DEFAULT_PIPELINE == ("spellcheck", "cj_assessment")
