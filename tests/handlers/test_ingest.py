@@ -179,14 +179,13 @@ def test_an_empty_event_is_no_error(service: Service, event: dict[str, Any]) -> 
     assert service.invoke("ingest_essays", event) == {"batchItemFailures": []}
 
 
-def fail_essay(service: Service, monkeypatch: pytest.MonkeyPatch, sort_key: str) -> None:
-    """Have the store fail writes of one item for a passing reason, and the function give up soon."""
-    service.remaining_ms = 4000
+def fail_item(monkeypatch: pytest.MonkeyPatch, sort_key: str) -> None:
+    """Have the store fail writes of one item for a reason that passes, but not soon: no time goes by with retries."""
     real = ViewStore.write
 
     def write(self: ViewStore, change: Change) -> dict[str, Written]:
         if change.key.sk == sort_key:
-            raise UnavailableError("throttled")
+            raise UnavailableError("not permitted", soon=False)
         return real(self, change)
 
     monkeypatch.setattr(ViewStore, "write", write)
@@ -195,7 +194,7 @@ def fail_essay(service: Service, monkeypatch: pytest.MonkeyPatch, sort_key: str)
 def test_only_what_failed_is_handed_back(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A passing failure of one item hands back its records, by topic-partition and offset, and applies the others."""
     registration(service)
-    fail_essay(service, monkeypatch, "e#b")
+    fail_item(monkeypatch, "e#b")
     records = [record(SPELLCHECK, result(name), n, partition=2) for n, name in enumerate("abc", 10)]
     answer = service.invoke("ingest_essays", msk_event(records))
 
@@ -209,7 +208,7 @@ def test_where_the_mapping_takes_no_partial_response_it_raises(
 ) -> None:
     """An on-demand mapping would take a returned list for success: only an error makes the batch come again."""
     monkeypatch.setenv("PARTIAL_BATCH_RESPONSE", "false")
-    fail_essay(service, monkeypatch, "e#b")
+    fail_item(monkeypatch, "e#b")
 
     with pytest.raises(HandedBackError, match="1 of 2 records"):
         service.invoke(
@@ -222,7 +221,7 @@ def test_a_batch_that_cannot_be_dated_hands_back_its_essays(
 ) -> None:
     """Essays are in but the batch's times are not: they come again, and as duplicates they mend it."""
     with monkeypatch.context() as failing:
-        fail_essay(service, failing, "batch")
+        fail_item(failing, "batch")
         answer = service.invoke("ingest_essays", msk_event([record(SPELLCHECK, result("a"), 5)]))
     assert [one["itemIdentifier"]["offset"] for one in answer["batchItemFailures"]] == [5]
 
