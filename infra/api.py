@@ -78,7 +78,11 @@ def resource_policy(
     """Who gets in: the named roles, anybody's question after the health, and all of them by our endpoint only.
 
     Naming the roles matters: `Allow *` beside AWS_IAM lets in every signed principal of the account, as within
-    an account the resource policy's word is enough.
+    an account the resource policy's word is enough. So is an identity policy's, which administrators have: against
+    that only a deny helps.
+
+    Without an endpoint, which is the local stage, the denials are left out: no emulator knows a request's endpoint,
+    and ours takes a session's own ARN for `aws:PrincipalArn`, which in AWS is that of its role.
     """
     document = iam.PolicyDocument(
         statements=[
@@ -105,7 +109,20 @@ def resource_policy(
                 actions=["execute-api:Invoke"],
                 resources=["execute-api:/*"],
                 conditions={"StringNotEquals": {"aws:SourceVpce": vpc_endpoint_id}},
-            )
+            ),
+            # By condition, not by NotPrincipal: that would deny the named roles too, as it wants every session by name.
+            iam.PolicyStatement(
+                sid="OnlyNamedCallers",
+                effect=iam.Effect.DENY,
+                principals=[iam.AnyPrincipal()],
+                actions=["execute-api:Invoke"],
+                resources=[f"execute-api:/{stage_name}/*/internal/*"],
+                conditions={
+                    "ArnNotEquals": {"aws:PrincipalArn": list(caller_role_arns)},
+                    # Only whose signature was checked: the key's absence meets the condition above as well.
+                    "Null": {"aws:PrincipalArn": "false"},
+                },
+            ),
         )
     return document
 

@@ -119,6 +119,22 @@ def test_unknown_callers_are_refused(filled: Service, caller: str | None) -> Non
     """Whatever policy let a caller through, only named roles of the named account are answered."""
     assert refusal(filled.get(STATUS, caller=caller, batch_id=BATCH)) == (403, "forbidden")
     assert refusal(filled.get(LISTING, caller=caller, user_id=OWNER)) == (403, "forbidden")
+    assert refusal(filled.get("/internal/v1/other", caller=caller)) == (403, "forbidden")
+    assert refusal(filled.get(STATUS, method="POST", caller=caller, batch_id=BATCH)) == (403, "forbidden")
+
+
+def test_who_asked_is_logged(filled: Service, logs: Logs) -> None:
+    """A caller by its service's name, a refused one by its ARN, both with the correlation id."""
+    headers = {"X-Correlation-ID": "who-1"}
+    logs.take()
+    filled.get(STATUS, batch_id=BATCH, headers=headers)
+    (answered,) = logs.take()[0]
+    filled.get(STATUS, batch_id=BATCH, headers=headers, caller=CALLERS["another role"])
+    refused, closing = logs.take()[0]
+
+    assert (answered["caller"], answered["correlation_id"]) == ("api-gateway-service", "who-1")
+    assert (refused["caller_arn"], refused["correlation_id"]) == (CALLERS["another role"], "who-1")
+    assert (closing.get("caller"), closing["status"]) == (None, 403)
 
 
 BAD_QUERIES = {
@@ -161,8 +177,9 @@ def test_ids_are_percent_decoded(service: Service) -> None:
 
 
 def test_other_routes_and_methods_are_refused(service: Service) -> None:
-    """An unknown route is a 404, a known one with another method a 405 that says which it allows."""
+    """An unknown route is a 404 by any method, a known one with another method a 405 that says which it allows."""
     assert refusal(service.get("/internal/v1/other")) == (404, "unknown_route")
+    assert refusal(service.get("/internal/v1/other", method="POST")) == (404, "unknown_route")
     answer = service.get(STATUS, method="POST", batch_id="b")
 
     assert refusal(answer) == (405, "method_not_allowed")

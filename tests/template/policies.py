@@ -1,6 +1,7 @@
-"""A small evaluator of IAM policies: enough to ask a synthesised policy who may do what.
+"""A small evaluator of IAM policies: enough to ask synthesised policies who may do what, and who gets to a private API.
 
 It raises NotImplementedError for anything it does not know, so that no policy passes by being misread.
+Rules: IAM User Guide (policy elements, evaluation logic), API Gateway developer guide (authorization flow).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ ANONYMOUS = "anonymous"
 
 @dataclass(frozen=True)
 class Request:
-    """`principal` is a role's ARN or ANONYMOUS; `context` holds condition keys such as `aws:SourceVpce`."""
+    """`principal` is the ARN of a user or of a role that somebody assumed, or ANONYMOUS; `context` holds condition
+    keys such as `aws:SourceVpce`."""
 
     action: str
     resource: str
@@ -41,12 +43,28 @@ def allows(statements: Iterable[Statement], action: str, resource: str) -> bool:
     return decide(statements, Request(action, resource)) == "allow"
 
 
+def at_gateway(identity: Iterable[Statement], resource: Iterable[Statement], request: Request) -> Decision:
+    """What API Gateway decides of a signed request, by the caller's identity policy and the API's resource policy.
+
+    Within the API's account either may allow; from another both must (its "policy evaluation outcome tables" A, B).
+    """
+    decisions = {decide(identity, request), decide(resource, request)}
+    if "deny" in decisions:
+        return "deny"
+    same_account = _account(request.principal) == _account(request.resource)
+    return "allow" if decisions == {"allow"} or (same_account and "allow" in decisions) else "none"
+
+
+def _account(arn: str) -> str:
+    return arn.split(":")[4] if arn != ANONYMOUS else ANONYMOUS
+
+
 def _applies(statement: Statement, request: Request) -> bool:
-    unknown = statement.keys() - {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
-    if unknown:
+    known = {"Sid", "Effect", "Principal", "NotPrincipal", "Action", "Resource", "Condition"}
+    if unknown := statement.keys() - known:
         raise NotImplementedError(f"statement element {sorted(unknown)}")
     return (
-        _names_principal(statement.get("Principal"), request.principal)
+        _speaks_of(statement, request.principal)
         and any(_matches(pattern.lower(), request.action.lower()) for pattern in _list(statement["Action"]))
         and any(_matches(pattern, request.resource) for pattern in _list(statement["Resource"]))
         and all(
@@ -57,13 +75,26 @@ def _applies(statement: Statement, request: Request) -> bool:
     )
 
 
-def _names_principal(principal: Any, caller: str) -> bool:
-    """No principal: an identity policy, which speaks of whoever has it."""
-    if principal is None or principal == "*":
+def _speaks_of(statement: Statement, caller: str) -> bool:
+    """Whether it is about this caller. With no principal it is an identity policy's, about whoever has that."""
+    if "NotPrincipal" not in statement:
+        return "Principal" not in statement or _names(statement["Principal"], caller)
+    named = _names(statement["NotPrincipal"], caller)
+    # A trap: a denial spares a role only where account, role and each session are named, and sessions are as many as
+    # a caller likes. An allowance to all but one is the other: it lets in everybody else, unsigned requests too.
+    return not named or (statement["Effect"] == "Deny" and ":role/" in caller)
+
+
+def _names(principal: Any, caller: str) -> bool:
+    """An account, by its root's ARN or its number, stands for everybody in it."""
+    if principal == "*":
         return True
     if set(principal) != {"AWS"}:
         raise NotImplementedError(f"principal {principal}")
-    return any(named in ("*", caller) for named in _list(principal["AWS"]))
+    account = _account(caller)
+    return any(
+        named in ("*", caller, account, f"arn:aws:iam::{account}:root") for named in _list(principal["AWS"])
+    )
 
 
 def _holds(operator: str, key: str, expected: list[str], request: Request) -> bool:
@@ -79,6 +110,10 @@ def _holds(operator: str, key: str, expected: list[str], request: Request) -> bo
             return actual not in expected
         case "ArnEquals" | "ArnLike":
             return actual is not None and any(_matches(pattern, actual) for pattern in expected)
+        case "ArnNotEquals" | "ArnNotLike":
+            return actual is None or not any(_matches(pattern, actual) for pattern in expected)
+        case "Null":
+            return str(actual is None).lower() in [str(value).lower() for value in expected]
         case "NumericLessThan":
             return actual is not None and any(float(actual) < float(value) for value in expected)
     raise NotImplementedError(f"condition operator {operator}")

@@ -1,4 +1,4 @@
-"""The API: who gets in by which door, and what the gateway says by itself."""
+"""The API: its routes, and what the gateway says by itself. Who gets in is in `test_authorisation`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 
 from infra.api import GATEWAY_RESPONSES
-from tests.template.policies import ANONYMOUS, Decision, Request, Statement, decide
-from tests.template.synth import ACCOUNT, REGION, Assembly, assembly
+from tests.template.synth import REGION, Assembly
 
-GATEWAY = f"arn:aws:iam::{ACCOUNT}:role/api-gateway-service"
-DASHBOARD = f"arn:aws:iam::{ACCOUNT}:role/admin-dashboard-service"
-STRANGER = f"arn:aws:iam::{ACCOUNT}:role/not-allowed"
-STATUS = "GET/internal/v1/batches/b-1/status"
-LISTING = "GET/internal/v1/batches/user/u-1"
-HEALTH = "GET/healthz"
 ROUTES = {
     ("ANY", "/internal/v1/batches/{batch_id}/status"): "AWS_IAM",
     ("ANY", "/internal/v1/batches/user/{user_id}"): "AWS_IAM",
@@ -44,35 +37,6 @@ def routes(stage: Assembly) -> dict[tuple[str, str], dict[str, Any]]:
     }
 
 
-def policy(stage: Assembly) -> list[Statement]:
-    """The resource policy, with the short ARNs spelt out as API Gateway does when it saves it."""
-    document = stage.only("api", "AWS::ApiGateway::RestApi")["Policy"]
-    text = json.dumps(document["Statement"])
-    full = text.replace('"execute-api:/', f'"arn:aws:execute-api:{REGION}:{ACCOUNT}:api/')
-    found: list[Statement] = json.loads(full)
-    return found
-
-
-def endpoint(stage: Assembly) -> dict[str, Any]:
-    (found,) = (
-        properties
-        for properties in stage.properties("network", "AWS::EC2::VPCEndpoint")
-        if properties["ServiceName"].endswith(".execute-api")
-    )
-    return found
-
-
-def endpoint_id(stage: Assembly) -> str:
-    (found,) = stage.only("api", "AWS::ApiGateway::RestApi")["EndpointConfiguration"]["VpcEndpointIds"]
-    return str(found)
-
-
-def ask(statements: list[Statement], stage: Assembly, what: str, who: str, **context: str) -> Decision:
-    resource = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:api/{stage.settings.stage}/{what}"
-    keys = {"aws:SourceVpce": context["vpce"]} if "vpce" in context else {}
-    return decide(statements, Request("execute-api:Invoke", resource, who, keys))
-
-
 def test_authorisation_of_every_method(stage: Assembly) -> None:
     """IAM on everything but the health check; a new method without it fails here."""
     found = {route: method["AuthorizationType"] for route, method in routes(stage).items()}
@@ -95,92 +59,6 @@ def test_every_method_goes_to_the_query_function(stage: Assembly) -> None:
 def test_endpoint_is_private(stage: Assembly) -> None:
     """Never reachable from outside, in no stage."""
     assert stage.only("api", "AWS::ApiGateway::RestApi")["EndpointConfiguration"]["Types"] == ["PRIVATE"]
-
-
-@pytest.mark.parametrize(
-    ("who", "what", "expected"),
-    [
-        (GATEWAY, STATUS, "allow"),
-        (GATEWAY, LISTING, "allow"),
-        (DASHBOARD, LISTING, "allow"),
-        (GATEWAY, "POST/internal/v1/batches/b-1/status", "allow"),  # the function answers 405
-        (STRANGER, STATUS, "none"),
-        (GATEWAY + "-2", STATUS, "none"),
-        (f"arn:aws:iam::{ACCOUNT}:root", STATUS, "none"),
-        (ANONYMOUS, STATUS, "none"),
-        (ANONYMOUS, HEALTH, "allow"),
-        (STRANGER, HEALTH, "allow"),
-        (ANONYMOUS, "POST/healthz", "none"),
-        (ANONYMOUS, "GET/healthz/../internal", "none"),
-    ],
-)
-def test_who_gets_in_by_the_endpoint(aws_stage: Assembly, who: str, what: str, expected: Decision) -> None:
-    """Named callers anywhere, anybody at the health check; a signed stranger of the account nowhere else."""
-    assert ask(policy(aws_stage), aws_stage, what, who, vpce=endpoint_id(aws_stage)) == expected
-
-
-@pytest.mark.parametrize("who", [GATEWAY, STRANGER, ANONYMOUS])
-@pytest.mark.parametrize("what", [STATUS, HEALTH])
-def test_nobody_gets_in_by_another_door(aws_stage: Assembly, who: str, what: str) -> None:
-    """Another VPC's endpoint, or none, is refused even to a named caller: a deny that no identity policy undoes."""
-    assert ask(policy(aws_stage), aws_stage, what, who, vpce="vpce-other") == "deny"
-    assert ask(policy(aws_stage), aws_stage, what, who) == "deny"
-
-
-def test_endpoint_in_the_policy_is_ours(aws_stage: Assembly) -> None:
-    """The policy, the API's alias and the output name the endpoint that the network stack makes."""
-    logical_ids = [
-        name
-        for name, resource in aws_stage.resources("network", "AWS::EC2::VPCEndpoint").items()
-        if "ExecuteApi" in name and resource
-    ]
-
-    assert endpoint_id(aws_stage) == f"vpce-{logical_ids[0].lower()}"
-    assert endpoint_id(aws_stage) in aws_stage.outputs("api")["ApiUrl"]
-
-
-def test_local_policy_differs_by_the_door_only(local: Assembly) -> None:
-    """No emulator satisfies a condition on the endpoint; who is allowed stays the same."""
-    statements = policy(local)
-
-    assert {statement["Sid"] for statement in statements} == {"NamedCallers", "Health"}
-    callers = [
-        f"arn:aws:iam::{ACCOUNT}:role/{name}" for name in ("api-gateway-service", "admin-dashboard-service")
-    ]
-    assert [ask(statements, local, STATUS, caller) for caller in callers] == ["allow", "allow"]
-    assert ask(statements, local, STATUS, STRANGER) == "none"
-    assert ask(statements, local, HEALTH, ANONYMOUS) == "allow"
-
-
-@pytest.mark.parametrize(
-    ("who", "what", "expected"),
-    [
-        (GATEWAY, STATUS, "allow"),
-        (STRANGER, STATUS, "none"),
-        (ANONYMOUS, STATUS, "none"),
-        (ANONYMOUS, HEALTH, "allow"),
-    ],
-)
-def test_endpoint_has_a_policy_of_its_own(
-    aws_stage: Assembly, who: str, what: str, expected: Decision
-) -> None:
-    """The third gate says the same as the second, instead of AWS's default of everything."""
-    statements = endpoint(aws_stage)["PolicyDocument"]["Statement"]
-
-    assert ask(statements, aws_stage, what, who) == expected
-
-
-def test_other_callers_by_setting() -> None:
-    """The settings' roles replace the default ones everywhere, and the API is deployed again for it."""
-    other = f"arn:aws:iam::{ACCOUNT}:role/other"
-    changed = assembly("prod", callers=json.dumps({"other": "other"}))
-    allowed = {
-        who: ask(policy(changed), changed, STATUS, who, vpce=endpoint_id(changed)) for who in (other, GATEWAY)
-    }
-
-    assert allowed == {other: "allow", GATEWAY: "none"}
-    kind = "AWS::ApiGateway::Deployment"
-    assert changed.resources("api", kind).keys() != assembly("prod").resources("api", kind).keys()
 
 
 def test_gateways_own_answers_are_the_services_error_body(stage: Assembly) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.policies import ANONYMOUS, Request, allows, decide
+from tests.template.policies import ANONYMOUS, Decision, Request, Statement, allows, at_gateway, decide
 
 ROLE = "arn:aws:iam::111122223333:role/caller"
 ALLOW: dict[str, Any] = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/*"}
@@ -35,13 +35,72 @@ def test_deny_wins() -> None:
         ({"AWS": [ROLE]}, ROLE, "allow"),
         ({"AWS": [ROLE]}, ROLE + "-other", "none"),
         ({"AWS": ROLE}, ANONYMOUS, "none"),
+        ({"AWS": "arn:aws:iam::111122223333:root"}, ROLE, "allow"),
+        ({"AWS": "111122223333"}, ROLE, "allow"),
+        ({"AWS": "111122223333"}, "arn:aws:iam::444455556666:role/caller", "none"),
+        ({"AWS": "111122223333"}, ANONYMOUS, "none"),
     ],
 )
 def test_principals(principal: Any, caller: str, expected: str) -> None:
-    """A named role is only itself; a star is anybody, signed or not."""
+    """A named role is only itself, a named account everybody in it; a star is anybody, signed or not."""
     statement = {**ALLOW, "Principal": principal}
 
     assert decide([statement], Request("s3:GetObject", "arn:aws:s3:::b/a", caller)) == expected
+
+
+@pytest.mark.parametrize(
+    ("effect", "caller", "expected"),
+    [
+        ("Allow", ROLE, "none"),
+        ("Allow", ROLE + "-other", "allow"),
+        ("Allow", ANONYMOUS, "allow"),
+        ("Deny", ROLE, "deny"),
+        ("Deny", ROLE + "-other", "deny"),
+        ("Deny", "arn:aws:iam::111122223333:user/caller", "none"),
+    ],
+)
+def test_not_principal(effect: str, caller: str, expected: Decision) -> None:
+    """It allows everybody else, unsigned requests too; and it denies the named role, whose sessions it does not name."""
+    named = [ROLE, "arn:aws:iam::111122223333:user/caller", "arn:aws:iam::111122223333:root"]
+    spared = [ROLE] if effect == "Allow" else named
+    statement = {"Effect": effect, "NotPrincipal": {"AWS": spared}, "Action": "s3:*", "Resource": "*"}
+
+    assert decide([statement], Request("s3:GetObject", "arn:aws:s3:::b/a", caller)) == expected
+
+
+# API Gateway developer guide, "Policy evaluation outcome tables":
+# identity policy, resource policy, outcome within the account (table A), outcome from another account (table B)
+OUTCOMES: list[tuple[Decision, Decision, Decision, Decision]] = [
+    ("allow", "allow", "allow", "allow"),
+    ("allow", "none", "allow", "none"),
+    ("allow", "deny", "deny", "deny"),
+    ("none", "allow", "allow", "none"),
+    ("none", "none", "none", "none"),
+    ("none", "deny", "deny", "deny"),
+    ("deny", "allow", "deny", "deny"),
+    ("deny", "none", "deny", "deny"),
+    ("deny", "deny", "deny", "deny"),
+]
+
+
+@pytest.mark.parametrize(("identity", "resource", "within", "across"), OUTCOMES)
+def test_identity_and_resource_policy_together(
+    identity: Decision, resource: Decision, within: Decision, across: Decision
+) -> None:
+    """What the developer guide's two tables say."""
+
+    def says(decision: Decision) -> list[Statement]:
+        statement = {"Effect": decision.capitalize(), "Action": "execute-api:*", "Resource": "*"}
+        return [statement] if decision != "none" else []
+
+    for account, expected in (("111122223333", within), ("444455556666", across)):
+        request = Request(
+            "execute-api:Invoke",
+            "arn:aws:execute-api:eu-north-1:111122223333:api/prod/GET/a",
+            f"arn:aws:iam::{account}:role/caller",
+        )
+
+        assert at_gateway(says(identity), says(resource), request) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,6 +112,12 @@ def test_principals(principal: Any, caller: str, expected: str) -> None:
         ({"StringNotEquals": {"k": "v"}}, {}, "allow"),
         ({"StringNotEquals": {"k": "v"}}, {"k": "v"}, "none"),
         ({"ArnEquals": {"aws:PrincipalArn": [ROLE]}}, {}, "none"),
+        ({"ArnNotEquals": {"k": [ROLE, "b"]}}, {"k": ROLE}, "none"),
+        ({"ArnNotEquals": {"k": [ROLE, "b"]}}, {"k": "c"}, "allow"),
+        ({"ArnNotEquals": {"k": [ROLE, "b"]}}, {}, "allow"),
+        ({"Null": {"k": "true"}}, {}, "allow"),
+        ({"Null": {"k": "true"}}, {"k": "v"}, "none"),
+        ({"Null": {"k": "false"}}, {"k": "v"}, "allow"),
         ({"Bool": {"k": "false"}}, {"k": "false"}, "allow"),
         ({"NumericLessThan": {"k": 1.2}}, {"k": "1.1"}, "allow"),
         ({"NumericLessThan": {"k": 1.2}}, {"k": "1.2"}, "none"),

@@ -182,10 +182,11 @@ class Api:
         failure: ApiError | None = None
         service: str | None = None
         try:
-            if request.method != "GET":
-                raise NotAllowedError("only GET is allowed", {"allowed": ["GET"]})
+            # Who asks comes first, then whether there is such a route, then how it may be asked.
             if endpoint != "healthz":
                 service = self._service_of(request)
+            if request.method != "GET" and endpoint != "unknown":
+                raise NotAllowedError("only GET is allowed", {"allowed": ["GET"]})
             status, body = 200, work(request)
         except ApiError as error:
             failure = error
@@ -207,6 +208,7 @@ class Api:
         match = _ASSUMED_ROLE.fullmatch(request.caller_arn or "")
         service = self._services.get((match["account"], match["role"])) if match else None
         if service is None:
+            logger.warning("caller refused", caller_arn=request.caller_arn)
             raise ForbiddenError("the caller is not allowed to ask")
         return service
 
