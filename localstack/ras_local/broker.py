@@ -98,11 +98,18 @@ def start(state: StateDir, topics: Sequence[str]) -> Callable[[], str]:
 
 
 def wait_for_topics(bootstrap_servers: str, topics: Iterable[str], timeout_s: float = 10) -> None:
-    """Raises StackError when the broker does not answer, or a topic is missing."""
-    try:
-        known = AdminClient(quiet_client(bootstrap_servers)).list_topics(timeout=timeout_s).topics
-    except KafkaException as error:
-        raise unreachable(bootstrap_servers, error) from error
+    """Raises StackError when the broker does not answer for `timeout_s`, or a topic is missing."""
+    admin = AdminClient(quiet_client(bootstrap_servers))
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            known = admin.list_topics(timeout=timeout_s).topics
+            break
+        except KafkaException as error:
+            # A connection that breaks fails at once, however long the client may take.
+            if time.monotonic() > deadline:
+                raise unreachable(bootstrap_servers, error) from error
+        time.sleep(0.1)
     missing = sorted(set(topics) - set(known))
     if missing:
         raise StackError(f"the broker at {bootstrap_servers} has no topic {', '.join(missing)}")

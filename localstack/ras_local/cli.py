@@ -29,6 +29,7 @@ Settings (environment):
   RAS_REGION                region that is emulated (default eu-north-1)
   RAS_PARTITIONS            partitions of each topic (default 8)
   RAS_FUNCTION_CONCURRENCY  invocations of one function at a time (default 2)
+  RAS_NULLS                 how events show null keys and values: absent (default), or null
 """
 
 
@@ -168,9 +169,9 @@ def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: boo
     from ras_local import publish as publishing
     from ras_local import stack as stacks
 
-    servers = bootstrap_servers or stacks.load(StateDir.default()).bootstrap_servers
     # Read in full first: a mistake in the last line is told before anything is published.
     events = [event for file in files for event in publishing.read_events(file)]
+    servers = bootstrap_servers or stacks.load(StateDir.default()).bootstrap_servers
     if unread := sorted({event.topic for event in events} - TOPICS.keys()):
         click.echo(f"not read by this service, nothing will come of it: {', '.join(unread)}", err=True)
     with click.progressbar(length=len(events), label="publishing", file=sys.stderr) as bar:
@@ -195,18 +196,24 @@ def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: boo
 )
 @click.option("--unsigned", is_flag=True, help="Send it without a signature.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="NAME:VALUE", help="A request header.")
+@click.option("--include", "-i", is_flag=True, help="Print the answer's headers too, to standard error.")
 @expected_failures
-def query(path: str, caller: str, headers: tuple[str, ...], *, unsigned: bool) -> None:
+def query(path: str, caller: str, headers: tuple[str, ...], *, unsigned: bool, include: bool) -> None:
     """GET a PATH of the API, for example /internal/v1/batches/user/teacher-anna?limit=5.
 
     Prints the status to standard error and the body to standard output; exits with 1 unless the status is below 400.
     """
     from ras_local import stack as stacks
 
+    if not path.startswith("/"):
+        raise StackError(f"{path!r} is not a path of the API", "It begins with a slash: /healthz.")
     parsed = dict(_header(text) for text in headers)
     stack = stacks.load(StateDir.default())
     answer = stack.get(path, caller=None if unsigned else caller, headers=parsed)
     click.echo(f"{answer.status_code} {answer.reason}", err=True)
+    if include:
+        for name, value in answer.headers.items():
+            click.echo(f"{name}: {value}", err=True)
     try:
         click.echo(json.dumps(answer.json(), indent=2, ensure_ascii=False))
     except ValueError:

@@ -173,6 +173,7 @@ class Mapping:
         self._ledger = Ledger()
         self._committed_at = 0.0
         self._skipping: set[str] = set()  # lanes on their way to a time that the broker cannot look up
+        self._told: set[int] = set()  # the kinds of problems that were logged since reading last went on
         self._undelivered: dict[int, str] = {}  # by thread, what a destination does not take
 
     def start(self) -> None:
@@ -225,7 +226,7 @@ class Mapping:
                 reconnect_backoff_max_ms=1000,
                 topic_metadata_refresh_interval_ms=10_000,
                 queued_max_messages_kbytes=16_384,
-                on_error=self._tell,
+                on_error=self.tell,
             )
         )
         backlog = Backlog(self.settings, self._source, now=time.monotonic())
@@ -236,13 +237,15 @@ class Mapping:
 
         def assigned(_: Consumer, partitions: list[TopicPartition]) -> None:
             self.assigned |= {partition.partition for partition in partitions}
+            logger.info("%s: reads partitions %s", self.settings.topic, sorted(self.assigned))
             self._position(consumer, partitions)
             self._holding = False  # what is newly assigned is read
             self.ready = True
-            self.problem = ""
+            self._go_on()
 
         def revoked(_: Consumer, partitions: list[TopicPartition]) -> None:
             self.assigned -= {partition.partition for partition in partitions}
+            logger.info("%s: gave up %d partitions", self.settings.topic, len(partitions))
             backlog.forget(_lanes(partitions))
             self._ledger.forget(_lanes(partitions))
             self._skipping -= _lanes(partitions)
@@ -322,7 +325,7 @@ class Mapping:
                 self._complain(error)
                 continue
             self.counters.read += 1
-            self.problem = ""
+            self._go_on()
             record = to_record(message, self.nulls)
             self._note_gap(record)
             if self._is_too_early(record):
@@ -364,15 +367,21 @@ class Mapping:
     def _complain(self, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             return
-        self._tell(error)
+        self.tell(error)
         if error.fatal():
             raise KafkaException(error)
 
-    def _tell(self, error: KafkaError) -> None:
-        """Keep the problem for `ras status`, and log it once; the client goes on trying by itself."""
-        if error.str() != self.problem:
-            self.problem = error.str()
+    def tell(self, error: KafkaError) -> None:
+        """Keep the problem for `ras status`, and log its kind once until reading goes on: the client tries by itself."""
+        self.problem = error.str()
+        # By kind: the texts tell how many milliseconds an attempt took, so that no two are the same.
+        if error.code() not in self._told:
+            self._told.add(error.code())
             logger.warning("%s: %s", self.settings.topic, error.str())
+
+    def _go_on(self) -> None:
+        self.problem = ""
+        self._told.clear()
 
     # --- delivering ---
 

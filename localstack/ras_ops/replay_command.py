@@ -152,7 +152,7 @@ def _rewind(
     plans = [rewinding.plan(brokers, mapping, moments.milliseconds(start)) for mapping in mappings]
     _show(plans)
     again = sum(plan.again for plan in plans)
-    out.print(f"{again} records are read again, from {start.isoformat()} on")
+    out.print(f"{again} records {'would be' if dry_run else 'are'} read again, from {start.isoformat()} on")
     if dry_run or not again:
         return
     moving = [plan for plan in plans if plan.again]
@@ -241,7 +241,7 @@ def _redrive(
             out.print(f"{run.topic}: {run.left} records to hand to {TOPICS[run.topic].function}{resumed}")
     total = sum(run.left for run in runs)
     if dry_run or not total:
-        out.print(f"{total} records in all")
+        out.print(f"{total} records in all{', nothing was handed over' if dry_run else ''}")
         return
     if not yes:
         shared.confirm(f"Hand {total} records to the functions of stage {deployment.stage}?")

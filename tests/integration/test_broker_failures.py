@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from ras_local import apache_kafka
+from ras_local import apache_kafka, processes, stack
 from ras_local.broker import quiet_client
 from ras_local.event_source_mapping import Settings, Succeeded
 from ras_local.publish import publish
 
+from tests import fold
+from tests.chaos import workload
 from tests.integration import conftest
 from tests.local.test_poller import Bench, events
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ras_local.paths import StateDir
+    from ras_local.stack import Stack
 
 pytestmark = pytest.mark.integration
 
@@ -69,6 +72,30 @@ def test_reading_goes_on_from_the_last_commits(
     for lane in committed:
         firsts = list(dict.fromkeys(offset for given, offset in items if given == lane))
         assert firsts == list(range(len(firsts)))
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+def test_the_stack_goes_on_after_its_broker_was_killed_twice(real_stack: Stack, real_state: StateDir) -> None:
+    """One and the same poller gets every partition of every topic back, and the view becomes the fold."""
+    lines = workload.lines(60, seed=20_260_303)
+    records = workload.published(lines)
+    poller = processes.running(real_state, stack.POLLER)
+    waiting = []
+    for half in (records[::2], records[1::2]):
+        publish(real_stack.bootstrap_servers, half, timeout_s=120)
+        waiting.append(sum(topic.lag for topic in stack.progress(real_stack).values()))
+        apache_kafka.kill(real_state)
+        time.sleep(DOWN_S)
+        apache_kafka.restart(real_state)()
+    stack.wait_consumed(real_stack, timeout_s=300, interval_s=0.5)
+
+    assert all(waiting), waiting
+    assert processes.running(real_state, stack.POLLER) == poller
+    table = fold.fold(fold.read_all(lines))
+    for batch_id in {line.value["data"]["batch_id"] for line in lines}:
+        answer = real_stack.get(f"/internal/v1/batches/{batch_id}/status").json()
+        assert answer == fold.answer(table, batch_id)
 
 
 def pause(seconds: float) -> Succeeded:

@@ -101,6 +101,17 @@ def test_an_unknown_caller_is_told_who_there_is(state: StateDir) -> None:
 
 
 @pytest.mark.usefixtures("state")
+@pytest.mark.parametrize("path", ["", "healthz", "http://127.0.0.1/healthz"])
+def test_what_is_no_path_of_the_api_is_told(path: str) -> None:
+    assert "is not a path of the API" in ras("query", path).stderr
+
+
+@pytest.mark.usefixtures("state")
+def test_a_file_that_is_not_there_is_told_before_a_stack_is_missed() -> None:
+    assert "no-such-file cannot be read" in ras("publish", "no-such-file").stderr
+
+
+@pytest.mark.usefixtures("state")
 @pytest.mark.parametrize("header", ["novalue", ": x"])
 def test_a_header_that_is_none_is_told(header: str) -> None:
     result = ras("query", "/healthz", "-H", header)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
 from ras_local import broker, processes
 from ras_local.event_source_mapping import (
@@ -488,6 +488,20 @@ def test_a_missing_broker_is_waited_for() -> None:
     waiting.stop()
 
     assert not waiting.mapping.ready
+
+
+def test_each_kind_of_problem_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The client tells every attempt at a broker that is away, each with other milliseconds."""
+    mapping = Bench("127.0.0.1:1", Settings("uuid", "t", "f", consumer_group_id="g")).mapping
+    for milliseconds in range(3):
+        mapping.tell(KafkaError(KafkaError._TRANSPORT, f"refused after {milliseconds} ms"))
+        mapping.tell(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+
+    assert [one.getMessage() for one in caplog.records] == [
+        "t: refused after 0 ms",
+        "t: 1/1 brokers are down",
+    ]
+    assert mapping.status()["problem"] == "1/1 brokers are down"
 
 
 def test_a_failure_too_large_for_its_topic_goes_there_without_its_payload(
