@@ -34,6 +34,9 @@ DEFAULT_CALLER = callers.ALLOWED[0]
 PATIENCE_S = 60
 """For so long a broker may be silent: one that was killed reads its logs again before it answers for a group."""
 
+WARM_S = 60
+"""For so long the deployed functions may take to answer at all."""
+
 PROCESSES = (emulator.PROCESS, broker.PROCESS, POLLER)
 OPTIONAL = (dynamodb_local.PROCESS,)
 """What runs only where somebody asked for it."""
@@ -202,16 +205,32 @@ def _warm(stack: Stack) -> None:
     functions = sorted({f"ras-{STAGE}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
     pool = ThreadPoolExecutor(len(functions) + 1)
     try:
-        health = pool.submit(stack.get, "/healthz", caller=None)
-        warmed = [pool.submit(_invoke_empty, stack.cloud, name) for name in functions]
+        warmed = [pool.submit(_ask_health, stack)]
+        warmed += [pool.submit(_invoke_empty, stack.cloud, name) for name in functions]
         problems = [problem for future in warmed if (problem := future.result())]
-        answer = health.result()
     finally:
         pool.shutdown(wait=False)  # after Ctrl-C nobody waits for the answers
-    if answer.status_code != 200:
-        problems.append(f"GET /healthz answered {answer.status_code}: {answer.text[:500]}")
     if problems:
         raise StackError("the deployed functions do not work", "\n".join(problems))
+
+
+def _ask_health(stack: Stack) -> str:
+    """What is wrong with /healthz, asked until it is well or WARM_S are over.
+
+    On a busy machine the first answers come too late for the gateway's patience, or ours.
+    """
+    deadline = time.monotonic() + WARM_S
+    while True:
+        try:
+            answer = stack.get("/healthz", caller=None)
+            if answer.status_code == 200:
+                return ""
+            problem = f"GET /healthz answered {answer.status_code}: {answer.text[:500]}"
+        except StackError as error:
+            problem = error.message
+        if time.monotonic() > deadline:
+            return problem
+        time.sleep(0.2)
 
 
 def _invoke_empty(cloud: Cloud, function_name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Keys
 from ras_local import signed_http
+from ras_local.errors import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,3 +74,11 @@ def test_an_unsigned_request_carries_no_credentials(
     signed_http.get(url + "/a", region="eu-north-1", credentials=None)
 
     assert "authorization" not in seen[0][1]
+
+
+def test_an_answer_that_does_not_come_in_time_is_told() -> None:
+    """A port that is open, with nobody there to answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a"
+        with pytest.raises(StackError, match=r"no answer from .* within 0\.1 s"):
+            signed_http.get(url, region="eu-north-1", credentials=None, timeout_s=0.1)
