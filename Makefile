@@ -61,8 +61,8 @@ setup: $(SETUP) ## install everything, start nothing
 
 .PHONY: lock
 lock: $(VENV)/.stamp-uv ## resolve the pinned requirements again
-	for name in requirements/bootstrap layers/dependencies/requirements requirements/emulator requirements/dev; do \
-	  extra=; [ $$name = requirements/dev ] && extra="-c layers/dependencies/requirements.txt"; \
+	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/dev; do \
+	  extra=; [ $$name = requirements/dev ] && extra="-c layers/dependencies/requirements.txt -c layers/client/requirements.txt"; \
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header $$extra $$name.in -o $$name.txt; \
 	done
@@ -87,9 +87,9 @@ $(VENV)/.stamp-uv: requirements/bootstrap.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-$(VENV)/.stamp-dev: $(VENV)/.stamp-uv requirements/dev.txt pyproject.toml
+$(VENV)/.stamp-dev: $(VENV)/.stamp-uv requirements/dev.txt pyproject.toml layers/client/pyproject.toml
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . --editable layers/client
 	@touch $@
 
 $(EMULATOR_VENV)/.stamp: $(VENV)/.stamp-uv requirements/emulator.txt

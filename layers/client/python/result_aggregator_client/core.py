@@ -1,0 +1,359 @@
+"""All that the two clients decide, without doing any of it: no socket, no sleep, no thread.
+
+A *flow* is a generator that yields what it needs done (an effect) and is sent what came of it; its return value is
+the answer. `client` has the two drivers that do it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, cast
+from urllib.parse import quote, urlencode
+
+from result_aggregator_client import errors, models
+from result_aggregator_client._version import __version__
+from result_aggregator_client.cache import EtagCache, Kept, Key
+from result_aggregator_client.errors import BatchNotFoundError, CursorOutdatedError
+from result_aggregator_client.models import BatchPage, BatchStatus, Health
+from result_aggregator_client.signing import NoKeysError
+
+if TYPE_CHECKING:
+    from botocore.credentials import ReadOnlyCredentials
+
+    from result_aggregator_client.address import Address
+    from result_aggregator_client.signing import Signer
+
+logger = logging.getLogger("result_aggregator_client")
+
+# What the service takes; it makes an id of its own in place of any other, and then the two logs do not meet.
+_CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+# What the path of a batch by this name would ask for is the listing of a user called "status".
+_NO_BATCH = "user"
+
+RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+
+# A batch whose ranking is replaced again while it is read, this often in a row, is not read now.
+READINGS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds. `connect_s` and `read_s` (the longest silence) are of an attempt; `total_s` is of a call, with all its
+    attempts, pauses and pages.
+
+    The gateway gives the service 29 s; nobody waits that long for a page.
+    """
+
+    connect_s: float = 2.0
+    read_s: float = 10.0
+    total_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """`attempts` in all; before the n-th repetition a pause of 0 to `base_s` * 2^(n-1) seconds, at most `longest_s`.
+
+    The pause is drawn from all of that range ("full jitter"), which spreads callers that failed together. Where the
+    service says Retry-After, that comes on top.
+    """
+
+    attempts: int = 4
+    base_s: float = 0.1
+    longest_s: float = 2.0
+
+
+DEFAULT_TIMEOUTS = Timeouts()
+DEFAULT_RETRIES = Retries()
+
+
+class NeedKeys(NamedTuple):
+    """Effect: the credentials of this moment. Answered with ReadOnlyCredentials, or NoKeysError."""
+
+
+class Send(NamedTuple):
+    """Effect: a GET of exactly this URL with these headers. Answered with Received or Broken."""
+
+    url: str
+    headers: list[tuple[str, str]]
+    connect_s: float
+    read_s: float
+    deadline: float
+    """The moment by the clock at which to give up, whatever has come by then."""
+
+
+class Pause(NamedTuple):
+    """Effect: so many seconds of nothing."""
+
+    seconds: float
+
+
+class Received(NamedTuple):
+    """A whole answer. `headers` by lower-case name."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Broken(NamedTuple):
+    """No whole answer. `late`: the deadline ended it."""
+
+    error: Exception
+    late: bool = False
+
+
+Effect: TypeAlias = NeedKeys | Send | Pause
+_Result = TypeVar("_Result")
+Flow: TypeAlias = Generator[Effect, Any, _Result]
+_Model = TypeVar("_Model")
+
+
+class Asked(NamedTuple):
+    """One question: the same URL and correlation id, however many attempts it takes."""
+
+    url: str
+    correlation_id: str
+    deadline: float
+    signed: bool = True
+    attempts: int = 1
+
+
+class Core:
+    """The questions, as flows. `clock` tells seconds that only go up; `jitter(x)` draws from 0 to x."""
+
+    def __init__(
+        self,
+        address: Address,
+        signer: Signer,
+        cache: EtagCache,
+        timeouts: Timeouts,
+        retries: Retries,
+        clock: Callable[[], float],
+        jitter: Callable[[float], float],
+    ) -> None:
+        self._address = address
+        self._signer = signer
+        self._cache = cache
+        self._timeouts = timeouts
+        self._retries = retries
+        self._clock = clock
+        self._jitter = jitter
+
+    # Questions
+
+    def batch_status(
+        self, batch_id: str, user_id: str | None, correlation_id: str | None
+    ) -> Flow[BatchStatus | None]:
+        """The whole batch, however many pages it takes; None where there is none for this user."""
+        correlation_id, deadline = self._begin(correlation_id)
+        for reading in range(1, READINGS + 1):
+            try:
+                return (yield from self._whole(batch_id, user_id, correlation_id, deadline))
+            except BatchNotFoundError:
+                return None
+            except CursorOutdatedError:
+                if reading == READINGS:
+                    raise
+                logger.info(
+                    "the ranking of a batch was replaced while it was read; correlation id %s", correlation_id
+                )
+        raise AssertionError("the last reading returns or raises")
+
+    def _whole(
+        self, batch_id: str, user_id: str | None, correlation_id: str, deadline: float
+    ) -> Flow[BatchStatus]:
+        # The first page's own account of the batch stays: only it has counted the whole batch.
+        first = page = yield from self._page(batch_id, user_id, None, None, correlation_id, deadline)
+        essays = list(first.essays)
+        while page.pagination.next_cursor is not None:
+            page = yield from self._page(
+                batch_id, user_id, None, page.pagination.next_cursor, correlation_id, deadline
+            )
+            essays += page.essays
+        if page is first:
+            return first
+        return replace(first, essays=tuple(essays), pagination=page.pagination)
+
+    def batch_status_page(
+        self,
+        batch_id: str,
+        user_id: str | None,
+        limit: int | None,
+        cursor: str | None,
+        correlation_id: str | None,
+    ) -> Flow[BatchStatus]:
+        """A batch with a page of its essays. BatchNotFoundError where there is none for this user."""
+        correlation_id, deadline = self._begin(correlation_id)
+        return (yield from self._page(batch_id, user_id, limit, cursor, correlation_id, deadline))
+
+    def _page(
+        self,
+        batch_id: str,
+        user_id: str | None,
+        limit: int | None,
+        cursor: str | None,
+        correlation_id: str,
+        deadline: float,
+    ) -> Flow[BatchStatus]:
+        if batch_id == _NO_BATCH:
+            raise BatchNotFoundError("no such batch", code="batch_not_found", correlation_id=correlation_id)
+        url = self._url(
+            f"/internal/v1/batches/{segment('batch_id', batch_id)}/status",
+            user_id=user_id,
+            limit=limit,
+            cursor=cursor,
+        )
+        asked = Asked(url, correlation_id, deadline, attempts=self._retries.attempts)
+        return (yield from self._ask(asked, BatchStatus))
+
+    def batches_page(
+        self,
+        user_id: str,
+        limit: int | None,
+        offset: int | None,
+        status: str | None,
+        cursor: str | None,
+        correlation_id: str | None,
+    ) -> Flow[BatchPage]:
+        """A page of a user's batches."""
+        correlation_id, deadline = self._begin(correlation_id)
+        url = self._url(
+            f"/internal/v1/batches/user/{segment('user_id', user_id)}",
+            limit=limit,
+            offset=offset,
+            status=status,
+            cursor=cursor,
+        )
+        asked = Asked(url, correlation_id, deadline, attempts=self._retries.attempts)
+        return (yield from self._ask(asked, BatchPage))
+
+    def health(self, correlation_id: str | None) -> Flow[Health]:
+        """The state of this moment: one attempt, and no signature, which the route needs as little as credentials."""
+        correlation_id, deadline = self._begin(correlation_id)
+        asked = Asked(self._url("/healthz"), correlation_id, deadline, signed=False)
+        return (yield from self._ask(asked, Health))
+
+    # How a question is asked
+
+    def _begin(self, offered: str | None) -> tuple[str, float]:
+        correlation_id = offered if offered and _CORRELATION_ID.fullmatch(offered) else str(uuid.uuid4())
+        return correlation_id, self._clock() + self._timeouts.total_s
+
+    def _url(self, path: str, **parameters: str | int | None) -> str:
+        # quote(), not quote_plus(): the signature is over "%20", and a "+" would not match it.
+        given = {name: value for name, value in parameters.items() if value is not None}
+        query = urlencode(given, quote_via=quote, safe="")
+        return f"{self._address.url}{path}{'?' if query else ''}{query}"
+
+    def _ask(self, asked: Asked, model: type[_Model]) -> Flow[_Model]:
+        body = yield from self._exchange(asked)
+        try:
+            return models.read(model, json.loads(body))
+        except ValueError as error:
+            raise errors.UnreadableAnswerError(
+                f"the answer cannot be read: {error}",
+                code="unreadable_answer",
+                correlation_id=asked.correlation_id,
+                status=200,
+            ) from error
+
+    def _exchange(self, asked: Asked) -> Flow[bytes]:
+        """The body of the answer, after as many attempts as it takes and may take."""
+        failure: errors.ResultAggregatorError | None = None
+        for attempt in range(1, asked.attempts + 1):
+            if failure is not None:
+                pause = self._jitter(
+                    min(self._retries.longest_s, self._retries.base_s * 2 ** (attempt - 2))
+                ) + (failure.retry_after_s or 0.0)
+                if self._clock() + pause >= asked.deadline:
+                    # Waiting would only make the caller wait for the same error.
+                    raise failure
+                logger.info("attempt %d after %.3f s: %s", attempt, pause, failure)
+                yield Pause(pause)
+            # Anew for each attempt: credentials are refreshed meanwhile, and a signature holds for five minutes.
+            key, kept, headers = yield from self._prepared(asked)
+            left = asked.deadline - self._clock()
+            if left <= 0:
+                raise deadline_exceeded(asked.correlation_id) from failure
+            outcome: Received | Broken = yield Send(
+                asked.url,
+                headers,
+                min(self._timeouts.connect_s, left),
+                min(self._timeouts.read_s, left),
+                asked.deadline,
+            )
+            if isinstance(outcome, Broken):
+                if outcome.late or self._clock() >= asked.deadline:
+                    raise deadline_exceeded(asked.correlation_id) from outcome.error
+                failure = errors.UnreachableError(
+                    f"no whole answer: {type(outcome.error).__name__}",
+                    code="unreachable",
+                    correlation_id=asked.correlation_id,
+                )
+                failure.__cause__ = outcome.error
+                continue
+            if outcome.status == 200:
+                self._remember(key, outcome)
+                return outcome.body
+            if outcome.status == 304 and kept is not None:
+                return kept.body
+            failure = errors.of_answer(outcome.status, outcome.headers, outcome.body, asked.correlation_id)
+            if outcome.status not in RETRIED_STATUSES:
+                if key is not None:
+                    self._cache.drop(key)
+                raise failure
+        assert failure is not None  # noqa: S101 - there is at least one attempt
+        raise failure
+
+    def _prepared(self, asked: Asked) -> Flow[tuple[Key | None, Kept | None, list[tuple[str, str]]]]:
+        headers = {
+            "Accept": "application/json",
+            "X-Correlation-ID": asked.correlation_id,
+            **self._address.headers,
+        }
+        if not asked.signed:
+            return None, None, [*headers.items(), _USER_AGENT]
+        keys: ReadOnlyCredentials | NoKeysError = yield NeedKeys()
+        if isinstance(keys, NoKeysError):
+            raise errors.CredentialsError(
+                str(keys), code="no_credentials", correlation_id=asked.correlation_id
+            ) from keys.__cause__
+        key = Key(cast("str", keys.access_key), asked.url)
+        kept = self._cache.get(key)
+        if kept is not None:
+            headers["If-None-Match"] = kept.etag
+        return key, kept, [*self._signer.signed(asked.url, headers, keys), _USER_AGENT]
+
+    def _remember(self, key: Key | None, answer: Received) -> None:
+        etag = answer.headers.get("etag")
+        if key is None or etag is None or "no-store" in answer.headers.get("cache-control", ""):
+            return
+        self._cache.put(key, Kept(etag, answer.body))
+
+
+_USER_AGENT = ("User-Agent", f"result-aggregator-client/{__version__}")
+
+
+def deadline_exceeded(correlation_id: str) -> errors.DeadlineExceededError:
+    return errors.DeadlineExceededError(
+        "the time for the call is over", code="deadline_exceeded", correlation_id=correlation_id
+    )
+
+
+def segment(name: str, value: str) -> str:
+    """An id as one segment of a path. Raises ValueError for an empty one, which no route has.
+
+    Everything but RFC 3986's unreserved characters is percent-encoded, so no library on the way finds anything to
+    normalise; that includes the dots of an id of one or two of them, which would be a step in the path.
+    """
+    if not value:
+        raise ValueError(f"{name} is empty")
+    if value in (".", ".."):
+        return value.replace(".", "%2E")
+    return quote(value, safe="")
