@@ -42,6 +42,11 @@ GATEWAY_RESPONSES: dict[str, tuple[int, str, str | None]] = {
     "WAF_FILTERED": (403, "forbidden", "The request was refused."),
 }
 
+# What passes by itself: too many requests for the stage, or for Lambda (a throttled function is an integration failure).
+# The seconds are the function's own (`result_aggregator.http`), whose imports a synthesis does without.
+RETRY_AFTER_S = 2
+_PASSING = ("INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "THROTTLED")
+
 ACCESS_LOG_FIELDS = {
     "requestId": "$context.requestId",
     "extendedRequestId": "$context.extendedRequestId",
@@ -186,7 +191,11 @@ class QueryApi(Construct):
                 type=apigateway.ResponseType.of(response_type),
                 # Without a status a default keeps the one that each of its types has.
                 status_code=None if is_default else str(status),
-                response_headers={"X-Correlation-ID": "context.requestId"},
+                response_headers={
+                    "X-Correlation-ID": "context.requestId",
+                    # A quoted text is itself; without quotes it would name a value of the request.
+                    **({"Retry-After": f"'{RETRY_AFTER_S}'"} if response_type in _PASSING else {}),
+                },
                 templates={"application/json": error_template(code, sentence)},
             )
 

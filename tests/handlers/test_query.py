@@ -232,6 +232,8 @@ def test_failures_tell_no_internals(service: Service, monkeypatch: pytest.Monkey
     broken = service.get(STATUS, batch_id="b")
 
     assert refusal(throttled) == (503, "unavailable")
+    assert throttled["headers"]["Retry-After"] == "2"
+    assert "Retry-After" not in broken["headers"]
     assert refusal(broken) == (500, "internal_error")
     assert "table-x" not in json.dumps(throttled)
     assert "secret" not in json.dumps(broken)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from result_aggregator import http
 
 from infra.api import GATEWAY_RESPONSES
 from tests.template.synth import REGION, Assembly
@@ -62,7 +63,7 @@ def test_endpoint_is_private(stage: Assembly) -> None:
 
 
 def test_gateways_own_answers_are_the_services_error_body(stage: Assembly) -> None:
-    """Valid JSON with the four fields whatever the message holds, and a correlation id that the logs have."""
+    """Valid JSON with the four fields whatever the message holds, a correlation id that the logs have, and when to ask again."""
     responses = {
         response["ResponseType"]: response
         for response in stage.properties("api", "AWS::ApiGateway::GatewayResponse")
@@ -74,9 +75,12 @@ def test_gateways_own_answers_are_the_services_error_body(stage: Assembly) -> No
         assert set(body) == {"error", "code", "details", "correlation_id"}
         assert body["correlation_id"] == "request-1"
         assert body["details"] == {"type": "SOME_TYPE"}
-        assert response["ResponseParameters"] == {
-            "gatewayresponse.header.X-Correlation-ID": "context.requestId"
-        }
+        headers = response["ResponseParameters"]
+        assert headers.pop("gatewayresponse.header.X-Correlation-ID") == "context.requestId"
+        passes = body["code"] in ("too_many_requests", "unavailable") and kind != "QUOTA_EXCEEDED"
+        assert headers == (
+            {"gatewayresponse.header.Retry-After": f"'{http.RETRY_AFTER_S}'"} if passes else {}
+        )
         assert response.get("StatusCode") == (
             None if kind.startswith("DEFAULT") else str(GATEWAY_RESPONSES[kind][0])
         )

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 CORRELATION_HEADER = "X-Correlation-ID"
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
+# With every 503, also of the gateway itself. Long enough for a throttled table to have taken what it was given, and by
+# then the function has tried twice already (`store.aws.ATTEMPTS`).
+RETRY_AFTER_S = 2
+
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000
 
@@ -260,5 +264,7 @@ def _response(status: int, body: dict[str, Any], correlation_id: str) -> dict[st
     }
     if status == NotAllowedError.status:
         headers["Allow"] = "GET"
+    if status == UnavailableApiError.status:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
     return {"statusCode": status, "headers": headers, "body": text}
