@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import random
-from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,68 +57,6 @@ def test_samples_answer_as_written_down(service: Service) -> None:
     assert service.dead_letters() == {}
 
 
-POISON = {
-    "not JSON": (b"hello", "not_json"),
-    "no essay": (json.dumps(envelope({"batch_id": "b", "status": "COMPLETED"})).encode(), "invalid_field"),
-    "unknown status": (json.dumps(result("e", status="whatever")).encode(), "unknown_status"),
-}
-
-
-@pytest.mark.parametrize(("value", "code"), POISON.values(), ids=POISON.keys())
-def test_poison_is_kept_and_its_neighbours_are_applied(service: Service, value: bytes, code: str) -> None:
-    """A record that can never be applied lies in the bucket with its reason, place and bytes."""
-    registration(service)
-    records = [
-        record(SPELLCHECK, result("a"), 6),
-        record(SPELLCHECK, value, 7, 3),
-        record(SPELLCHECK, result("c"), 8),
-    ]
-    records[1] |= {"key": "a2V5", "headers": [{"trace": [-61, -91]}]}
-    answer = service.invoke("ingest_essays", msk_event(records))
-
-    assert answer == {"batchItemFailures": []}
-    assert essays(service) == ["a", "c"]
-    [(key, letter)] = service.dead_letters().items()
-    assert key == f"rejected/{SPELLCHECK}/3/00000000000000000007.json"
-    assert letter["reason"]["code"] == code
-    assert (letter["topic"], letter["partition"], letter["offset"]) == (SPELLCHECK, 3, 7)
-    assert b64decode(letter["value"]) == value
-    assert (letter["key"], letter["headers"], letter["timestamp"]) == (
-        "a2V5",
-        [{"trace": [-61, -91]}],
-        records[1]["timestamp"],
-    )
-
-
-def test_a_value_that_is_not_base64_is_kept(service: Service) -> None:
-    """Not even base64: kept as it came."""
-    broken = record(SPELLCHECK, b"") | {"value": "%%%"}
-    service.invoke("ingest_essays", msk_event([broken]))
-    [letter] = service.dead_letters().values()
-
-    assert (letter["reason"]["code"], letter["value"]) == ("not_base64", "%%%")
-
-
-def test_a_ranking_over_the_item_limit_is_rejected_whole(service: Service) -> None:
-    """What does not fit an item is kept, and nothing of it is written."""
-    registration(service)
-    noise = random.Random(1)  # noqa: S311 - incompressible ids, not secrets
-    entries = [
-        {
-            "essay_id": "".join(chr(noise.randrange(0x4E00, 0x9FFF)) for _ in range(255)),
-            "rank": n,
-            "score": 0.5,
-        }
-        for n in range(1, 900)
-    ]
-    value = envelope({"batch_id": "b", "status": "COMPLETED", "rankings": entries})
-    service.invoke("ingest_rankings", msk_event([record(RANKING, value)]))
-    [letter] = service.dead_letters().values()
-
-    assert letter["reason"]["code"] == "too_large"
-    assert essays(service) == []
-
-
 def test_a_ranking_of_five_thousand_switches_whole(service: Service) -> None:
     """5,000 essays fit, and the next ranking replaces them all."""
     registration(service)
@@ -163,14 +98,6 @@ def test_the_closing_counts_add_up(service: Service, logs: Logs) -> None:
     assert total(metrics, "ras_invalid_messages_total", topic=SPELLCHECK, error_type="not_json") == 1
     assert total(metrics, "ras_essays_aggregated_total", phase="spellcheck") == 1
     assert total(metrics, "ras_batches_aggregated_total") == 1
-
-
-def test_a_tombstone_may_have_a_null_value_or_none(service: Service) -> None:
-    """AWS sends either; both are ignored, and so is a missing key."""
-    absent, null = record(SPELLCHECK, None, 1), record(SPELLCHECK, None, 2) | {"value": None, "key": None}
-
-    assert service.invoke("ingest_essays", msk_event([absent, null])) == {"batchItemFailures": []}
-    assert service.dead_letters() == {}
 
 
 @pytest.mark.parametrize("event", [{}, {"records": {}}, msk_event([])])

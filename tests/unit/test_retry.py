@@ -8,24 +8,10 @@ from result_aggregator.domain.storage import StoreError, UnacceptableError, Unav
 from result_aggregator.retry import LONGEST_PAUSE_S, RESERVE_S, Deadline
 from result_aggregator.store.aws import CONFIG, LONGEST_CALL_S
 
+from tests.clock import Time
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-class Time:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.pauses: list[float] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        # A pause of nothing at all would never end; time passes while work is done, too.
-        self.now += max(seconds, 0.001)
 
 
 def failing(times: int, error: StoreError) -> tuple[Callable[[], str], list[int]]:

@@ -1,0 +1,1 @@
+"""Bad input: what each kind of it gets, through the deployed handlers."""
