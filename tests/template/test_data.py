@@ -103,7 +103,12 @@ def test_bucket_refuses_plain_http(aws_stage: Assembly, context: dict[str, str],
     """Whoever may write, writes over TLS 1.2 or newer."""
     policy = aws_stage.only("data", "AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"]
     (name,) = aws_stage.resources("data", BUCKET)
-    request = Request("s3:PutObject", f"arn:aws:s3:::{name.lower()}/rejected/x", "somebody", context)
+    request = Request(
+        "s3:PutObject",
+        f"arn:aws:s3:::{name.lower()}/rejected/x",
+        "arn:aws:iam::111122223333:role/somebody",
+        context,
+    )
 
     assert decide(policy, request) == expected
 
