@@ -5,7 +5,7 @@ import sys
 
 from aws_cdk import App
 
-from infra.layers import FUNCTIONS, SHARED, LayerError, Target, build_dependencies, check_size
+from infra.layers import FUNCTIONS, SHARED, LayerError, Target, build_client, build_dependencies, check_size
 from infra.settings import SettingsError, load_settings
 from infra.stacks import add_stacks
 
@@ -20,7 +20,8 @@ def main() -> int:
         target = Target(settings.runtime.removeprefix("python"), settings.architecture)
         dependencies = build_dependencies(Target.host() if settings.is_local else target)
         check_size([dependencies, SHARED, FUNCTIONS])
-        add_stacks(app, settings, dependencies)
+        client = None if settings.is_local else build_client(target)
+        add_stacks(app, settings, dependencies, client)
     except (SettingsError, LayerError) as error:
         print(error, file=sys.stderr)
         return 1

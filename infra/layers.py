@@ -22,6 +22,8 @@ from typing import Self
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "layers/dependencies/requirements.txt"
 SHARED = ROOT / "layers/shared"
+CLIENT_REQUIREMENTS = ROOT / "layers/client/requirements.txt"
+CLIENT_PACKAGE = ROOT / "layers/client/python/result_aggregator_client"
 FUNCTIONS = ROOT / "functions"
 BUILD = ROOT / ".build/layers"
 
@@ -72,11 +74,25 @@ def build_dependencies(target: Target, *, requirements: Path = REQUIREMENTS, bui
 
     Raises LayerError when a wheel is missing for the target, has the wrong platform, or the sum is too large.
     """
+    return _build(target, requirements, None, build)
+
+
+def build_client(target: Target, *, build: Path = BUILD) -> Path:
+    """The folder of the layer for other teams' functions: the client of the API and what it needs but botocore.
+
+    It holds no compiled code, so it serves every architecture. Raises LayerError.
+    """
+    return _build(target, CLIENT_REQUIREMENTS, CLIENT_PACKAGE, build)
+
+
+def _build(target: Target, requirements: Path, package: Path | None, build: Path) -> Path:
     key = hashlib.sha256()
     key.update(requirements.read_bytes())
     key.update(
         f"{target.python} {target.architecture} {target.is_host} {RECIPE} {sorted(BOTOCORE_SERVICES)}".encode()
     )
+    for source in _sources(package):
+        key.update(f"{source.name} {source.stat().st_size} ".encode() + source.read_bytes())
     layer = build / key.hexdigest()[:32]
     if layer.is_dir():
         return layer
@@ -87,6 +103,10 @@ def build_dependencies(target: Target, *, requirements: Path = REQUIREMENTS, bui
         packages.mkdir(parents=True)
         _install(requirements, target, packages)
         _strip(packages)
+        for source in _sources(package):
+            copy = packages / source.relative_to(source.parent.parent)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, copy)
         check_platform(packages, target)
         if target.is_host:
             # An emulator unpacks the layer anew for every process, which makes ordinary bytecode look stale and
@@ -103,6 +123,11 @@ def build_dependencies(target: Target, *, requirements: Path = REQUIREMENTS, bui
             if not layer.is_dir():
                 raise
     return layer
+
+
+def _sources(package: Path | None) -> list[Path]:
+    """The files of a flat package, without what an interpreter leaves beside them."""
+    return sorted(path for path in package.iterdir() if path.is_file()) if package else []
 
 
 def check_platform(packages: Path, target: Target) -> None:
@@ -183,7 +208,7 @@ def _unneeded(packages: Path) -> Iterator[Path]:
             yield path
     yield packages / ".lock"
     for package in ("boto3", "botocore"):
-        for service in (packages / package / "data").iterdir():
+        for service in (packages / package / "data").glob("*"):
             if service.is_dir() and service.name not in BOTOCORE_SERVICES:
                 yield service
 

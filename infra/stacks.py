@@ -2,7 +2,8 @@
 
     data <- ingest, api;  network <- msk <- ingest;  network <- api
 
-An existing cluster needs no msk stack; a stage without a private network (the local one) has neither.
+An existing cluster needs no msk stack; a stage without a private network (the local one) has neither. The client stack,
+which depends on none and is not needed locally either, holds what other teams' functions call the API with.
 """
 
 import json
@@ -10,15 +11,18 @@ from pathlib import Path
 
 from aws_cdk import (
     App,
+    AssetHashType,
     CliCredentialsStackSynthesizer,
     DefaultStackSynthesizer,
     Environment,
     IStackSynthesizer,
+    RemovalPolicy,
     Stack,
     Tags,
 )
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS
 
@@ -36,8 +40,8 @@ _INGEST = {
 }
 
 
-def add_stacks(app: App, settings: Settings, dependencies: Path) -> None:
-    """Every stack of a stage. `dependencies` is the built dependency layer. Raises SettingsError."""
+def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | None) -> None:
+    """Every stack of a stage. `dependencies` and `client` are built layers. Raises SettingsError."""
     environment = Environment(account=settings.account, region=settings.region)
 
     def stack(part: str, description: str, kind: type[Stack] = Stack) -> Stack:
@@ -84,6 +88,9 @@ def add_stacks(app: App, settings: Settings, dependencies: Path) -> None:
 
     api = stack("api", "queries out")
     _add_api(api, settings, dependencies, table, network.api_endpoint if network else None)
+
+    if client is not None:
+        _add_client(stack("client", "what callers call it with"), client)
 
     Tags.of(app).add("service", "result-aggregator")
     Tags.of(app).add("stage", settings.stage)
@@ -187,6 +194,29 @@ def _add_api(
         f"https://{host}.execute-api.{stack.region}.{stack.url_suffix}/{settings.stage}",
         "Where callers reach it from inside the VPC; sign this host",
     )
+
+
+def _add_client(stack: Stack, client: Path) -> None:
+    layer = lambda_.LayerVersion(
+        stack,
+        "Layer",
+        layer_version_name=stack.stack_name,
+        # Named by the hash of what went into it.
+        code=lambda_.Code.from_asset(
+            str(client), asset_hash_type=AssetHashType.CUSTOM, asset_hash=client.name
+        ),
+        compatible_runtimes=[
+            lambda_.Runtime.PYTHON_3_11,
+            lambda_.Runtime.PYTHON_3_12,
+            lambda_.Runtime.PYTHON_3_13,
+            lambda_.Runtime.PYTHON_3_14,
+        ],
+        compatible_architectures=[lambda_.Architecture.ARM_64, lambda_.Architecture.X86_64],
+        description="result_aggregator_client, sync and async; botocore is the runtime's own",
+        # Functions of other teams name a version; deleted, it could no longer be deployed with them.
+        removal_policy=RemovalPolicy.RETAIN,
+    )
+    output(stack, "ClientLayerArn", layer.layer_version_arn, "The layer for functions that ask the API")
 
 
 def _synthesizer(settings: Settings) -> IStackSynthesizer:

@@ -153,7 +153,8 @@ def assembly(stage: str, **overrides: str | int | bool) -> Assembly:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     # Validation is as slow as all else; test_command_line synthesises with it.
     app = App(context=context(), outdir=folder, builtin_cloud_formation_validation=False)
-    add_stacks(app, settings, stand_in_layer())
+    layer = stand_in_layer()
+    add_stacks(app, settings, layer, None if settings.is_local else layer)
     prefix = settings.name("")
     return Assembly(
         settings,

@@ -41,7 +41,9 @@ def test_synth_without_credentials(tmp_path: Path) -> None:
 
     assert result.returncode == 0, result.stderr
     made = sorted(path.name for path in (tmp_path / "cdk.out").glob("*.template.json"))
-    assert made == [f"ras-prod-{part}.template.json" for part in ("api", "data", "ingest", "msk", "network")]
+    assert made == [
+        f"ras-prod-{part}.template.json" for part in ("api", "client", "data", "ingest", "msk", "network")
+    ]
     manifest = json.loads((tmp_path / "cdk.out/manifest.json").read_text())
     assert "missing" not in manifest
     assert "eu-north-1" in manifest["artifacts"]["ras-prod-data"]["environment"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra import layers
-from infra.layers import LayerError, Target, build_dependencies, check_platform, check_size
+from infra.layers import LayerError, Target, build_client, build_dependencies, check_platform, check_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +98,60 @@ def test_layer_for_this_machine_works(tmp_path: Path) -> None:
 
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(str(layer))
+
+
+@pytest.fixture(scope="module")
+def client_layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layer for other teams, built from nothing."""
+    return build_client(LAMBDA, build=tmp_path_factory.mktemp("client-layer"))
+
+
+def test_client_layer_holds_the_client_and_leaves_botocore_to_the_runtime(client_layer: Path) -> None:
+    """A second botocore would shadow the function's own; without compiled code it serves every architecture."""
+    files = [path for path in client_layer.rglob("*") if path.is_file()]
+
+    assert {"result_aggregator_client", "httpx2", "anyio"} <= names(client_layer)
+    assert not names(client_layer) & {"botocore", "boto3", "urllib3"}
+    assert not [path for path in files if ".so" in path.suffixes or "__pycache__" in path.parts]
+    assert (client_layer / "python/result_aggregator_client/py.typed").is_file()
+    assert check_size([client_layer]) < 5 * 1024 * 1024
+
+
+def test_client_layer_works_beside_the_runtimes_botocore(client_layer: Path, built: Path) -> None:
+    """Both clients can be made, with what the layer and a runtime hold and nothing else."""
+    code = (
+        "import result_aggregator_client as client, httpx2, botocore, asyncio;"
+        "client.ResultAggregatorClient('https://example.com/prod').close();"
+        "asyncio.run(client.AsyncResultAggregatorClient('https://example.com/prod').close());"
+        "print(client.__file__, httpx2.__file__, botocore.__file__, sep='\\n')"
+    )
+    paths = [str(client_layer / "python"), str(built / "python")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    result = subprocess.run(
+        [sys.executable, "-S", "-W", "error", "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr
+    where = result.stdout.splitlines()
+    assert [line.startswith(path) for line, path in zip(where, [paths[0], *paths], strict=True)] == [True] * 3
+
+
+def test_a_change_of_the_client_is_another_layer(
+    client_layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its pins are the same."""
+    package = tmp_path / "result_aggregator_client"
+    shutil.copytree(layers.CLIENT_PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / "errors.py").open("a") as file:
+        file.write("# a change\n")
+    monkeypatch.setattr(layers, "CLIENT_PACKAGE", package)
+    monkeypatch.setattr(layers, "_install", lambda *_: None)
+
+    assert build_client(LAMBDA, build=tmp_path / "out").name != client_layer.name
 
 
 def test_failed_build_leaves_nothing_behind(tmp_path: Path) -> None:

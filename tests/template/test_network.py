@@ -19,10 +19,12 @@ NOT_LOCAL = (
 )  # fmt: skip
 
 
-def test_local_stage_has_the_same_stacks_but_network_and_cluster(local: Assembly, prod: Assembly) -> None:
+def test_local_stage_has_the_same_stacks_but_network_cluster_and_client(
+    local: Assembly, prod: Assembly
+) -> None:
     """Parts are left out; nothing is built another way."""
     assert set(local.templates) == {"data", "ingest", "api"}
-    assert set(prod.templates) == {"data", "ingest", "api", "network", "msk"}
+    assert set(prod.templates) == {"data", "ingest", "api", "network", "msk", "client"}
     kinds = [
         resource["Type"]
         for template in local.templates.values()
@@ -121,7 +123,7 @@ def test_known_account_needs_no_lookup(tmp_path_factory: pytest.TempPathFactory)
         outdir=str(tmp_path_factory.mktemp("out")),
         builtin_cloud_formation_validation=False,
     )
-    add_stacks(app, settings, stand_in_layer())
+    add_stacks(app, settings, stand_in_layer(), None)
     manifest = json.loads((Path(app.synth().directory) / "manifest.json").read_text())
 
     assert "missing" not in manifest
@@ -160,4 +162,5 @@ def test_stacks_depend_one_way(prod: Assembly) -> None:
         "msk": {"network"},
         "ingest": {"data", "msk"},
         "api": {"data", "network"},
+        "client": set(),
     }
