@@ -163,6 +163,9 @@ class QueryApi(Construct):
                 caller_role_arns=caller_role_arns,
                 vpc_endpoint_id=restricted_to.vpc_endpoint_id if restricted_to else None,
             ),
+            # The function compresses, so what it answers may be bytes. Everything, because the gateway goes by the caller's
+            # `Accept`, whatever type the answer has; what the function does not call base64 stays text.
+            binary_media_types=["*/*"],
             # Retained: other APIs of the account write their logs with it too.
             cloud_watch_role=settings.api_log_role,
             cloud_watch_role_removal_policy=RemovalPolicy.RETAIN if settings.api_log_role else None,

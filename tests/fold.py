@@ -46,7 +46,7 @@ def stored(dynamodb: DynamoDBClient, table_name: str) -> Table:
 
 
 def answer(table: Table, batch_id: str) -> dict[str, Any] | None:
-    """The status answer of a batch, None where the API says 404."""
+    """The status answer of a batch, whole, None where the API says 404."""
     pk = items.partition(batch_id)
     batch = view.decode_batch(table.get(items.Key(pk, items.BATCH), {}))
     if batch is None:
@@ -57,5 +57,11 @@ def answer(table: Table, batch_id: str) -> dict[str, Any] | None:
         if key.pk == pk and key.sk.startswith(items.ESSAY_PREFIX)
     ]
     made = view.batch_answer(batch_id, batch, DEFAULT_PIPELINE)
-    made["essays"] = view.essay_answers(essays, table.get(items.Key(pk, items.RANKING)))
+    shown, counts = [], view.StatusCounts()
+    for essay in view.essay_answers(essays, table.get(items.Key(pk, items.RANKING))):
+        shown.append(essay)
+        counts.add(essay)
+    made["phases"] = view.phase_summaries(batch, DEFAULT_PIPELINE, counts.by_phase())
+    made["essays"] = shown
+    made["pagination"] = {"limit": None, "next_cursor": None}
     return made

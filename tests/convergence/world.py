@@ -182,7 +182,8 @@ class World:
             if (shown is None) != (wanted is None) or (wanted and shown != wanted):
                 raise DivergenceError(f"{batch_id}: {json.dumps(shown)}, the fold says {json.dumps(wanted)}")
             if wanted:
-                del wanted["essays"]
+                for name in ("phases", "essays", "pagination"):
+                    del wanted[name]
                 listings.setdefault(wanted["user_id"], []).append(wanted)
         for user_id, batches in listings.items():
             batches.sort(key=lambda batch: (batch["created_at"], batch["batch_id"]), reverse=True)

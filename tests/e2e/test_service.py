@@ -60,7 +60,12 @@ def test_every_listing_answers_as_written_down(filled: Stack, user_id: str) -> N
     wanted = samples.expected_listing()[user_id]
 
     assert [batch["batch_id"] for batch in answer["batches"]] == wanted
-    assert answer["pagination"] == {"limit": 20, "offset": 0, "total": len(wanted)}
+    assert answer["pagination"] == {
+        "limit": 20,
+        "offset": 0,
+        "total": len(wanted),
+        "next_cursor": None,
+    }
 
 
 @pytest.mark.parametrize("caller", [None, "not-allowed"])

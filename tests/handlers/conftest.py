@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import sys
+from base64 import b64decode
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from result_aggregator.store import dynamodb as dynamodb_module
 from result_aggregator.store import s3 as s3_module
 from result_aggregator.topics import TOPICS
 
-from tests import samples
+from tests import openapi, samples
 from tests.real_servers import DYNAMODB_LOCAL, server
 
 if TYPE_CHECKING:
@@ -91,20 +93,32 @@ class Service:
         caller: str | None = CALLER,
         headers: dict[str, str] | None = None,
         query: dict[str, list[str]] | None = None,
+        decoded: bool = False,
         **path: str,
     ) -> dict[str, Any]:
-        """The proxy answer of the query function, its body parsed."""
+        """The proxy answer of the query function, its body read; it is held against the OpenAPI document.
+
+        `path` parameters come as they stand in the path; `decoded` is how the emulator passes them on.
+        """
         event = {
             "httpMethod": method,
             "resource": route,
-            "path": route,
+            "path": route.format(**path) if path else route,
             "pathParameters": path or None,
             "headers": headers,
+            "multiValueHeaders": {name: [value] for name, value in (headers or {}).items()} or None,
             "multiValueQueryStringParameters": query,
             "requestContext": {"identity": {"userArn": caller}},
+            **({"version": "1.0"} if decoded else {}),
         }
         answer = self.invoke("query", event)
-        return {**answer, "body": json.loads(answer["body"])}
+        text = answer["body"]
+        if answer.get("isBase64Encoded"):
+            text = gzip.decompress(b64decode(text)).decode()
+        body = json.loads(text) if text else None
+        known = route if route in openapi.document()["paths"] else None
+        assert openapi.problems(known, answer["statusCode"], answer["headers"], body) == []
+        return {**answer, "body": body}
 
     def dead_letters(self) -> dict[str, dict[str, Any]]:
         """What the bucket holds, by key."""
@@ -142,6 +156,18 @@ class Logs:
     def take(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         printed = [json.loads(line) for line in self._capsys.readouterr().out.splitlines()]
         return [one for one in printed if "_aws" not in one], [one for one in printed if "_aws" in one]
+
+
+@pytest.fixture
+def calls(service: Service) -> list[str]:  # noqa: ARG001 - the client is the service's
+    """The operations that the functions ask of DynamoDB, retries included."""
+    seen: list[str] = []
+
+    def note(model: Any, **_: Any) -> None:
+        seen.append(model.name)
+
+    dynamodb_module._client().meta.events.register("before-call.dynamodb", note)
+    return seen
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 import pytest
@@ -39,13 +39,13 @@ def refusal(answer: dict[str, Any]) -> tuple[int, str]:
 
 
 def test_the_guides_fields_come_in_its_names(filled: Service) -> None:
-    """A status answer has exactly the guide's fields of a batch."""
+    """A status answer has the guide's fields of a batch, and the phases and the pagination of its essays."""
     body = filled.get(STATUS, batch_id=BATCH)["body"]
 
     assert list(body) == [
         "batch_id", "user_id", "overall_status", "essay_count", "completed_essay_count", "failed_essay_count",
         "requested_pipeline", "current_phase", "created_at", "last_updated", "processing_started_at",
-        "processing_completed_at", "essays",
+        "processing_completed_at", "phases", "essays", "pagination",
     ]  # fmt: skip
 
 
@@ -56,11 +56,11 @@ def test_listings_are_as_written_down(filled: Service) -> None:
         body = filled.get(LISTING, user_id=user_id)["body"]
 
         assert [batch["batch_id"] for batch in body["batches"]] == batch_ids
-        assert body["pagination"] == {"limit": 20, "offset": 0, "total": len(batch_ids)}
+        total = len(batch_ids)
+        assert body["pagination"] == {"limit": 20, "offset": 0, "total": total, "next_cursor": None}
         for batch in body["batches"]:
             status = filled.get(STATUS, batch_id=batch["batch_id"])["body"]
-            del status["essays"]
-            assert batch == status
+            assert batch == {name: status[name] for name in batch}
 
 
 def test_listings_are_paged_and_filtered(filled: Service) -> None:
@@ -142,38 +142,113 @@ BAD_QUERIES = {
     "limit=101": {"limit": ["101"]},
     "limit=-1": {"limit": ["-1"]},
     "limit=1e2": {"limit": ["1e2"]},
+    "limit=1e9": {"limit": ["1e9"]},
+    "limit=10^9": {"limit": ["1000000000"]},
     "limit=abc": {"limit": ["abc"]},
+    "limit=٣": {"limit": ["٣"]},
     "limit=": {"limit": [""]},
     "limit twice": {"limit": ["1", "2"]},
     "offset=10001": {"offset": ["10001"]},
     "offset=-1": {"offset": ["-1"]},
+    "offset twice": {"offset": ["1", "1"]},
     "status=DONE": {"status": ["DONE"]},
     "status=": {"status": [""]},
+    "cursor twice": {"cursor": ["a", "a"]},
+    "userid=": {"userid": ["x"]},
+    "Limit=": {"Limit": ["1"]},
+    "no name": {"": ["1"]},
 }
 
 
 @pytest.mark.parametrize("query", BAD_QUERIES.values(), ids=BAD_QUERIES.keys())
 def test_bad_queries_are_refused_by_name(service: Service, query: dict[str, list[str]]) -> None:
-    """A wrong parameter is a 400 that names it."""
+    """A wrong parameter, an unknown one or one given twice is a 400 that names it."""
     answer = service.get(LISTING, user_id="u", query=query)
 
     assert refusal(answer) == (400, "bad_request")
     assert answer["body"]["details"]["parameter"] == next(iter(query))
 
 
-@pytest.mark.parametrize("batch_id", ["", "x" * 256, "a%0Ab", "a\x7fb", "%ff", "%ED%A0%80"])
+@pytest.mark.parametrize(
+    "query",
+    [{"limit": ["0"]}, {"limit": ["5001"]}, {"user_id": [""]}, {"user_id": ["a", "b"]}, {"user": ["a"]}],
+)
+def test_bad_queries_of_a_batch_are_refused(filled: Service, query: dict[str, list[str]]) -> None:
+    """The same for a batch that exists and one that does not: nothing is looked up for them."""
+    headers = {"X-Correlation-ID": "same"}
+    answer = filled.get(STATUS, batch_id=BATCH, query=query, headers=headers)
+
+    assert refusal(answer) == (400, "bad_request")
+    assert answer["body"]["details"]["parameter"] == next(iter(query))
+    assert answer == filled.get(STATUS, batch_id="missing", query=query, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "batch_id", ["", "x" * 256, "%C3%A9" * 256, "a%0Ab", "a\x7fb", "%ff", "%ED%A0%80", "%00"]
+)
 def test_bad_ids_are_refused(service: Service, batch_id: str) -> None:
     """An id that no event can carry is a 400."""
     assert refusal(service.get(STATUS, batch_id=batch_id)) == (400, "bad_request")
+    assert refusal(service.get(LISTING, user_id=batch_id)) == (400, "bad_request")
 
 
-def test_ids_are_percent_decoded(service: Service) -> None:
-    """A path parameter comes as it stands in the path."""
-    for batch_id in ("a/b ü", "no\u00a0break", "zero\u200bwidth"):
-        value = samples.envelope({"batch_id": batch_id, "user_id": "u"})
+def test_vouched_ids_are_checked_too(service: Service) -> None:
+    """Half a surrogate pair, or a control character, is no id in a query parameter either."""
+    for user_id in ("a\nb", "\ud800", "x" * 256):
+        answer = service.get(STATUS, batch_id="b", query={"user_id": [user_id]})
+        assert refusal(answer) == (400, "bad_request")
+
+
+IDS = [
+    "a/b ü",
+    "no\u00a0break",
+    "zero\u200bwidth",
+    "x%41",
+    "100%",
+    "%2541",
+    "a+b",
+    "ä" * 255,
+    "?#&=",
+    "'\"\\",
+]
+
+
+@pytest.mark.parametrize("batch_id", IDS)
+def test_ids_are_percent_decoded_once(service: Service, batch_id: str) -> None:
+    """Whether the gateway passes the path on as it was sent, as AWS does, or decodes it first, as the emulator does."""
+    for each in (batch_id, "xA", "d"):
+        value = samples.envelope({"batch_id": each, "user_id": "u"})
         service.deliver([samples.Line("huleedu.batch.essays.registered.v1", "k", value)])
+    raw = service.get(STATUS, batch_id=quote(batch_id, safe=""))
+    decoded = service.get(STATUS, batch_id=batch_id, decoded=True)
 
-        assert service.get(STATUS, batch_id=quote(batch_id, safe=""))["body"]["batch_id"] == batch_id
+    assert raw["body"]["batch_id"] == decoded["body"]["batch_id"] == batch_id
+    assert service.get(LISTING, user_id=quote(batch_id, safe=""))["statusCode"] == 200
+
+
+def test_a_path_may_take_1600_bytes(service: Service) -> None:
+    """As it was sent: the rest of the limit is API Gateway's, whose answer it is in AWS."""
+    fixed = len(STATUS.format(batch_id=""))
+    for batch_id in ("%F0%9F%98%80" * 130, "%F0%9F%98%80" * 255):
+        sent = len(batch_id) + fixed
+        answer = service.get(STATUS, batch_id=batch_id)
+        assert refusal(answer) == ((414, "path_too_long") if sent > 1600 else (404, "batch_not_found"))
+        assert (
+            answer["statusCode"]
+            == service.get(STATUS, batch_id=unquote(batch_id), decoded=True)["statusCode"]
+        )
+    long = "a" * (1600 - fixed)
+    assert refusal(service.get(STATUS, batch_id=long)) == (400, "bad_request")
+    assert refusal(service.get(STATUS, batch_id=long + "a")) == (414, "path_too_long")
+    assert refusal(service.get("/" + "a" * 1700)) == (414, "path_too_long")
+
+
+def test_headers_may_take_10240_bytes(service: Service) -> None:
+    """All together, names and values, in whatever alphabet."""
+    for value, status in (("x" * 10_238, 404), ("x" * 10_239, 431), ("é" * 5_120, 431)):
+        assert service.get(STATUS, batch_id="b", headers={"ab": value})["statusCode"] == status
+    many = {f"x-{n}": "y" * 100 for n in range(100)}
+    assert refusal(service.get(LISTING, user_id="u", headers=many)) == (431, "headers_too_large")
 
 
 def test_other_routes_and_methods_are_refused(service: Service) -> None:
@@ -214,6 +289,10 @@ def test_health_needs_no_caller_and_tells_the_truth(
         raise UnavailableError("DescribeTable: InternalServerError")
 
     monkeypatch.setattr(ViewStore, "is_active", unavailable)
+    unhealthy = service.get("/healthz", caller=None)
+    assert refusal(unhealthy) == (503, "unavailable")
+    assert unhealthy["headers"]["Retry-After"] == "2"
+    monkeypatch.setattr(ViewStore, "is_active", lambda _: False)
     assert refusal(service.get("/healthz", caller=None)) == (503, "unavailable")
 
 
@@ -237,3 +316,81 @@ def test_failures_tell_no_internals(service: Service, monkeypatch: pytest.Monkey
     assert refusal(broken) == (500, "internal_error")
     assert "table-x" not in json.dumps(throttled)
     assert "secret" not in json.dumps(broken)
+
+
+@pytest.mark.parametrize("route", [STATUS, LISTING])
+def test_an_answer_that_the_caller_has_is_not_sent_again(filled: Service, route: str) -> None:
+    """A 304 for an ETag among those named, however it is written; a new answer once anything has changed."""
+
+    def ask(if_none_match: str, limit: str = "100") -> dict[str, Any]:
+        headers = {"If-None-Match": if_none_match}
+        asked = {"limit": [limit]}
+        if route == STATUS:
+            return filled.get(route, headers=headers, query=asked, batch_id=BATCH)
+        return filled.get(route, headers=headers, query=asked, user_id=OWNER)
+
+    first = ask("")
+    etag = first["headers"]["ETag"]
+    assert first["headers"]["Cache-Control"] == "private, no-cache"
+    strong = etag.removeprefix("W/")
+    for asked in (etag, strong, f'"x", {etag}', f'W/"a,b" ,{strong},"y"', "*", " * "):
+        again = ask(asked)
+        assert (again["statusCode"], again["body"]) == (304, None)
+        assert again["headers"]["ETag"] == etag
+    for asked in ('"x"', etag[:-2], strong.strip('"'), "W/", '"'):
+        assert ask(asked)["statusCode"] == 200
+    assert ask(etag, limit="1")["statusCode"] == 200
+    data = {"batch_id": BATCH, "essay_id": "new", "status": "COMPLETED"}
+    changed = samples.envelope(data, "2026-03-02T20:00:00Z")
+    filled.deliver([samples.Line("huleedu.essay.spellcheck.completed.v1", "k", changed)])
+
+    answer = ask(etag)
+    assert answer["statusCode"] == 200
+    assert answer["headers"]["ETag"] != etag
+
+
+def test_refusals_are_not_revalidated(filled: Service) -> None:
+    """`*` matches what exists, and a batch that does not is still a 404."""
+    answer = filled.get(STATUS, batch_id="missing", headers={"If-None-Match": "*"})
+
+    assert refusal(answer) == (404, "batch_not_found")
+    assert "ETag" not in answer["headers"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("*", True),
+        ("deflate, gzip ; q=1.0", True),
+        ("gzip;q=0", False),
+        ("gzip;q=0.000, *", False),
+        ("*;q=0", False),
+        ("gzip;q=x", False),
+        ("br", False),
+        ("identity", False),
+        ("", False),
+    ],
+)
+def test_answers_are_compressed_on_request(filled: Service, accepted: str, is_packed: bool) -> None:  # noqa: FBT001 - a test parameter
+    """With gzip, for who takes it; the content and its ETag are the same either way."""
+    plain = filled.get(STATUS, batch_id=BATCH)
+    answer = filled.get(STATUS, batch_id=BATCH, headers={"Accept": "*/*", "Accept-Encoding": accepted})
+
+    assert answer.get("isBase64Encoded", False) is is_packed
+    assert answer["headers"].get("Content-Encoding") == ("gzip" if is_packed else None)
+    assert answer["body"] == plain["body"]
+    assert answer["headers"]["ETag"] == plain["headers"]["ETag"]
+    assert answer["headers"]["Vary"] == plain["headers"]["Vary"] == "Accept-Encoding"
+
+
+def test_what_would_not_gain_is_not_compressed(filled: Service) -> None:
+    """Small answers, errors, and answers to who names no `Accept`: API Gateway would send those the base64."""
+    asks = {"Accept": "*/*", "Accept-Encoding": "gzip"}
+    for answer in (
+        filled.get(LISTING, user_id="nobody", headers=asks),
+        filled.get(STATUS, batch_id="missing", headers=asks),
+        filled.get(STATUS, batch_id=BATCH, headers={"Accept-Encoding": "gzip"}),
+    ):
+        assert "isBase64Encoded" not in answer

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 from result_aggregator.domain import items
 from result_aggregator.domain.items import Change, Key, Times
-from result_aggregator.domain.storage import UnacceptableError, UnavailableError, Written
+from result_aggregator.domain.storage import Listed, UnacceptableError, UnavailableError, Written
 from result_aggregator.store.dynamodb import ViewStore
 
 from tests import fold, samples
@@ -154,14 +155,43 @@ def owned(store: ViewStore, batch_id: str, user_id: str, created_at: str, versio
     store.write(owner)
 
 
+def listed(store: ViewStore, user_id: str, after: Listed | None = None, page_size: int | None = None) -> str:
+    return "".join(found.batch_id for found in store.batches_of(user_id, after, page_size))
+
+
 def test_a_users_batches_come_newest_first(store: ViewStore) -> None:
     """By creation, then by id; another user's are not among them."""
     for batch_id, created in [("a", "2"), ("b", "3"), ("c", "2"), ("d", "1")]:
         owned(store, batch_id, "u", created)
     owned(store, "x", "v", "9")
 
-    assert store.batch_ids_of("u") == ["b", "c", "a", "d"]
-    assert store.batch_ids_of("nobody") == []
+    assert listed(store, "u") == "bcad"
+    assert listed(store, "nobody") == ""
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3, 5, None])
+def test_a_users_batches_go_on_from_anywhere(store: ViewStore, page_size: int | None) -> None:
+    """Behind any place, of a batch that is there or is not, whatever is read at a time, and however many share a moment."""
+    for batch_id, created in zip("abcdefghij", "1222222234", strict=True):
+        owned(store, batch_id, "u", created)
+    order = "jihgfedcba"
+
+    for n, batch_id in enumerate(order):
+        place = Listed(dict(zip("abcdefghij", "1222222234", strict=True))[batch_id], batch_id)
+        assert listed(store, "u", place, page_size) == order[n + 1 :]
+    assert listed(store, "u", Listed("2", "cc"), page_size) == "cba"
+    assert listed(store, "u", Listed("0", "x"), page_size) == ""
+
+
+def test_a_page_of_batches_is_one_query(store: ViewStore, calls: list[str]) -> None:
+    """From any place on, a page and one more come with one Query, where moments differ."""
+    for n in range(30):
+        owned(store, f"b{n:02}", "u", f"{n:02}")
+    calls.clear()
+    found = list(islice(store.batches_of("u", Listed("20", "b20"), 6), 6))
+
+    assert [one.batch_id for one in found] == ["b19", "b18", "b17", "b16", "b15", "b14"]
+    assert calls == ["Query"]
 
 
 def test_a_new_owner_takes_the_batch(store: ViewStore) -> None:
@@ -170,7 +200,41 @@ def test_a_new_owner_takes_the_batch(store: ViewStore) -> None:
     owned(store, "b", "second", "1", version=NEW)
     owned(store, "b", "first", "1")
 
-    assert (store.batch_ids_of("first"), store.batch_ids_of("second")) == ([], ["b"])
+    assert (listed(store, "first"), listed(store, "second")) == ("", "b")
+
+
+def test_essays_go_on_from_anywhere(store: ViewStore, calls: list[str]) -> None:
+    """Behind any id, in the order of their bytes, with a Query for a page; the batch's other items are not among them."""
+    names = ["!", "a", "b", "é", "\uffee", "\U0001f600"]
+    for name in names:
+        store.write(Change(Key("batch#b", f"e#{name}"), {"spellcheck": f"{NEW} 1"}))
+    store.write(Change(items.batch_key("b"), times=Times("1", "1")))
+    store.write(Change(items.ranking_key("b"), {"job": f"{NEW} 1"}))
+
+    for n, name in enumerate(names):
+        found = [items.essay_id_of(str(item["sk"])) for item in store.read_essays("b", name, None)]
+        assert found == names[n + 1 :]
+    calls.clear()
+    assert len(list(islice(store.read_essays("b", "!", 3), 3))) == 3
+    assert calls == ["Query"]
+    assert len(list(store.read_essays("b", "!", 3))) == 5
+
+
+def test_a_head_is_one_call(store: ViewStore, calls: list[str]) -> None:
+    """The batch and its ranking, either of which may be missing."""
+    assert store.read_head("b") == (None, None)
+    store.write(Change(items.ranking_key("b"), {"job": f"{NEW} 1"}))
+    batch, ranking = store.read_head("b")
+    assert batch is None
+    assert ranking is not None
+    assert ranking["job"] == f"{NEW} 1"
+    owned(store, "b", "u", "1")
+    calls.clear()
+    batch, _ = store.read_head("b")
+
+    assert batch is not None
+    assert batch["user_id"] == "u"
+    assert calls == ["BatchGetItem"]
 
 
 def test_batches_are_read_by_the_hundred(store: ViewStore, calls: list[str]) -> None:

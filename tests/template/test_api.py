@@ -57,6 +57,14 @@ def test_every_method_goes_to_the_query_function(stage: Assembly) -> None:
     assert "*" not in permission["SourceArn"].split("/")[0]
 
 
+def test_compressed_answers_go_through(stage: Assembly) -> None:
+    """The gateway turns base64 into bytes whatever type the caller accepts, and compresses nothing itself."""
+    api = stage.only("api", "AWS::ApiGateway::RestApi")
+
+    assert api["BinaryMediaTypes"] == ["*/*"]
+    assert "MinimumCompressionSize" not in api
+
+
 def test_endpoint_is_private(stage: Assembly) -> None:
     """Never reachable from outside, in no stage."""
     assert stage.only("api", "AWS::ApiGateway::RestApi")["EndpointConfiguration"]["Types"] == ["PRIVATE"]

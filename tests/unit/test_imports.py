@@ -21,9 +21,10 @@ ALLOWED = {
     "store": {"domain", "contracts", "kafka", "replays"},
     "retry": {"domain"},
     "ingest": {"contracts", "domain", "kafka", "retry"},
-    "query": {"domain"},
+    "cursors": set[str](),
+    "query": {"cursors", "domain"},
     "observability": {"domain", "ingest"},
-    "http": {"domain", "observability", "query"},
+    "http": {"cursors", "domain", "observability", "query"},
     "ingest_function": {
         "domain",
         "ingest",

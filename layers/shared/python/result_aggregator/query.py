@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+import re
+from itertools import islice
+from json.encoder import encode_basestring_ascii
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from result_aggregator.domain import items, view
+from result_aggregator import cursors
+from result_aggregator.domain import ids, items, registers, view
+from result_aggregator.domain.storage import Listed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from result_aggregator.domain.items import Item
     from result_aggregator.domain.storage import ReadableView
     from result_aggregator.domain.view import Answer
+
+ESSAYS_BUDGET = 5_400_000
+"""Bytes of essays in an answer.
+
+Lambda returns 6 MB at most (6,291,556 bytes of its own JSON, in which the body is a string once more). The essays are
+counted as they come out there, with all beyond ASCII escaped, as Lambda's runtimes before Python 3.12 do. What remains is
+for the batch itself, and for base64 taking a third more than the compressed body where that hardly shrinks.
+"""
+
+# Batches to look at together, when only some of them are wanted: what a BatchGetItem takes.
+_LOOK_AT = 100
+
+_TIME = re.compile(r"[0-9]{8}T[0-9]{12}")
+_VERSION = re.compile(_TIME.pattern + r" [0-9a-f]{32}|")
+
+encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+"""A value as the JSON of an answer."""
 
 
 class UnknownBatchError(LookupError):
@@ -22,33 +45,121 @@ class UnknownBatchError(LookupError):
         self.orphan = orphan
 
 
-def batch_status(
-    store: ReadableView, batch_id: str, default_pipeline: Sequence[str], user_id: str | None = None
-) -> Answer:
-    """The status of a batch with its essays, the guide's BatchStatusResponse.
+class OutdatedCursorError(Exception):
+    """The ranking that the cursor's pages began with has been replaced."""
 
-    With `user_id` the caller vouches for the owner, and another's batch is unknown. One Query.
-    Raises UnknownBatchError and StoreError.
+
+class Status(NamedTuple):
+    """A batch with a page of its essays. The essays are JSON already: how long they are decides how many they are."""
+
+    batch: Answer
+    essays: list[str]
+    pagination: Answer
+
+    def json(self) -> str:
+        """The guide's BatchStatusResponse, with `phases` and `pagination`."""
+        before = encode(self.batch)[:-1]
+        return f'{before},"essays":[{",".join(self.essays)}],"pagination":{encode(self.pagination)}}}'
+
+
+def batch_status(
+    store: ReadableView,
+    batch_id: str,
+    default_pipeline: Sequence[str],
+    user_id: str | None = None,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Status:
+    """The status of a batch with a page of its essays, all that fit without a `limit`.
+
+    With `user_id` the caller vouches for the owner, and another's batch is unknown. A first page reads the whole batch,
+    one Query per megabyte, and counts its essays by status; a page behind a cursor reads what it shows, with two calls.
+    Raises UnknownBatchError, InvalidCursorError, OutdatedCursorError and StoreError.
     """
-    found = store.read_partition(batch_id)
-    # The batch item comes first. Who may not know of the batch is answered from it alone, so that the time of the
-    # answer does not tell how many essays there are.
-    first = next(found, None)
+    bound_to = ("essays", batch_id, user_id)
+    after, since = _essay_position(cursors.read(cursor, bound_to)) if cursor is not None else ("", "")
+    found: Iterator[Item]
+    if cursor is None:
+        found = store.read_partition(batch_id)
+        # The batch item comes first. Who may not know of the batch is answered from it alone, so that the time of the
+        # answer does not tell how many essays there are.
+        first = next(found, None)
+        batch = _known_batch(batch_id, first, user_id)
+        ranking, found = _split_ranking(found)
+    else:
+        first, ranking = store.read_head(batch_id)
+        batch = _known_batch(batch_id, first, user_id)
+        if _version_of(ranking) != since:
+            raise OutdatedCursorError
+        # One more than is shown, because it says that there is a next page.
+        found = store.read_essays(batch_id, after, None if limit is None else limit + 1)
+
+    essays: list[str] = []
+    counts = view.StatusCounts() if cursor is None else None
+    size, last, is_cut = 0, "", False
+    for answer in view.essay_answers(found, ranking, after):
+        if counts is not None:
+            counts.add(answer)
+        if not is_cut:
+            text = encode(answer)
+            size += _size(text)
+            is_cut = size > ESSAYS_BUDGET or len(essays) == limit
+        if not is_cut:
+            essays.append(text)
+            last = answer["essay_id"]
+        elif counts is None:
+            break
+    return Status(
+        batch=view.batch_answer(batch_id, batch, default_pipeline)
+        | {"phases": view.phase_summaries(batch, default_pipeline, counts.by_phase() if counts else None)},
+        essays=essays,
+        pagination={
+            "limit": limit,
+            "next_cursor": cursors.make([last, _version_of(ranking)], bound_to) if is_cut else None,
+        },
+    )
+
+
+def _size(text: str) -> int:
+    """What JSON takes inside a string of ASCII JSON; see `ESSAYS_BUDGET`."""
+    if text.isascii():  # a fifth of the time, which every essay takes
+        return len(text) + text.count('"') + text.count("\\")
+    return len(encode_basestring_ascii(text))
+
+
+def _known_batch(batch_id: str, first: Item | None, user_id: str | None) -> view.Batch:
+    """The batch of a partition's first item. Raises UnknownBatchError."""
     batch = view.decode_batch(first) if first and first["sk"] == items.BATCH else None
     if batch is None:
         raise UnknownBatchError(batch_id, orphan=first is not None)
     if user_id is not None and user_id != batch.user_id:
         raise UnknownBatchError(batch_id)
-    ranking: Item | None = None
-    essays: list[Item] = []
-    for item in found:
-        if item["sk"] == items.RANKING:
-            ranking = item
-        else:
-            essays.append(item)
-    answer = view.batch_answer(batch_id, batch, default_pipeline)
-    answer["essays"] = view.essay_answers(essays, ranking)
-    return answer
+    return batch
+
+
+def _split_ranking(found: Iterator[Item]) -> tuple[Item | None, Iterator[Item]]:
+    """The ranking, which comes before the essays if there is one, and the essays."""
+    first = next(found, None)
+    if first is None or first["sk"] == items.RANKING:
+        return first, found
+    return None, _with_first(first, found)
+
+
+def _with_first(first: Item, others: Iterator[Item]) -> Iterator[Item]:
+    yield first
+    yield from others
+
+
+def _version_of(ranking: Item | None) -> str:
+    return registers.version_of(str(ranking[items.JOB])) if ranking else ""
+
+
+def _essay_position(content: Sequence[Any]) -> tuple[str, str]:
+    match content:
+        case [str(after), str(since)] if not ids.problem_of(after) and _VERSION.fullmatch(since):
+            return after, since
+    raise cursors.InvalidCursorError
 
 
 def user_batches(
@@ -57,36 +168,86 @@ def user_batches(
     default_pipeline: Sequence[str],
     *,
     limit: int,
-    offset: int,
+    offset: int = 0,
+    cursor: str | None = None,
     status: str | None = None,
-) -> dict[str, Any]:
-    """A user's batches without their essays, newest first: `{batches, pagination: {limit, offset, total}}`.
+) -> Answer:
+    """A user's batches without their essays, newest first: `{batches, pagination}`.
 
-    Two calls up to a hundred batches, or at any number without a status; with one, a call more per hundred batches.
-    Raises StoreError.
+    With an offset, all of the index is read, a Query per megabyte (thousands of batches), and counted. Behind a cursor it is
+    read from there on, and `total` is what was counted when the paging began. The batches themselves take a call per
+    hundred: those shown, or with a `status` those that have to be looked at. Raises InvalidCursorError and StoreError.
     """
-    batch_ids = store.batch_ids_of(user_id)
+    bound_to = ("batches", user_id, status)
+    skip, after, total = offset, None, None
+    if cursor is not None:
+        after, total = _batch_position(cursors.read(cursor, bound_to))
+        skip = 0
+    together = limit + 1 if status is None else _LOOK_AT
+    listed: Iterable[Listed] = store.batches_of(user_id, after, together if after else None)
     if status is None:
-        page = _answers(store, user_id, batch_ids[offset : offset + limit], default_pipeline)
-        total = len(batch_ids)
+        if total is None:
+            listed = list(listed)
+            total = len(listed)
+        # One more than is shown, because it says that there is a next page.
+        places = list(islice(listed, skip, skip + limit + 1))
+        answers = _answers(store, user_id, places[:limit], default_pipeline)
+        shown = [(place, answers.get(place.batch_id)) for place in places]
     else:
-        matching = [
-            answer
-            for answer in _answers(store, user_id, batch_ids, default_pipeline)
-            if answer["overall_status"] == status
-        ]
-        page, total = matching[offset : offset + limit], len(matching)
-    return {"batches": page, "pagination": {"limit": limit, "offset": offset, "total": total}}
+        matching: Iterable[tuple[Listed, Answer]] = _matching(
+            store, user_id, listed, default_pipeline, status
+        )
+        if total is None:
+            matching = list(matching)
+            total = len(matching)
+        shown = list(islice(matching, skip, skip + limit + 1))
+    is_cut = len(shown) > limit
+    return {
+        "batches": [answer for _, answer in shown[:limit] if answer is not None],
+        "pagination": {
+            "limit": limit,
+            "offset": offset if cursor is None else None,
+            "total": total,
+            "next_cursor": cursors.make([*shown[limit - 1][0], total], bound_to) if is_cut else None,
+        },
+    }
+
+
+def _batch_position(content: Sequence[Any]) -> tuple[Listed, int]:
+    match content:
+        case [str(created_at), str(batch_id), int(total)] if (
+            _TIME.fullmatch(created_at) and not ids.problem_of(batch_id) and total >= 0
+        ):
+            return Listed(created_at, batch_id), int(total)
+    raise cursors.InvalidCursorError
+
+
+def _matching(
+    store: ReadableView,
+    user_id: str,
+    listed: Iterable[Listed],
+    default_pipeline: Sequence[str],
+    status: str,
+) -> Iterator[tuple[Listed, Answer]]:
+    waiting = iter(listed)
+    while places := list(islice(waiting, _LOOK_AT)):
+        answers = _answers(store, user_id, places, default_pipeline)
+        for place in places:
+            answer = answers.get(place.batch_id)
+            if answer is not None and answer["overall_status"] == status:
+                yield place, answer
 
 
 def _answers(
-    store: ReadableView, user_id: str, batch_ids: Sequence[str], default_pipeline: Sequence[str]
-) -> list[Answer]:
-    found = store.read_batches(batch_ids)
-    answers = []
-    for batch_id in batch_ids:
-        batch = view.decode_batch(found[batch_id]) if batch_id in found else None
-        # The index lags behind the table by milliseconds: a batch may have another owner by now.
-        if batch is not None and batch.user_id == user_id:
-            answers.append(view.batch_answer(batch_id, batch, default_pipeline))
-    return answers
+    store: ReadableView, user_id: str, places: Sequence[Listed], default_pipeline: Sequence[str]
+) -> dict[str, Answer]:
+    """The answers of those that are the user's by batch id: the index lags behind the table by milliseconds."""
+    decoded = {
+        batch_id: view.decode_batch(item)
+        for batch_id, item in store.read_batches([place.batch_id for place in places]).items()
+    }
+    return {
+        batch_id: view.batch_answer(batch_id, batch, default_pipeline)
+        for batch_id, batch in decoded.items()
+        if batch is not None and batch.user_id == user_id
+    }

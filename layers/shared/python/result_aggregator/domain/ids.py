@@ -13,4 +13,7 @@ def problem_of(text: str) -> str | None:
     # C0, DEL and C1: they break logs, terminals and header values.
     if any(ch < " " or "\x7f" <= ch <= "\x9f" for ch in text):
         return "must have no control characters"
+    # What no UTF-8 has: JSON can escape half of a surrogate pair.
+    if any("\ud800" <= ch <= "\udfff" for ch in text):
+        return "must be Unicode text"
     return None

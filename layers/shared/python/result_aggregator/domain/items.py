@@ -73,6 +73,11 @@ def batch_key(batch_id: str) -> Key:
     return Key(partition(batch_id), BATCH)
 
 
+def ranking_key(batch_id: str) -> Key:
+    """The key of the batch's ranking."""
+    return Key(partition(batch_id), RANKING)
+
+
 def essay_id_of(sort_key: str) -> str:
     """The essay an essay item is of."""
     return sort_key[len(ESSAY_PREFIX) :]

@@ -8,7 +8,7 @@ StoreError
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,6 +44,13 @@ class Written(StrEnum):
     STALE = "stale"
 
 
+class Listed(NamedTuple):
+    """A batch's place among its user's, who sees the greatest first."""
+
+    created_at: str
+    batch_id: str
+
+
 class WritableView(Protocol):
     """The view as ingest needs it."""
 
@@ -59,8 +66,18 @@ class ReadableView(Protocol):
         """Everything of a batch, in the order of the sort keys, read as it is asked for; nothing of an unknown batch."""
         ...
 
-    def batch_ids_of(self, user_id: str) -> list[str]:
-        """The user's batches, newest first."""
+    def read_head(self, batch_id: str) -> tuple[Item | None, Item | None]:
+        """The batch's own item and its ranking, as of one moment each."""
+        ...
+
+    def read_essays(self, batch_id: str, after: str, page_size: int | None) -> Iterator[Item]:
+        """The batch's essays whose ids come after one, in order, read `page_size` at a time as they are asked for."""
+        ...
+
+    def batches_of(
+        self, user_id: str, after: Listed | None = None, page_size: int | None = None
+    ) -> Iterator[Listed]:
+        """The user's batches (behind `after`), greatest first, read `page_size` at a time as they are asked for."""
         ...
 
     def read_batches(self, batch_ids: Sequence[str]) -> dict[str, Item]:

@@ -11,7 +11,7 @@ from result_aggregator.domain.phases import CJ_ASSESSMENT, PHASE_NAMES, PHASES, 
 from result_aggregator.domain.ranking import RankedEssay, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from result_aggregator.domain.items import Item
 
@@ -166,51 +166,127 @@ def batch_answer(batch_id: str, batch: Batch, default_pipeline: Sequence[str]) -
     }
 
 
-def essay_answers(essays: Iterable[Item], ranking: Item | None) -> list[Answer]:
-    """A batch's essays as the API shows them, by essay id: those with an item of their own and those only ranked."""
-    ranked: dict[str, RankedEssay] = {}
-    ranked_at, ranking_status = "", ""
-    if ranking is not None:
-        entries = ranking[items.ENTRIES]
-        ranked = unpack(entries) if isinstance(entries, bytes) else {}
-        ranked_at = registers.time_of(str(ranking[items.JOB]))
-        ranking_status = registers.payload_of(str(ranking[items.JOB]))[1]
-    answers = []
+def phase_summaries(
+    batch: Batch, default_pipeline: Sequence[str], essays: Mapping[str, Mapping[str, int]] | None
+) -> list[Answer]:
+    """The phases of the pipeline, then others that have a register: what the batch's events say of each.
+
+    `essays`: phase -> status -> essays whose own register says so; None where they were not counted.
+    """
+    pipeline = pipeline_of(batch, default_pipeline)
+    names = dict.fromkeys([*pipeline, *(name for name in PHASE_NAMES if name in batch.phases)])
+    return [_phase_summary(name, batch.phases.get(name), essays[name] if essays else None) for name in names]
+
+
+def _phase_summary(
+    name: str, register: tuple[str, PhaseState] | None, essays: Mapping[str, int] | None
+) -> Answer:
+    version, state = register or ("", None)
+    time = registers.api_time(registers.time_of(version)) if state else None
+    return {
+        "name": name,
+        "status": state and state.status,
+        "completed_count": state and state.completed_count,
+        "failed_count": state and state.failed_count,
+        "error": state and state.error,
+        "last_updated": time,
+        "completed_at": time if state and state.status in statuses.ENDED else None,
+        "essay_statuses": essays,
+    }
+
+
+class StatusCounts:
+    """Essays counted by the status of each phase, over answers as `essay_answers` gives them."""
+
+    def __init__(self) -> None:
+        # By the statuses of all phases together: most essays of a batch look alike, so that is one count an essay.
+        self._tally: dict[tuple[str | None, ...], int] = {}
+
+    def add(self, answer: Answer) -> None:
+        """Count an essay."""
+        found = _STATUSES(answer)
+        self._tally[found] = self._tally.get(found, 0) + 1
+
+    def by_phase(self) -> dict[str, dict[str, int]]:
+        """phase -> status -> essays, every status of a phase named."""
+        counts = {name: dict.fromkeys(statuses.OF_A_PHASE, 0) for name in PHASE_NAMES}
+        for found, number in self._tally.items():
+            for name, status in zip(PHASE_NAMES, found, strict=True):
+                if status is not None:
+                    counts[name][status] += number
+        return counts
+
+
+def essay_answers(essays: Iterable[Item], ranking: Item | None, after: str = "") -> Iterator[Answer]:
+    """A batch's essays as the API shows them, by essay id: those with an item of their own and those only ranked.
+
+    `essays` come in that order, and are read as the answers are asked for. `after`: the id that they come after.
+    """
+    if ranking is None:
+        for item in essays:
+            yield _essay_answer(items.essay_id_of(str(item["sk"])), item, None, "", "")
+        return
+    entries = ranking[items.ENTRIES]
+    ranked = unpack(entries) if isinstance(entries, bytes) else {}
+    at = registers.time_of(str(ranking[items.JOB]))
+    status = registers.payload_of(str(ranking[items.JOB]))[1]
+    # Code points sort as their UTF-8 bytes do, by which DynamoDB sorts.
+    waiting = iter(sorted(name for name in ranked if name > after))
+    only_ranked = next(waiting, None)
     for item in essays:
         essay_id = items.essay_id_of(str(item["sk"]))
-        answers.append(_essay_answer(essay_id, item, ranked.pop(essay_id, None), ranked_at, ranking_status))
-    if ranked:
-        answers += [
-            _essay_answer(name, {}, entry, ranked_at, ranking_status) for name, entry in ranked.items()
-        ]
-        answers.sort(key=itemgetter("essay_id"))
-    return answers
+        while only_ranked is not None and only_ranked <= essay_id:
+            if only_ranked != essay_id:
+                yield _essay_answer(only_ranked, _NO_ITEM, ranked[only_ranked], at, status)
+            only_ranked = next(waiting, None)
+        yield _essay_answer(essay_id, item, ranked.get(essay_id), at, status)
+    while only_ranked is not None:
+        yield _essay_answer(only_ranked, _NO_ITEM, ranked[only_ranked], at, status)
+        only_ranked = next(waiting, None)
 
 
-_UNRANKED: dict[str, Any] = {}
+_NO_ITEM: Item = {}
+_STATUSES = itemgetter(*(f"{name}_status" for name in PHASE_NAMES))
+
+# An essay of which nothing is known: every field of an answer, in its order.
+_EMPTY: Answer = dict.fromkeys(
+    [
+        "essay_id",
+        "filename",
+        "original_text_storage_id",
+        *(name for phase in PHASES for name, _ in phase.answer_fields),
+        "last_updated",
+    ]
+)
+
+_PHASES_OF_ITEMS = tuple(phase for phase in PHASES if phase is not CJ_ASSESSMENT)
+# What an answer calls the fields of a ranking's entry.
+_RANKED_FIELDS = tuple(
+    {key: name for name, key in CJ_ASSESSMENT.answer_fields}.get(field, field)
+    for field in RankedEssay._fields
+)
 
 
 def _essay_answer(
     essay_id: str, item: Item, entry: RankedEssay | None, ranked_at: str, ranking_status: str
 ) -> Answer:
-    filename = original = None
+    answer = _EMPTY.copy()
+    answer["essay_id"] = essay_id
     updated_at = ""
     if identity := item.get(items.IDENTITY):
-        filename, original = registers.payload_of(str(identity))
+        answer["filename"], answer["original_text_storage_id"] = registers.payload_of(str(identity))
         updated_at = registers.time_of(str(identity))
-    answer: Answer = {"essay_id": essay_id, "filename": filename, "original_text_storage_id": original}
-    for phase in PHASES:
-        result = _UNRANKED
-        if phase is CJ_ASSESSMENT:
-            if entry is not None:
-                result = {"status": ranking_status, **entry._asdict()}
-                updated_at = max(updated_at, ranked_at)
-        elif value := item.get(phase.name):
+    if entry is not None:
+        answer[f"{CJ_ASSESSMENT.name}_status"] = ranking_status
+        answer.update(zip(_RANKED_FIELDS, entry, strict=True))
+        updated_at = max(updated_at, ranked_at)
+    for phase in _PHASES_OF_ITEMS:
+        if value := item.get(phase.name):
             result = registers.payload_of(str(value))
             updated_at = max(updated_at, registers.time_of(str(value)))
-        for name, key in phase.answer_fields:
-            answer[name] = result.get(key)
-        if original is None and "original_text_storage_id" in result:
-            answer["original_text_storage_id"] = original = result["original_text_storage_id"]
+            for name, key in phase.answer_fields:
+                answer[name] = result.get(key)
+            if answer["original_text_storage_id"] is None:
+                answer["original_text_storage_id"] = result.get("original_text_storage_id")
     answer["last_updated"] = registers.api_time(updated_at)
     return answer

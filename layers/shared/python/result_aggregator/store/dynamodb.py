@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from result_aggregator.domain import items, registers
-from result_aggregator.domain.storage import UnavailableError, Written
+from result_aggregator.domain.storage import Listed, UnavailableError, Written
 from result_aggregator.store.aws import CONFIG, session, translated
 
 if TYPE_CHECKING:
@@ -89,19 +90,53 @@ class ViewStore:
         }
         return (_item(raw) for raw in self._pages(query))
 
-    def batch_ids_of(self, user_id: str) -> list[str]:
-        """The user's batches, newest first. Index entries are keys alone: thousands to the megabyte, a page a call."""
-        query = {
+    def read_head(self, batch_id: str) -> tuple[Item | None, Item | None]:
+        """A batch's own item and its ranking, strongly consistent, in one BatchGetItem."""
+        keys = (items.batch_key(batch_id), items.ranking_key(batch_id))
+        found = {raw["sk"]["S"]: _item(raw) for raw in self._get_all([_key(key) for key in keys])}
+        return found.get(items.BATCH), found.get(items.RANKING)
+
+    def read_essays(self, batch_id: str, after: str, page_size: int | None) -> Iterator[Item]:
+        """The batch's essays that come after an id, as `read_partition` reads them, `page_size` a Query."""
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            # Nothing else sorts behind an essay.
+            "KeyConditionExpression": "pk = :pk AND sk > :after",
+            "ExpressionAttributeValues": {
+                ":pk": {"S": items.partition(batch_id)},
+                ":after": {"S": items.ESSAY_PREFIX + after},
+            },
+            "ConsistentRead": True,
+        }
+        return (_item(raw) for raw in self._pages(query, page_size))
+
+    def batches_of(
+        self, user_id: str, after: Listed | None = None, page_size: int | None = None
+    ) -> Iterator[Listed]:
+        """The user's batches, newest first, those of one moment by id backwards; those behind `after`, where it is given.
+
+        Index entries are keys alone: thousands to the megabyte, a page a Query. `page_size` entries are read at a time,
+        and with them what decides the order of the last.
+        """
+        query: dict[str, Any] = {
             "TableName": self._table,
             "IndexName": USER_INDEX,
             "KeyConditionExpression": "user_id = :user",
             "ExpressionAttributeValues": {":user": {"S": user_id}},
             "ProjectionExpression": "pk, created_at",
+            "ScanIndexForward": False,
         }
-        found = [(raw["created_at"]["S"], raw["pk"]["S"]) for raw in self._pages(query)]
-        # In code, because the index leaves the order of equal times open.
-        found.sort(reverse=True)
-        return [items.batch_id_of(pk) for _, pk in found]
+        if after is not None:
+            # From its moment on and not from behind it, because the index leaves the order within a moment open.
+            query["KeyConditionExpression"] += " AND created_at <= :at"
+            query["ExpressionAttributeValues"][":at"] = {"S": after.created_at}
+        # One more on either side: the entry at the position, and the one that ends the last moment.
+        found = self._pages(query, None if page_size is None else page_size + 2)
+        for created_at, raws in groupby(found, key=lambda raw: str(raw["created_at"]["S"])):
+            batch_ids = sorted((items.batch_id_of(raw["pk"]["S"]) for raw in raws), reverse=True)
+            for listed in (Listed(created_at, batch_id) for batch_id in batch_ids):
+                if after is None or listed < after:
+                    yield listed
 
     def read_batches(self, batch_ids: Sequence[str]) -> dict[str, Item]:
         """The batch items of these batches, strongly consistent; a call per hundred."""
@@ -121,7 +156,9 @@ class ViewStore:
             raise translated(error) from error
         return status in ("ACTIVE", "UPDATING")
 
-    def _pages(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _pages(self, query: dict[str, Any], page_size: int | None = None) -> Iterator[dict[str, Any]]:
+        if page_size is not None:
+            query["Limit"] = page_size
         while True:
             try:
                 page = self._dynamodb.query(**query)
