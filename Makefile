@@ -41,6 +41,10 @@ soak: $(SETUP) ## generate histories for FOR=600 seconds and hold every answer a
 history: $(SETUP) ## run a history that a failing test wrote (FILE=…)
 	$(BIN)/python -m tests.convergence run $(FILE)
 
+.PHONY: fuzz
+fuzz: $(SETUP) ## look for records that break the decoder for FOR=600 seconds, or read one again that did (FILE=…)
+	$(BIN)/python -m tests.fuzz $(if $(FILE),run $(FILE),for $(or $(FOR),600))
+
 .PHONY: lint
 lint: $(SETUP) ## check format, lint rules and types
 	$(BIN)/ruff format --check .

@@ -1,0 +1,1 @@
+"""Fuzzing the decoder: whatever a record holds, it is read or rejected, and nothing else happens."""
