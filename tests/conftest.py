@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 import pytest
 from botocore.config import Config
+from hypothesis import settings
 from moto import mock_aws
 from ras_local import dynamodb_local
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+
+# By default an example that takes over 200 ms fails, and a machine may stall for longer.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 REGION: Final = "eu-north-1"
 
