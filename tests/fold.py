@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from result_aggregator.contracts import Ignored, read
 from result_aggregator.domain import items, view
+from result_aggregator.domain.storage import Listed
 
 from tests.samples import DEFAULT_PIPELINE, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from result_aggregator.domain.events import AnyEvent
@@ -65,3 +66,49 @@ def answer(table: Table, batch_id: str) -> dict[str, Any] | None:
     made["essays"] = shown
     made["pagination"] = {"limit": None, "next_cursor": None}
     return made
+
+
+class View:
+    """A table of the fold to be queried, as `ReadableView` promises."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def read_partition(self, batch_id: str) -> Iterator[items.Item]:
+        """Everything of a batch in the order of the sort keys."""
+        pk = items.partition(batch_id)
+        for key in sorted(key for key in self._table if key.pk == pk):
+            yield {"pk": key.pk, "sk": key.sk, **self._table[key]}
+
+    def read_head(self, batch_id: str) -> tuple[items.Item | None, items.Item | None]:
+        """The batch's own item and its ranking."""
+        found = {item["sk"]: item for item in self.read_partition(batch_id)}
+        return found.get(items.BATCH), found.get(items.RANKING)
+
+    def read_essays(self, batch_id: str, after: str, page_size: int | None) -> Iterator[items.Item]:  # noqa: ARG002 - nothing is read in pages here
+        """The batch's essays behind one."""
+        behind = items.ESSAY_PREFIX + after
+        return (item for item in self.read_partition(batch_id) if str(item["sk"]) > behind)
+
+    def batches_of(
+        self,
+        user_id: str,
+        after: Listed | None = None,
+        page_size: int | None = None,  # noqa: ARG002 - as above
+    ) -> Iterator[Listed]:
+        """The user's batches, greatest first."""
+        found = (
+            Listed(str(item[items.CREATED_AT]), items.batch_id_of(key.pk))
+            for key, item in self._table.items()
+            if item.get(items.USER_ID) == user_id
+        )
+        return (one for one in sorted(found, reverse=True) if after is None or one < after)
+
+    def read_batches(self, batch_ids: Sequence[str]) -> dict[str, items.Item]:
+        """The batch items that exist."""
+        keys = {batch_id: items.batch_key(batch_id) for batch_id in batch_ids}
+        return {batch_id: self._table[key] for batch_id, key in keys.items() if key in self._table}
+
+    def is_active(self) -> bool:
+        """Always."""
+        return True

@@ -11,6 +11,7 @@ from botocore.exceptions import ConnectTimeoutError
 from result_aggregator.domain import items
 from result_aggregator.domain.items import Change, Key, Times
 from result_aggregator.domain.storage import Listed, UnacceptableError, UnavailableError, Written
+from result_aggregator.store import dynamodb as dynamodb_module
 from result_aggregator.store.dynamodb import ViewStore
 
 from tests import fold, samples
@@ -170,8 +171,11 @@ def test_a_users_batches_come_newest_first(store: ViewStore) -> None:
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 3, 5, None])
-def test_a_users_batches_go_on_from_anywhere(store: ViewStore, page_size: int | None) -> None:
+def test_a_users_batches_go_on_from_anywhere(
+    store: ViewStore, page_size: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Behind any place, of a batch that is there or is not, whatever is read at a time, and however many share a moment."""
+    monkeypatch.setattr(dynamodb_module, "_SHARING", 0)
     for batch_id, created in zip("abcdefghij", "1222222234", strict=True):
         owned(store, batch_id, "u", created)
     order = "jihgfedcba"
