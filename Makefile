@@ -45,6 +45,10 @@ history: $(SETUP) ## run a history that a failing test wrote (FILE=…)
 fuzz: $(SETUP) ## look for records that break the decoder for FOR=600 seconds, or read one again that did (FILE=…)
 	$(BIN)/python -m tests.fuzz $(if $(FILE),run $(FILE),for $(or $(FOR),600))
 
+.PHONY: load
+load: $(SETUP) ## drive the local API at rising concurrency, then overload it (ARGS="--help")
+	$(BIN)/python -m benchmarks.load $(ARGS)
+
 .PHONY: lint
 lint: $(SETUP) ## check format, lint rules and types
 	$(BIN)/ruff format --check .

@@ -1,0 +1,1 @@
+"""Measurements: how the service holds up, and what it costs."""
