@@ -18,7 +18,7 @@ def main() -> int:
         # Validation takes longer than all the rest together, and the local stage has nothing that others lack.
         app = App(builtin_cloud_formation_validation=not settings.is_local)
         target = Target(settings.runtime.removeprefix("python"), settings.architecture)
-        dependencies = build_dependencies(Target.host() if settings.is_local else target)
+        dependencies = build_dependencies(Target.host() if settings.functions_on_host else target)
         check_size([dependencies, SHARED, FUNCTIONS])
         client = None if settings.is_local else build_client(target)
         add_stacks(app, settings, dependencies, client)

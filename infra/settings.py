@@ -126,6 +126,9 @@ class Settings(BaseModel):
     # --- functions
     runtime: Annotated[str, StringConstraints(pattern=r"^python3\.[0-9]+$")] = "python3.13"
     architecture: Literal["arm64", "x86_64"] = "arm64"
+    functions_on_host: bool = Field(
+        default=False, description="functions run in this machine's interpreter: the emulator's"
+    )
     ingest_memory_mb: int = Field(default=512, ge=128, le=10_240)
     query_memory_mb: int = Field(default=512, ge=128, le=10_240)
     ingest_timeout_seconds: int = Field(
@@ -190,6 +193,8 @@ class Settings(BaseModel):
             ]
             if opened:
                 raise ValueError(f"{opened[0]}: false is for the local stage only")
+            if self.functions_on_host:
+                raise ValueError("functions_on_host: true is for the local stage only")
         return self
 
     @property
@@ -224,6 +229,7 @@ def _presets(stage: StageName, region: str) -> dict[str, Any]:
                 # Functions run in the emulator's own interpreter, which `make setup` makes from this one.
                 "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
                 "architecture": _MACHINE.get(platform.machine(), "x86_64"),
+                "functions_on_host": True,
                 # No emulator has a cluster or a VPC: mappings name a placeholder, which the local poller serves.
                 "cluster_arn": f"arn:aws:kafka:{region}:{LOCAL_ACCOUNT}:cluster/ras-local/{'0' * 8}-local-1",
                 "private_network": False,

@@ -96,9 +96,9 @@ def dynamodb_local_url(servers_folder: StateDir) -> str:
 @pytest.fixture(scope="session")
 def emulator_url(servers_folder: StateDir) -> str:
     """The emulator alone, with nothing deployed."""
-    port, wait = emulator.start(servers_folder)
+    endpoint_url, wait = emulator.start(servers_folder)
     wait()
-    return emulator.endpoint(port)
+    return endpoint_url
 
 
 @pytest.fixture(scope="session")

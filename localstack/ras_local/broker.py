@@ -82,6 +82,18 @@ def start_kafka(state: StateDir, topics: Sequence[str], partitions: int) -> Call
     return apache_kafka.start(state, topics, partitions)
 
 
+def join(bootstrap_servers: str, topics: Sequence[str], partitions: int) -> Callable[[], str]:
+    """Use a broker that runs already; the answer waits for it and makes the topics that it lacks."""
+    from ras_local import apache_kafka  # as above
+
+    def wait() -> str:
+        wait_for_topics(bootstrap_servers, [], timeout_s=60)
+        apache_kafka.create_topics(bootstrap_servers, topics, partitions)
+        return bootstrap_servers
+
+    return wait
+
+
 # One entry per kind of broker; each starts it with its topics and answers how to wait for it.
 KINDS: Mapping[str, Callable[[StateDir, Sequence[str], int], Callable[[], str]]] = {
     "embedded": start_embedded,
@@ -90,11 +102,17 @@ KINDS: Mapping[str, Callable[[StateDir, Sequence[str], int], Callable[[], str]]]
 
 
 def start(state: StateDir, topics: Sequence[str]) -> Callable[[], str]:
-    """Start the broker that RAS_BROKER names (default: embedded) and create the topics."""
+    """Start the broker that RAS_BROKER names (default: embedded), or use the one at that address; create the topics."""
     kind = os.environ.get("RAS_BROKER", "") or "embedded"
+    partitions = number("RAS_PARTITIONS", PARTITIONS)
+    if ":" in kind:
+        return join(kind, topics, partitions)
     if kind not in KINDS:
-        raise StackError(f"RAS_BROKER={kind!r} is unknown", f"It may be: {', '.join(KINDS)}.")
-    return KINDS[kind](state, topics, number("RAS_PARTITIONS", PARTITIONS))
+        raise StackError(
+            f"RAS_BROKER={kind!r} is unknown",
+            f"It may be {', '.join(KINDS)}, or the address of one that runs (host:port).",
+        )
+    return KINDS[kind](state, topics, partitions)
 
 
 def wait_for_topics(bootstrap_servers: str, topics: Iterable[str], timeout_s: float = 10) -> None:

@@ -21,8 +21,10 @@ from ras_local.terminal import console, expected_failures, plain, table
 _SETTINGS = """\b
 Settings (environment):
   RAS_STATE_DIR             folder of the stack's state and logs (default .local)
-  RAS_EMULATOR_PORT         port of the AWS emulator (default 4566, or any free one)
-  RAS_BROKER                embedded (default), or kafka: Apache Kafka, which needs Java and Maven
+  RAS_EMULATOR              embedded (default), or the address of one that runs, such as LocalStack
+  RAS_EMULATOR_PORT         port of the embedded AWS emulator (default 4566, or any free one)
+  RAS_BROKER                embedded (default); kafka: Apache Kafka, which needs Java and Maven; or the
+                            address of one that runs (host:port)
   RAS_KAFKA_PORT            port of Apache Kafka (default any free one)
   RAS_DYNAMODB              emulator (default), or dynamodb-local: AWS's own, which needs Java and Maven
   RAS_DYNAMODB_PORT         port of DynamoDB Local (default any free one)
@@ -126,6 +128,8 @@ def status(*, as_json: bool) -> None:
         sys.exit(0 if complete else 1)
     out = console()
     places = {"emulator": stack.endpoint_url, "broker": stack.bootstrap_servers} if stack else {}
+    for name in places.keys() - running.keys():
+        out.print(f"{name:>10}  elsewhere  {places[name]}")
     for name, process in running.items():
         condition = f"[green]runs[/] as process {process.pid}" if process else "[red]does not run[/]"
         out.print(f"{name:>10}  {condition}  {places.get(name, '')}")

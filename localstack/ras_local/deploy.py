@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ras_local import aws, processes
+from ras_local import aws, emulator, processes
 from ras_local.errors import StackError
 from ras_local.paths import ACCOUNT, REPOSITORY, STAGE
 
@@ -42,10 +43,12 @@ def check_tools() -> None:
 
 def create_asset_bucket(cloud: Cloud) -> None:
     """Where CDK uploads code and templates: the one thing of `cdk bootstrap` that a local deploy needs."""
-    cloud.s3.create_bucket(
-        Bucket=f"cdk-hnb659fds-assets-{ACCOUNT}-{cloud.region}",
-        CreateBucketConfiguration={"LocationConstraint": cloud.region},  # type: ignore[typeddict-item] # any region name
-    )
+    # An emulator that was not started for this has it from the last time.
+    with contextlib.suppress(cloud.s3.exceptions.BucketAlreadyOwnedByYou):
+        cloud.s3.create_bucket(
+            Bucket=f"cdk-hnb659fds-assets-{ACCOUNT}-{cloud.region}",
+            CreateBucketConfiguration={"LocationConstraint": cloud.region},  # type: ignore[typeddict-item] # any region name
+        )
 
 
 def deploy(state: StateDir, cloud: Cloud) -> Outputs:
@@ -61,6 +64,7 @@ def deploy(state: StateDir, cloud: Cloud) -> Outputs:
         "--require-approval=never",
         "--context=stage=" + STAGE,
         f"--context=region={cloud.region}",
+        *_functions(cloud),
         f"--output={state.cloud_assembly}",
         f"--outputs-file={state.outputs_file}",
         # The emulator applies a template at once, so a change set would only be one more round trip.
@@ -77,6 +81,11 @@ def deploy(state: StateDir, cloud: Cloud) -> Outputs:
     if exit_code != 0:
         raise StackError("cdk deploy failed", processes.tail(state.log(LOG), 40))
     return read_outputs(state.outputs_file)
+
+
+def _functions(cloud: Cloud) -> list[str]:
+    """LocalStack runs functions in containers of Lambda's runtimes, the embedded emulator in an interpreter like this one."""
+    return ["--context=functions_on_host=false"] if emulator.is_localstack(cloud.endpoint_url) else []
 
 
 def read_outputs(path: Path) -> Outputs:

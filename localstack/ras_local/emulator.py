@@ -1,8 +1,9 @@
-"""The AWS emulator (ministack) as a process of its own, with signatures and policies enforced."""
+"""The AWS emulator: ministack as a process of its own, with signatures and policies enforced, or one that runs elsewhere."""
 
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import requests
@@ -18,28 +19,39 @@ if TYPE_CHECKING:
 
 PROCESS = "emulator"
 DEFAULT_PORT = 4566
+EMBEDDED = "embedded"
 PROGRAM = REPOSITORY / ".venv-emulator" / "bin" / "ministack"
 
 
-def endpoint(port: int) -> str:
-    return f"http://127.0.0.1:{port}"
+def healthy(endpoint_url: str) -> bool:
+    # LocalStack's path, at which ministack answers too.
+    return _has(f"{endpoint_url}/_localstack/health")
 
 
-def healthy(port: int) -> bool:
+def is_localstack(endpoint_url: str) -> bool:
+    """Whether LocalStack answers there: it runs functions in containers like Lambda's, not in this machine's interpreter."""
+    return _has(f"{endpoint_url}/_localstack/info")
+
+
+def _has(url: str) -> bool:
     try:
-        return requests.get(f"{endpoint(port)}/_ministack/health", timeout=2).ok
+        return requests.get(url, timeout=2).ok
     except requests.RequestException:
         return False
 
 
 def start(
     state: StateDir, functions_environment: Mapping[str, str] | None = None
-) -> tuple[int, Callable[[], None]]:
-    """Start it on RAS_EMULATOR_PORT, or 4566, or any free port. Gives the port, and how to wait until it answers.
+) -> tuple[str, Callable[[], None]]:
+    """Start it on RAS_EMULATOR_PORT, or 4566, or any free port. Gives its address, and how to wait until it answers.
 
+    Where RAS_EMULATOR is the address of one that runs, that one is used and nothing is started.
     `functions_environment` is what every function finds in its environment besides what its configuration says.
-    Raises StackError when it is not installed or the wished port is taken.
+    Raises StackError when it is not installed, the wished port is taken, or RAS_EMULATOR is no address.
     """
+    wish = os.environ.get("RAS_EMULATOR", "") or EMBEDDED
+    if wish != EMBEDDED:
+        return _join(wish.rstrip("/"), functions_environment)
     if not PROGRAM.exists():
         raise StackError("the AWS emulator is not installed", "Run `make setup`.")
     port = processes.choose_port("RAS_EMULATOR_PORT", DEFAULT_PORT)
@@ -67,10 +79,37 @@ def start(
         **(functions_environment or {}),
     }
     processes.start(state, PROCESS, [str(PROGRAM)], environment=environment, folder=state.emulator)
+    endpoint_url = f"http://127.0.0.1:{port}"
 
     def wait() -> None:
         processes.wait_until(
-            "the AWS emulator", lambda: healthy(port), timeout_s=60, state=state, process=PROCESS
+            "the AWS emulator", lambda: healthy(endpoint_url), timeout_s=60, state=state, process=PROCESS
         )
 
-    return port, wait
+    return endpoint_url, wait
+
+
+def _join(
+    endpoint_url: str, functions_environment: Mapping[str, str] | None
+) -> tuple[str, Callable[[], None]]:
+    if not endpoint_url.startswith(("http://", "https://")):
+        raise StackError(
+            f"RAS_EMULATOR={endpoint_url!r} is no address",
+            f"Unset it, or give it one such as http://127.0.0.1:{DEFAULT_PORT}.",
+        )
+    if functions_environment:
+        raise StackError(
+            "an emulator that runs already cannot be given another DynamoDB",
+            "Unset RAS_DYNAMODB or RAS_EMULATOR.",
+        )
+
+    def wait() -> None:
+        deadline = time.monotonic() + 60
+        while not healthy(endpoint_url):
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"no AWS emulator answers at {endpoint_url}", "Start it, or unset RAS_EMULATOR."
+                )
+            time.sleep(0.2)
+
+    return endpoint_url, wait

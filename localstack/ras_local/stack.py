@@ -114,9 +114,14 @@ def is_up(state: StateDir) -> bool:
 
 
 def expected(state: StateDir) -> tuple[str, ...]:
-    """The processes that a stack in this folder consists of, whether they run or not."""
-    asked_for = {record.name for record in processes.recorded(state)}
-    return (*PROCESSES, *(name for name in OPTIONAL if name in asked_for))
+    """The processes that a stack in this folder consists of, whether they run or not.
+
+    Those of a stack that was started are those that it started: emulator and broker may be somebody else's.
+    """
+    started = {record.name for record in processes.recorded(state)}
+    if POLLER not in started:
+        return PROCESSES
+    return tuple(name for name in (*PROCESSES, *OPTIONAL) if name in started)
 
 
 def up(state: StateDir | None = None, *, say: Callable[[str], None] = lambda _: None) -> Stack:
@@ -146,11 +151,11 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         )
         # The functions' AWS clients know this variable themselves, so nothing that is deployed has to.
         elsewhere = {"AWS_ENDPOINT_URL_DYNAMODB": table_url} if table_url else {}
-        port, emulator_ready = emulator.start(state, elsewhere)
+        endpoint_url, emulator_ready = emulator.start(state, elsewhere)
         emulator_ready()
         bootstrap_servers = broker_ready()
         table_ready()
-    cloud = Cloud(emulator.endpoint(port), region())
+    cloud = Cloud(endpoint_url, region())
     with timings.step("cdk deploy"):
         callers.create_roles(cloud)
         deploy.create_asset_bucket(cloud)

@@ -78,9 +78,9 @@ def main() -> int:
         state = StateDir(Path(folder))
         state.create()
         try:
-            port, wait = emulator.start(state)
+            endpoint_url, wait = emulator.start(state)
             wait()
-            dynamodb = client(emulator.endpoint(port))
+            dynamodb = client(endpoint_url)
             dynamodb.create_table(**create_table_arguments(data_template("local"), TABLE))
             if arguments.command == "soak":
                 soak(dynamodb, arguments.seconds)

@@ -134,6 +134,7 @@ def test_shipped_context_holds_no_unknown_setting() -> None:
         ),
         ({"private_network": "false"}, "setting cluster_arn"),
         ({"stage": "local", "restrict_to_vpc_endpoint": "true"}, "setting restrict_to_vpc_endpoint"),
+        ({"stage": "dev", "functions_on_host": "true"}, "setting functions_on_host"),
     ],
 )
 def test_wrong_setting_is_named(context: dict[str, Any], told: str) -> None:

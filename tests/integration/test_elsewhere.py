@@ -1,0 +1,95 @@
+"""A stack on an emulator and a broker that run already: used as they are, and left running."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from ras_local import apache_kafka, broker, emulator, processes, stack
+from ras_local.errors import StackError
+from ras_local.paths import StateDir
+from ras_local.publish import Event, publish
+
+from tests.real_servers import KAFKA, require
+from tests.samples import envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REGISTERED = "huleedu.batch.essays.registered.v1"
+
+
+@pytest.fixture
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDir]:
+    """Where somebody else's servers run."""
+    state = StateDir(tmp_path_factory.mktemp("others"))
+    state.create()
+    yield state
+    for record in processes.recorded(state):
+        processes.stop(state, record)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+def test_servers_that_run_already_are_used_and_left_alone(
+    others: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(KAFKA)
+    endpoint_url, wait = emulator.start(others)
+    wait()
+    bootstrap_servers = apache_kafka.start(others, [], 1)()
+    monkeypatch.setenv("RAS_EMULATOR", f"{endpoint_url}/")
+    monkeypatch.setenv("RAS_BROKER", bootstrap_servers)
+    monkeypatch.setenv("RAS_PARTITIONS", "2")
+    state = StateDir(tmp_path / "state")
+    for visit in range(2):
+        # The second time everything is there from the first.
+        running = stack.up(state)
+        try:
+            event = envelope({"batch_id": f"b-{visit}", "user_id": "u", "expected_essay_count": 1})
+            publish(running.bootstrap_servers, [Event(REGISTERED, json.dumps(event).encode(), b"k")])
+            stack.wait_consumed(running)
+            answers = [
+                running.get(f"/internal/v1/batches/b-{n}/status").status_code for n in range(visit + 1)
+            ]
+
+            assert (running.endpoint_url, running.bootstrap_servers) == (endpoint_url, bootstrap_servers)
+            assert stack.expected(state) == (stack.POLLER,)
+            assert stack.is_up(state)
+            assert answers == [200] * (visit + 1)
+        finally:
+            stack.down(state)
+
+    assert emulator.healthy(endpoint_url)
+    assert not emulator.is_localstack(endpoint_url), "it runs functions in this interpreter"
+    broker.wait_for_topics(bootstrap_servers, [REGISTERED])
+
+
+@pytest.mark.parametrize("address", ["localhost", "ftp://127.0.0.1"])
+def test_what_is_no_address_of_an_emulator_is_told(
+    address: str, others: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAS_EMULATOR", address)
+
+    with pytest.raises(StackError, match="is no address"):
+        emulator.start(others)
+
+
+def test_an_emulator_elsewhere_cannot_be_given_another_dynamodb(
+    others: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAS_EMULATOR", "http://127.0.0.1:1")
+
+    with pytest.raises(StackError, match="another DynamoDB"):
+        emulator.start(others, {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:2"})
+
+
+def test_a_broker_that_is_neither_a_kind_nor_an_address_is_told(
+    others: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAS_BROKER", "rabbit")
+
+    with pytest.raises(StackError, match="'rabbit' is unknown"):
+        broker.start(others, [])
