@@ -173,3 +173,33 @@ def test_the_async_client_answers_the_same(filled: Stack, client: ResultAggregat
         return [answers[batch_id] for batch_id in wanted]
 
     assert anyio.run(ask) == [client.get_batch_status(batch_id) for batch_id in wanted]
+
+
+def test_pages(client: ResultAggregatorClient) -> None:
+    """The pages put together are the whole, of essays and of batches; and each kind of page has its size."""
+    whole = client.get_batch_status(BATCH, OWNER)
+    page = client.get_batch_status_page(BATCH, OWNER, limit=5)
+
+    assert whole is not None
+    assert page is not None
+    assert page.essays == whole.essays[:5]
+    assert tuple(client.iter_essays(BATCH, OWNER, page_size=5)) == whole.essays
+    assert len(client.get_user_batches("teacher-anna", limit=2).batches) == 2
+    for user_id, wanted in samples.expected_listing().items():
+        assert [batch.batch_id for batch in client.iter_user_batches(user_id, page_size=2)] == wanted
+    completed = [
+        batch.overall_status
+        for batch in client.iter_user_batches("teacher-anna", status="COMPLETED", page_size=1)
+    ]
+    assert completed == ["COMPLETED"] * 2
+
+
+def test_an_unchanged_batch_is_confirmed_not_sent(filled: Stack) -> None:
+    """The deployed service's ETag makes the second answer a 304."""
+    with ResultAggregatorClient(filled.api_url, **options(filled)) as client:
+        statuses: list[int] = []
+        client._http.event_hooks["response"] = [lambda answer: statuses.append(answer.status_code)]
+        first, second = (client.get_batch_status(BATCH, OWNER) for _ in range(2))
+
+    assert first == second
+    assert statuses == [200, 304]

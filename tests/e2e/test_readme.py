@@ -1,0 +1,72 @@
+"""The README's "Calling it", pasted as a new user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from ras_local import stack as local_stack
+from ras_local.publish import publish, read_events
+
+if TYPE_CHECKING:
+    from ras_local.paths import StateDir
+    from ras_local.stack import Stack
+
+pytestmark = pytest.mark.e2e
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(section: str, language: str) -> list[str]:
+    """The code blocks of a section."""
+    (text,) = re.findall(rf"^## {section}\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(running: Stack, state: StateDir, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the stack's file lies where the README says, with the README's own events published."""
+    here = tmp_path_factory.mktemp("readme")
+    (here / ".local").mkdir()
+    shutil.copy(state.stack_file, here / ".local/stack.json")
+    (shell,) = blocks("Publish an event and query it yourself", "sh")
+    events = here / "event.jsonl"
+    events.write_text("".join(f"{line}\n" for line in shell.splitlines() if line.startswith('{"topic"')))
+    publish(running.bootstrap_servers, read_events(events))
+    local_stack.wait_consumed(running)
+    return here
+
+
+def pasted(folder: Path, command: list[str], text: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    result = subprocess.run(
+        command, input=text, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("interactively", [False, True])
+def test_python(folder: Path, interactively: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """Sync and async, as a script and line by line at the prompt."""
+    sync, asynchronous = blocks("Calling it", "python")
+    command = [sys.executable, "-q", "-i"] if interactively else [sys.executable, "-"]
+
+    assert pasted(folder, command, f"{sync}\n") == "PROCESSING [('my-essay', 3)]\n['my-batch']\n"
+    assert pasted(folder, command, f"{asynchronous}\n") == "PROCESSING\n['my-batch']\n"
+
+
+def test_curl(folder: Path) -> None:
+    """With curl's own signatures."""
+    (shell,) = blocks("Calling it", "sh")
+    answer = json.loads(pasted(folder, ["bash", "-s"], shell))
+
+    assert (answer["batch_id"], answer["user_id"], len(answer["essays"])) == ("my-batch", "teacher-me", 1)
