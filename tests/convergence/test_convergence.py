@@ -41,7 +41,7 @@ def converge(machine_class: type[RuleBasedStateMachine], histories: int) -> None
 
 
 # Long enough for a failing history to be made small, too.
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 def test_histories_converge(real_dynamodb: DynamoDBClient, table_arguments: dict[str, Any]) -> None:
     """Every answer is the fold of the distinct events, under faults, crashes, disorder and invocations at once."""
     table = f"histories-{id(real_dynamodb)}"
