@@ -12,6 +12,7 @@ from ras_local import stack as local_stack
 from ras_local.publish import Event, publish
 from result_aggregator_client import (
     AsyncResultAggregatorClient,
+    CursorOutdatedError,
     ForbiddenError,
     NotFoundError,
     RefusedError,
@@ -203,3 +204,44 @@ def test_an_unchanged_batch_is_confirmed_not_sent(filled: Stack) -> None:
 
     assert first == second
     assert statuses == [200, 304]
+
+
+def test_a_ranking_replaced_between_two_pages(filled: Stack, client: ResultAggregatorClient) -> None:
+    """The page of another ranking is refused; what reads the whole batch has it of one ranking."""
+    batch_id, owner = "batch-reranked", "teacher-reranked"
+
+    def rank(job: str, at: str, essays: list[str]) -> Event:
+        rankings = [
+            {"essay_id": essay, "rank": place, "score": 1.0 / place, "comparison_count": 3}
+            for place, essay in enumerate(essays, 1)
+        ]
+        data = {
+            "batch_id": batch_id,
+            "status": "COMPLETED",
+            "cj_assessment_job_id": job,
+            "rankings": rankings,
+        }
+        return Event(
+            "huleedu.cj_assessment.completed.v1", json.dumps(samples.envelope(data, at)).encode(), b"reranked"
+        )
+
+    registered = samples.envelope({"batch_id": batch_id, "user_id": owner, "expected_essay_count": 3})
+    publish(
+        filled.bootstrap_servers,
+        [
+            Event("huleedu.batch.essays.registered.v1", json.dumps(registered).encode(), b"reranked"),
+            rank("first", "2026-03-02T09:00:00Z", ["a", "b", "c"]),
+        ],
+    )
+    local_stack.wait_consumed(filled)
+    essays = client.iter_essays(batch_id, owner, page_size=1)
+    assert next(essays).cj_rank == 1
+
+    publish(filled.bootstrap_servers, [rank("second", "2026-03-02T10:00:00Z", ["c", "b", "a"])])
+    local_stack.wait_consumed(filled)
+
+    with pytest.raises(CursorOutdatedError, match="begin again"):
+        next(essays)
+    whole = client.get_batch_status(batch_id, owner)
+    assert whole is not None
+    assert [(essay.essay_id, essay.cj_rank) for essay in whole.essays] == [("a", 3), ("b", 2), ("c", 1)]
