@@ -7,10 +7,12 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.findings import acknowledge
 from infra.functions import retention
 from infra.settings import Settings
 
@@ -141,7 +143,8 @@ class QueryApi(Construct):
         construct_id: str,
         *,
         settings: Settings,
-        function: lambda_.Function,
+        function: lambda_.IFunction,
+        key: kms.IKey | None,
         caller_role_arns: Sequence[str],
         vpc_endpoint: ec2.IInterfaceVpcEndpoint | None,
     ) -> None:
@@ -172,21 +175,21 @@ class QueryApi(Construct):
             default_method_options=apigateway.MethodOptions(
                 authorization_type=apigateway.AuthorizationType.IAM
             ),
-            deploy_options=self._stage_options(settings),
+            deploy_options=self._stage_options(settings, key),
         )
         # The output that comes with a RestApi is a URL that resolves only with private DNS; ours is in the stack.
         self.api.node.try_remove_child("Endpoint")
-        # No request validator: all that it could check is that parameters are there, and every one is optional.
         to_function = apigateway.LambdaIntegration(function, scope_permission_to_method=False)
         batches = self.api.root.add_resource("internal").add_resource("v1").add_resource("batches")
         # ANY, and a catch-all: the function alone can tell 404 from 405. The gateway answers a method that a
         # resource does not have, and a route that it does not know, with 403.
         batches.add_resource("{batch_id}").add_resource("status").add_method("ANY", to_function)
         batches.add_resource("user").add_resource("{user_id}").add_method("ANY", to_function)
-        self.api.root.add_resource("healthz").add_method(
+        health = self.api.root.add_resource("healthz").add_method(
             "ANY", to_function, authorization_type=apigateway.AuthorizationType.NONE
         )
         self.api.root.add_resource("{proxy+}").add_method("ANY", to_function)
+        self._acknowledge(health)
         for response_type, (status, code, sentence) in GATEWAY_RESPONSES.items():
             is_default = response_type.startswith("DEFAULT_")
             self.api.add_gateway_response(
@@ -202,7 +205,48 @@ class QueryApi(Construct):
                 templates={"application/json": error_template(code, sentence)},
             )
 
-    def _stage_options(self, settings: Settings) -> apigateway.StageOptions:
+    def _acknowledge(self, health: apigateway.Method) -> None:
+        acknowledge(
+            self.api.node.find_child("Resource"),
+            "APIG2",
+            "All that a request validator could check is that parameters are there, and every one is optional; the"
+            " function checks their values, and answers in the service's own error body.",
+        )
+        for method in self.api.methods:
+            acknowledge(
+                method,
+                "COG4",
+                "Callers are services with IAM roles, not people with a user pool: AWS_IAM authorises them by their"
+                " signature. After the health anybody inside the VPC may ask.",
+            )
+        acknowledge(
+            health,
+            "APIG4",
+            "Probes cannot sign. The answer has no user data, and only what passes the VPC endpoint gets here.",
+        )
+        stage = self.api.deployment_stage
+        acknowledge(
+            stage,
+            "APIG3",
+            "A web ACL guards against the internet, from which a private API cannot be reached: the endpoint, its"
+            " policy and the resource policy let in named roles only, and the stage is throttled.",
+        )
+        acknowledge(
+            stage,
+            "APIG6",
+            "Every request is in the access log. Execution logs would repeat requests with their signatures, in a log"
+            " group that API Gateway makes by itself, without retention or our key.",
+        )
+        role = self.api.node.try_find_child("CloudWatchRole")
+        if role:
+            policy = "arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+            acknowledge(
+                role,
+                f"IAM4[Policy::{policy}]",
+                "API Gateway writes all logs of an account and region with one role, for which AWS has this policy.",
+            )
+
+    def _stage_options(self, settings: Settings, key: kms.IKey | None) -> apigateway.StageOptions:
         destination = None
         if settings.api_access_logs:
             group = logs.LogGroup(
@@ -210,6 +254,7 @@ class QueryApi(Construct):
                 "AccessLogs",
                 log_group_name=f"/aws/apigateway/{settings.name('query')}",
                 retention=retention(settings),
+                encryption_key=key,
                 removal_policy=RemovalPolicy.DESTROY,
             )
             destination = apigateway.LogGroupLogDestination(group)

@@ -1,16 +1,19 @@
-"""Where the service keeps things: the table of the view, and the bucket of what could not be applied."""
+"""Where the service keeps things: the view's table, the bucket of what could not be applied, the key of the logs."""
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Aws, Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.findings import acknowledge
 from infra.settings import Settings
 
 USER_INDEX = "user-batches"
 
 
-def _removal(settings: Settings) -> RemovalPolicy:
+def removal(settings: Settings) -> RemovalPolicy:
     return RemovalPolicy.RETAIN if settings.removal_policy == "retain" else RemovalPolicy.DESTROY
 
 
@@ -34,7 +37,7 @@ class ViewTable(Construct):
             ),
             time_to_live_attribute="expires_at",
             deletion_protection=settings.deletion_protection,
-            removal_policy=_removal(settings),
+            removal_policy=removal(settings),
         )
         # Only batch items carry both attributes. Keys alone: a listing reads the items themselves, so an
         # update of a batch never costs an index write.
@@ -75,5 +78,56 @@ class DeadLetters(Construct):
                     abort_incomplete_multipart_upload_after=Duration.days(1),
                 )
             ],
-            removal_policy=_removal(settings),
+            removal_policy=removal(settings),
+        )
+        acknowledge(
+            self.bucket,
+            "S1",
+            "Access logs would be a second bucket of personal data that nothing logs in turn, delivered on best effort;"
+            " who reads a dead letter is told by CloudTrail's data events, which the account switches on.",
+        )
+
+
+class OperationsKey(Construct):
+    """The key of what operators read: log groups and the alarms' topic.
+
+    A key of our own, because neither works with one that AWS manages: CloudWatch Logs takes only customers' keys, and
+    an alarm may not publish to a topic under `alias/aws/sns`.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
+        super().__init__(scope, construct_id)
+        self.key = kms.Key(
+            self,
+            "Key",
+            description=f"Logs and alarms of the Result Aggregator Service ({settings.stage})",
+            enable_key_rotation=True,
+            removal_policy=removal(settings),
+        )
+        groups = (
+            f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws/*/{settings.name('*')}"
+        )
+        self.key.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="Logs",
+                principals=[iam.ServicePrincipal(f"logs.{Aws.REGION}.amazonaws.com")],
+                actions=[
+                    "kms:Decrypt",
+                    "kms:DescribeKey",
+                    "kms:Encrypt",
+                    "kms:GenerateDataKey*",
+                    "kms:ReEncrypt*",
+                ],
+                resources=["*"],
+                conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
+            )
+        )
+        self.key.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="Alarms",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+                resources=["*"],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
         )

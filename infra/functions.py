@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from aws_cdk import AssetHashType, CfnOutput, Duration, RemovalPolicy
+from aws_cdk import Acknowledgment, AssetHashType, CfnOutput, Duration, RemovalPolicy, Validations
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.findings import acknowledge
 from infra.layers import FUNCTIONS, SHARED
 from infra.settings import Settings
 
@@ -21,6 +23,9 @@ _LEFTOVERS = [
     "**/.*_cache",
     "**/*.pyc",
 ]
+
+# The alias that points to the newest version.
+LIVE = "live"
 
 _RETENTION = {
     1: logs.RetentionDays.ONE_DAY,
@@ -42,7 +47,10 @@ def architecture(settings: Settings) -> lambda_.Architecture:
 
 
 def runtime(settings: Settings) -> lambda_.Runtime:
-    return lambda_.Runtime(settings.runtime, lambda_.RuntimeFamily.PYTHON)
+    # By name, as settings also allow ones that this CDK has no constant for; it then asks what each can do.
+    return lambda_.Runtime(
+        settings.runtime, lambda_.RuntimeFamily.PYTHON, supports_snap_start=settings.snap_start
+    )
 
 
 def layers(scope: Construct, settings: Settings, dependencies: Path) -> list[lambda_.LayerVersion]:
@@ -74,7 +82,11 @@ def layers(scope: Construct, settings: Settings, dependencies: Path) -> list[lam
 
 
 class ServiceFunction(Construct):
-    """The function of one folder under `functions/`, named `ras-<stage>-<folder>`."""
+    """The function of one folder under `functions/`, named `ras-<stage>-<folder>`.
+
+    `target` is what is invoked: the function itself, or with a snapshot the alias `live` of its newest version, as
+    only published versions have one.
+    """
 
     def __init__(
         self,
@@ -88,6 +100,9 @@ class ServiceFunction(Construct):
         timeout_seconds: int,
         environment: Mapping[str, str],
         function_layers: list[lambda_.LayerVersion],
+        key: kms.IKey | None,
+        concurrency: int | None = None,
+        snap_start: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         name = settings.name(folder.replace("_", "-"))
@@ -96,6 +111,7 @@ class ServiceFunction(Construct):
             "Logs",
             log_group_name=f"/aws/lambda/{name}",
             retention=retention(settings),
+            encryption_key=key,
             removal_policy=RemovalPolicy.DESTROY,
         )
         self.role = iam.Role(
@@ -120,6 +136,8 @@ class ServiceFunction(Construct):
             log_group=log_group,
             memory_size=memory_mb,
             timeout=Duration.seconds(timeout_seconds),
+            reserved_concurrent_executions=concurrency,
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
             tracing=lambda_.Tracing.ACTIVE if settings.tracing else lambda_.Tracing.DISABLED,
             environment={
                 "LOG_LEVEL": settings.log_level,
@@ -127,6 +145,25 @@ class ServiceFunction(Construct):
                 "POWERTOOLS_TRACE_DISABLED": "false" if settings.tracing else "true",
                 **environment,
             },
+        )
+
+        acknowledge(
+            self.function,
+            "L1",
+            "The layers' wheels are built and checked for the runtime that settings name, and python3.13 is supported"
+            " until June 2029; a newer one is a change of that setting, tested like any other.",
+        )
+        if snap_start:
+            Validations.of(self.function).acknowledge(
+                Acknowledgment(
+                    id="Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish",
+                    reason="Every deployment publishes a version, and callers use the alias that points to it.",
+                )
+            )
+        self.target: lambda_.IFunction = (
+            lambda_.Alias(self, "Live", alias_name=LIVE, version=self.function.current_version)
+            if snap_start
+            else self.function
         )
 
     def allow(self, sid: str, *, actions: list[str], resources: list[str]) -> None:

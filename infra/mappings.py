@@ -17,7 +17,11 @@ from result_aggregator.topics import TOPICS
 
 from infra.settings import Settings, SettingsError
 
-# Lambda's limits: one consumer group id, mappings in a poller group, their pollers together.
+# Lambda's limits: a batch, its window, retries, a record's age, a consumer group id, mappings in a poller group, their pollers together.
+BATCH_LIMIT = 10_000
+WINDOW_LIMIT_S = 300
+RETRIES_LIMIT = 10_000
+RECORD_AGE_LIMIT_S = 604_800
 GROUP_ID_LIMIT = 200
 GROUP_MAPPINGS_LIMIT = 100
 GROUP_POLLERS_LIMIT = 2000
@@ -33,6 +37,7 @@ class Plan:
     batch_size: int
     window_seconds: int
     on_failure: bool
+    on_failure_topic: str | None = None
     pollers: tuple[int, int] | None = None
     poller_group: str | None = None
     retries: int | None = None
@@ -50,7 +55,8 @@ def plans(settings: Settings) -> list[Plan]:
 
 def consumer_group(settings: Settings, topic: str) -> str:
     """`ras-<stage>-<topic without its common prefix>`: what an operator names to look at lag or to rewind."""
-    return settings.name(topic.removeprefix("huleedu."))
+    prefix = settings.consumer_group_prefix or settings.name("")
+    return prefix + topic.removeprefix("huleedu.")
 
 
 def _plan(settings: Settings, topic: str) -> Plan:
@@ -62,6 +68,7 @@ def _plan(settings: Settings, topic: str) -> Plan:
         batch_size=batching.batch_size,
         window_seconds=batching.window_seconds,
         on_failure=settings.on_failure,
+        on_failure_topic=settings.on_failure_topic,
     )
     if not settings.provisioned:
         return common
@@ -99,6 +106,10 @@ def check(made: Sequence[Plan]) -> None:
 
 def _problems(plan: Plan) -> list[str]:
     problems = []
+    if not 1 <= plan.batch_size <= BATCH_LIMIT:
+        problems.append(f"batch_size: {plan.batch_size}, allowed 1 to {BATCH_LIMIT}")
+    if not 0 <= plan.window_seconds <= WINDOW_LIMIT_S:
+        problems.append(f"window_seconds: {plan.window_seconds}, allowed 0 to {WINDOW_LIMIT_S}")
     if not 1 <= len(plan.consumer_group) <= GROUP_ID_LIMIT:
         problems.append(
             f"consumer group id has {len(plan.consumer_group)} characters, allowed 1 to {GROUP_ID_LIMIT}"
@@ -110,10 +121,24 @@ def _problems(plan: Plan) -> list[str]:
             "max_record_age_seconds": plan.max_record_age_seconds is not None,
             "bisect": plan.bisect is not None,
             "partial batch responses": plan.report_batch_item_failures,
+            "on_failure_topic": plan.on_failure_topic is not None,
         }
         problems += [
             f"{option} needs mapping_mode provisioned" for option, is_asked in asked.items() if is_asked
         ]
+    if plan.retries is not None and not -1 <= plan.retries <= RETRIES_LIMIT:
+        problems.append(f"retries: {plan.retries}, allowed 0 to {RETRIES_LIMIT}")
+    age = plan.max_record_age_seconds
+    if age is not None and age != -1 and not 60 <= age <= RECORD_AGE_LIMIT_S:
+        problems.append(f"max_record_age_seconds: {age}, allowed -1 or 60 to {RECORD_AGE_LIMIT_S}")
+    if plan.pollers and not 1 <= plan.pollers[0] <= plan.pollers[1]:
+        problems.append(
+            f"minimum_pollers: {plan.pollers[0]}, allowed 1 to maximum_pollers ({plan.pollers[1]})"
+        )
+    if plan.on_failure_topic == plan.topic:
+        problems.append(
+            f"on_failure_topic: {plan.topic!r} is the mapping's own source; allowed: any other topic"
+        )
     if plan.retries == -1 and plan.on_failure:
         problems.append("retries: -1 with an on-failure destination is silently 10; say a number")
     return problems
@@ -137,7 +162,11 @@ class EventSourceMapping(Construct):
         destination = None
         if plan.on_failure:
             destination = lambda_.CfnEventSourceMapping.DestinationConfigProperty(
-                on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=dead_letter_bucket_arn)
+                on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(
+                    destination=f"kafka://{plan.on_failure_topic}"
+                    if plan.on_failure_topic
+                    else dead_letter_bucket_arn
+                )
             )
         pollers = None
         if plan.pollers:
@@ -197,6 +226,15 @@ def allow_polling(role: iam.IRole, *, cluster_arn: str, made: Sequence[Plan]) ->
             resources=[_within(cluster_arn, "group", plan.consumer_group) for plan in made],
         )
     )
+    given_up = sorted({plan.on_failure_topic for plan in made if plan.on_failure and plan.on_failure_topic})
+    if given_up:
+        role.add_to_principal_policy(
+            iam.PolicyStatement(
+                sid="PublishGivenUp",
+                actions=["kafka-cluster:DescribeTopic", "kafka-cluster:WriteData"],
+                resources=[_within(cluster_arn, "topic", topic) for topic in given_up],
+            )
+        )
     role.add_to_principal_policy(
         iam.PolicyStatement(
             sid="EnterVpc",

@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Aws, Fn, Stack
+from aws_cdk import Acknowledgment, Aws, Fn, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_msk as msk
 from constructs import Construct
+from result_aggregator.topics import TOPICS
 
-from infra.settings import Settings
+from infra.data import removal
+from infra.functions import retention
+from infra.settings import ExistingVpc, Settings
 
 IAM_BROKER_PORT = 9098
 # Every region has three zones, some have more.
@@ -27,31 +32,23 @@ class NetworkStack(Stack):
 
 
 class PrivateNetwork(Construct):
-    """A VPC with isolated subnets only.
+    """The VPC (given, or made with isolated subnets only) and its endpoints.
 
     There is no NAT gateway: functions run outside the VPC, and pollers in provisioned mode need no endpoint.
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: Settings, caller_role_arns: Sequence[str]
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        caller_role_arns: Sequence[str],
+        key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.vpc = ec2.Vpc(
-            self,
-            "Vpc",
-            max_azs=settings.availability_zones,
-            nat_gateways=0,
-            subnet_configuration=[
-                ec2.SubnetConfiguration(
-                    name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24
-                )
-            ],
-            # Emptying the default group takes a custom resource with a function; nothing here uses the group.
-            restrict_default_security_group=False,
-        )
-        # Free, and on the way of whoever reads the view or the dead letters from inside the VPC.
-        self.vpc.add_gateway_endpoint("DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
-        self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+        self._cidr = settings.vpc.cidr if settings.vpc else settings.new_vpc_cidr
+        self.vpc: ec2.IVpc = self._given(settings.vpc) if settings.vpc else self._made(settings, key)
         self.api_endpoint = self._interface_endpoint(
             "ExecuteApi", ec2.InterfaceVpcEndpointAwsService.APIGATEWAY
         )
@@ -61,6 +58,66 @@ class PrivateNetwork(Construct):
             # On-demand pollers call these from the cluster's subnets, which have no other way out.
             self._interface_endpoint("Lambda", ec2.InterfaceVpcEndpointAwsService.LAMBDA_)
             self._interface_endpoint("Sts", ec2.InterfaceVpcEndpointAwsService.STS)
+
+    def _made(self, settings: Settings, key: kms.IKey | None) -> ec2.Vpc:
+        vpc = ec2.Vpc(
+            self,
+            "Vpc",
+            ip_addresses=ec2.IpAddresses.cidr(settings.new_vpc_cidr),
+            max_azs=settings.availability_zones,
+            nat_gateways=0,
+            subnet_configuration=[
+                ec2.SubnetConfiguration(name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+            ],
+            # Emptying the default group takes a custom resource with a function; nothing here uses the group.
+            restrict_default_security_group=False,
+        )
+        # Free, and on the way of whoever reads the view or the dead letters from inside the VPC.
+        vpc.add_gateway_endpoint("DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
+        vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+        # What was let through is in the API's and the brokers' own logs; here is who knocked elsewhere.
+        refused = logs.LogGroup(
+            self,
+            "Refused",
+            log_group_name=f"/aws/vpc/{settings.name('refused')}",
+            retention=retention(settings),
+            encryption_key=key,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        vpc.add_flow_log(
+            "FlowLog",
+            destination=ec2.FlowLogDestination.to_cloud_watch_logs(refused),
+            traffic_type=ec2.FlowLogTrafficType.REJECT,
+        )
+        return vpc
+
+    def _given(self, given: ExistingVpc) -> ec2.IVpc:
+        for service in ("dynamodb", "s3") if given.route_table_ids else ():
+            ec2.CfnVPCEndpoint(
+                self,
+                {"dynamodb": "DynamoDb", "s3": "S3"}[service],
+                vpc_id=given.vpc_id,
+                service_name=f"com.amazonaws.{Aws.REGION}.{service}",
+                vpc_endpoint_type="Gateway",
+                route_table_ids=list(given.route_table_ids),
+            )
+        vpc = ec2.Vpc.from_vpc_attributes(
+            self,
+            "Vpc",
+            vpc_id=given.vpc_id,
+            vpc_cidr_block=given.cidr,
+            # Asked for, and used by nothing here: a subnet says itself in which zone it is.
+            availability_zones=[f"zone-{number}" for number in range(len(given.subnet_ids))],
+            isolated_subnet_ids=list(given.subnet_ids),
+        )
+        for subnet in vpc.isolated_subnets:
+            Validations.of(subnet).acknowledge(
+                Acknowledgment(
+                    id="Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId",
+                    reason="Nothing here adds a route to a subnet that others made.",
+                )
+            )
+        return vpc
 
     def _interface_endpoint(
         self, construct_id: str, service: ec2.InterfaceVpcEndpointAwsService
@@ -73,7 +130,7 @@ class PrivateNetwork(Construct):
             allow_all_outbound=False,
         )
         group.add_ingress_rule(
-            ec2.Peer.ipv4(self.vpc.vpc_cidr_block),
+            ec2.Peer.ipv4(self._cidr),
             ec2.Port.tcp(443),
             "HTTPS from inside the VPC; IAM decides who",
         )
@@ -109,11 +166,27 @@ def endpoint_policy(scope: Construct, caller_role_arns: Sequence[str]) -> list[i
     ]
 
 
-class ServerlessCluster(Construct):
-    """An MSK Serverless cluster (IAM authentication is its only one) in the VPC, with a reasoned security group."""
+class Cluster(Construct):
+    """A cluster of our own in the VPC, whose only authentication is IAM, with a reasoned security group."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, vpc: ec2.IVpc) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        vpc: ec2.IVpc,
+        key: kms.IKey | None,
+    ) -> None:
         super().__init__(scope, construct_id)
+        self._settings = settings
+        self._subnets = vpc.select_subnets(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED).subnet_ids
+        self._group = self._brokers_group(vpc)
+        self.cluster_arn = (
+            self._provisioned(key) if settings.new_cluster == "provisioned" else self._serverless()
+        )
+
+    def _brokers_group(self, vpc: ec2.IVpc) -> ec2.SecurityGroup:
         group = ec2.SecurityGroup(
             self,
             "Brokers",
@@ -130,10 +203,14 @@ class ServerlessCluster(Construct):
             ec2.Port.tcp(443),
             "Pollers reach S3 by its gateway endpoint; there is no other way out",
         )
+        return group
+
+    def _serverless(self) -> str:
+        """Its topics are made by their producers: AWS::MSK::Topic does not know MSK Serverless."""
         cluster = msk.CfnServerlessCluster(
             self,
             "Cluster",
-            cluster_name=settings.name("events"),
+            cluster_name=self._settings.name("events"),
             client_authentication=msk.CfnServerlessCluster.ClientAuthenticationProperty(
                 sasl=msk.CfnServerlessCluster.SaslProperty(
                     iam=msk.CfnServerlessCluster.IamProperty(enabled=True)
@@ -141,12 +218,85 @@ class ServerlessCluster(Construct):
             ),
             vpc_configs=[
                 msk.CfnServerlessCluster.VpcConfigProperty(
-                    subnet_ids=vpc.select_subnets(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED).subnet_ids,
-                    security_groups=[group.security_group_id],
+                    subnet_ids=self._subnets, security_groups=[self._group.security_group_id]
                 )
             ],
         )
-        self.cluster_arn = cluster.attr_arn
+        return cluster.attr_arn
+
+    def _provisioned(self, key: kms.IKey | None) -> str:
+        """One broker a zone, every topic of the service on all of them."""
+        settings = self._settings
+        brokers = len(self._subnets)
+        configuration = msk.CfnConfiguration(
+            self,
+            "Configuration",
+            name=settings.name("events"),
+            server_properties="\n".join(
+                (
+                    # A consumer that asks for a misspelt topic must not make it.
+                    "auto.create.topics.enable=false",
+                    f"default.replication.factor={brokers}",
+                    f"min.insync.replicas={brokers - 1}",
+                )
+            ),
+        )
+        broker_logs = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/aws/msk/{settings.name('events')}",
+            retention=retention(settings),
+            encryption_key=key,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        cluster = msk.CfnCluster(
+            self,
+            "Cluster",
+            cluster_name=settings.name("events"),
+            kafka_version=settings.kafka_version,
+            number_of_broker_nodes=brokers,
+            broker_node_group_info=msk.CfnCluster.BrokerNodeGroupInfoProperty(
+                instance_type=settings.broker_instance_type,
+                client_subnets=self._subnets,
+                security_groups=[self._group.security_group_id],
+                storage_info=msk.CfnCluster.StorageInfoProperty(
+                    ebs_storage_info=msk.CfnCluster.EBSStorageInfoProperty(
+                        volume_size=settings.broker_storage_gib
+                    )
+                ),
+            ),
+            client_authentication=msk.CfnCluster.ClientAuthenticationProperty(
+                sasl=msk.CfnCluster.SaslProperty(iam=msk.CfnCluster.IamProperty(enabled=True)),
+                unauthenticated=msk.CfnCluster.UnauthenticatedProperty(enabled=False),
+            ),
+            encryption_info=msk.CfnCluster.EncryptionInfoProperty(
+                encryption_in_transit=msk.CfnCluster.EncryptionInTransitProperty(
+                    client_broker="TLS", in_cluster=True
+                )
+            ),
+            configuration_info=msk.CfnCluster.ConfigurationInfoProperty(
+                arn=configuration.attr_arn, revision=1
+            ),
+            logging_info=msk.CfnCluster.LoggingInfoProperty(
+                broker_logs=msk.CfnCluster.BrokerLogsProperty(
+                    cloud_watch_logs=msk.CfnCluster.CloudWatchLogsProperty(
+                        enabled=True, log_group=broker_logs.log_group_name
+                    )
+                )
+            ),
+        )
+        cluster.apply_removal_policy(removal(settings))
+        for name in [*TOPICS, *([settings.on_failure_topic] if settings.on_failure_topic else [])]:
+            topic = msk.CfnTopic(
+                self,
+                name,
+                cluster_arn=cluster.attr_arn,
+                topic_name=name,
+                partition_count=settings.topic_partitions,
+                replication_factor=brokers,
+            )
+            topic.apply_removal_policy(removal(settings))
+        return cluster.attr_arn
 
 
 def role_arn(role: str) -> str:

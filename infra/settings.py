@@ -38,6 +38,15 @@ RoleArnOrName = Annotated[
     str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:role/)?[A-Za-z0-9_+=,.@/-]{1,512}$")
 ]
 PollerGroup = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+# Kafka's own rule for a topic's name; of a group's, what also reads well in an ARN.
+KafkaName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+CIDR = r"^([0-9]{1,3}\.){3}[0-9]{1,3}/(1[6-9]|2[0-8])$"  # the sizes that a VPC can have
+NEW_CIDR = (
+    r"^([0-9]{1,3}\.){3}[0-9]{1,3}/(1[6-9]|2[0-4])$"  # the same, large enough to be shared by three zones
+)
+SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]+$")]
+RouteTableId = Annotated[str, StringConstraints(pattern=r"^rtb-[0-9a-f]+$")]
+Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
 
 # Every emulator answers for this account.
 LOCAL_ACCOUNT = "000000000000"
@@ -46,6 +55,9 @@ DEFAULT_STAGE = "dev"
 # The CDK command line says CDK_DEFAULT_REGION=us-east-1 when nobody chose a region. Students' results must not
 # move to another continent by that: whoever wants it says so with AWS_REGION or -c region.
 _CLI_FALLBACK_REGION = "us-east-1"
+
+
+_FIRST_WITH_SNAP_START = 12
 
 
 class SettingsError(Exception):
@@ -60,6 +72,20 @@ class Batching(BaseModel):
     # Lambda's own limits for Kafka; 0 seconds means "send what is there".
     batch_size: int = Field(ge=1, le=10_000)
     window_seconds: int = Field(ge=0, le=300)
+
+
+class ExistingVpc(BaseModel):
+    """A VPC that the platform has already. All of it is said here, as a lookup would need credentials at synth time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vpc_id: str = Field(pattern=r"^vpc-[0-9a-f]+$")
+    cidr: str = Field(pattern=CIDR, description="who may reach the API's endpoint")
+    subnet_ids: tuple[SubnetId, ...] = Field(min_length=2, description="private ones, each in another zone")
+    route_table_ids: tuple[RouteTableId, ...] = Field(
+        default=(),
+        description="get the gateway endpoints; none: the VPC has them already, or nobody in it needs them",
+    )
 
 
 # A ranking carries up to 5,000 essays in one record, so a few of them are a full payload (6 MB) and there is
@@ -86,7 +112,9 @@ class Settings(BaseModel):
     region: Region = DEFAULT_REGION
 
     # --- around the service
-    private_network: bool = Field(default=True, description="make the VPC and its endpoints")
+    private_network: bool = Field(default=True, description="make the VPC, unless given, and its endpoints")
+    vpc: ExistingVpc | None = Field(default=None, description="an existing VPC; None: make one")
+    new_vpc_cidr: Annotated[str, StringConstraints(pattern=NEW_CIDR)] = "10.0.0.0/16"
     # MSK Serverless wants two zones; each costs the endpoint's hourly price.
     availability_zones: int = Field(default=2, ge=2, le=3)
     restrict_to_vpc_endpoint: bool = Field(default=True, description="refuse what enters by any other door")
@@ -102,6 +130,21 @@ class Settings(BaseModel):
     # --- events in
     cluster_arn: ClusterArn | None = Field(
         default=None, description="an existing MSK cluster; None: make a Serverless one in our VPC"
+    )
+    new_cluster: Literal["serverless", "provisioned"] = Field(
+        default="serverless", description="which kind is made where no cluster is given"
+    )
+    # The oldest line that AWS::MSK::Topic works with is 3.6.
+    kafka_version: Annotated[
+        str, StringConstraints(pattern=r"^(3\.([6-9]|[1-9][0-9])|[4-9]\.[0-9]+)\.[0-9x]+$")
+    ] = "3.8.x"
+    broker_instance_type: Annotated[str, StringConstraints(pattern=r"^kafka\.[a-z0-9]+\.[a-z0-9]+$")] = (
+        "kafka.m7g.large"
+    )
+    broker_storage_gib: int = Field(default=100, ge=1, le=16_384)
+    topic_partitions: int = Field(default=6, ge=1, le=1000, description="of each topic that the stack makes")
+    consumer_group_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = (
+        Field(default=None, description="first part of every consumer group's name; None: ras-<stage>-")
     )
     mapping_mode: Literal["provisioned", "on_demand"] = "provisioned"
     minimum_pollers: int = Field(default=1, ge=1, le=200)
@@ -119,6 +162,9 @@ class Settings(BaseModel):
     on_failure: bool = Field(
         default=True, description="keep what the retries gave up in the dead-letter bucket"
     )
+    on_failure_topic: KafkaName | None = Field(
+        default=None, description="publish what the retries gave up to this topic of the cluster instead"
+    )
     topic_batching: dict[str, Batching] = Field(
         default={}, description="topic -> its own batching, instead of its function's"
     )
@@ -134,6 +180,10 @@ class Settings(BaseModel):
     ingest_timeout_seconds: int = Field(
         default=60, ge=1, le=840, description="an MSK mapping allows 14 minutes"
     )
+    # None: what the account has left. A number also takes that much away from the account's other functions.
+    ingest_concurrency: int | None = Field(default=None, ge=1, le=1000, description="reserved, per function")
+    query_concurrency: int | None = Field(default=None, ge=1, le=1000, description="reserved")
+    snap_start: bool = Field(default=True, description="the query function starts from a snapshot")
     query_timeout_seconds: int = Field(default=15, ge=1, le=29, description="API Gateway gives up after 29")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # The numbers of days that CloudWatch Logs has, as far as anybody needs them here.
@@ -155,6 +205,22 @@ class Settings(BaseModel):
     removal_policy: Literal["retain", "destroy"] = "retain"
     dead_letter_days: int = Field(default=90, ge=1, le=3650)
     tls_only: bool = Field(default=True, description="the dead-letter bucket refuses plain HTTP")
+    own_key: bool = Field(default=True, description="a KMS key of the stage's own for logs and alarms")
+
+    # --- on call
+    operations: bool = Field(default=True, description="dashboard and alarms")
+    alarm_emails: tuple[Email, ...] = Field(
+        default=(), description="who is told; others subscribe themselves"
+    )
+    runbook_url: str = Field(
+        default="docs/runbook.md", min_length=1, description="where the runbook is read; #<alarm> is appended"
+    )
+    lag_floor: int = Field(
+        default=1000, ge=0, description="records behind, below which a growing lag is no alarm"
+    )
+    slow_answer_ms: int = Field(
+        default=1000, ge=1, description="p99 of the API above which there is an alarm"
+    )
 
     @field_validator("topic_batching")
     @classmethod
@@ -163,6 +229,15 @@ class Settings(BaseModel):
         if unknown:
             raise ValueError(
                 f"not a topic of this service: {', '.join(unknown)}; allowed: {', '.join(TOPICS)}"
+            )
+        return value
+
+    @field_validator("on_failure_topic")
+    @classmethod
+    def _not_a_source(cls, value: str | None) -> str | None:
+        if value in TOPICS:
+            raise ValueError(
+                "a topic that the service consumes would feed its own failures back; allowed: any other"
             )
         return value
 
@@ -179,12 +254,19 @@ class Settings(BaseModel):
             raise ValueError(
                 f"minimum_pollers: {self.minimum_pollers} is more than maximum_pollers ({self.maximum_pollers})"
             )
+        self._check_cluster()
         if self.cluster_arn is None and not self.private_network:
             raise ValueError(
                 "cluster_arn: needed where private_network is false, as a cluster lives in a VPC"
             )
+        if self.vpc and not self.private_network:
+            raise ValueError("vpc: given, but private_network is false, so that nothing would be put there")
         if self.restrict_to_vpc_endpoint and not self.private_network:
             raise ValueError("restrict_to_vpc_endpoint: true needs private_network, which makes the endpoint")
+        if self.snap_start and int(self.runtime.removeprefix("python3.")) < _FIRST_WITH_SNAP_START:
+            raise ValueError(
+                f"snap_start: true, but runtime is {self.runtime}; allowed: python3.{_FIRST_WITH_SNAP_START} or newer"
+            )
         if self.stage != "local":
             opened = [
                 name
@@ -196,6 +278,27 @@ class Settings(BaseModel):
             if self.functions_on_host:
                 raise ValueError("functions_on_host: true is for the local stage only")
         return self
+
+    def _check_cluster(self) -> None:
+        # The local stage's cluster is a placeholder.
+        if self.cluster_arn is not None and not self.is_local:
+            if self.new_cluster != "serverless":
+                raise ValueError(f"new_cluster: {self.new_cluster!r} beside cluster_arn; say one of them")
+            _, _, _, region, account, _ = self.cluster_arn.split(":", 5)
+            if region != self.region:
+                raise ValueError(
+                    f"cluster_arn: {self.cluster_arn!r} is in {region}; allowed: the stacks' region, {self.region}"
+                )
+            if self.account not in (None, account):
+                # Another account's cluster is read through an MSK VPC connection, which has an ARN of its own.
+                raise ValueError(
+                    f"cluster_arn: {self.cluster_arn!r} is in account {account};"
+                    f" allowed: the stacks' account, {self.account}"
+                )
+        if self.on_failure_topic is not None and not self.on_failure:
+            raise ValueError(f"on_failure_topic: {self.on_failure_topic!r}, but on_failure is false")
+        if self.on_failure_topic is not None and not self.provisioned:
+            raise ValueError(f"on_failure_topic: {self.on_failure_topic!r} needs mapping_mode provisioned")
 
     @property
     def is_local(self) -> bool:
@@ -235,6 +338,10 @@ def _presets(stage: StageName, region: str) -> dict[str, Any]:
                 "private_network": False,
                 "restrict_to_vpc_endpoint": False,
                 "tls_only": False,
+                # No emulated function is restored from a snapshot, and nothing there becomes a metric.
+                "snap_start": False,
+                "own_key": False,
+                "operations": False,
                 "api_log_role": False,
                 "api_access_logs": False,
                 "tracing": False,

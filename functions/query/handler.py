@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from result_aggregator import settings
+from result_aggregator import settings, snapshot
 from result_aggregator.http import Api
 from result_aggregator.observability import logger, tracer
 from result_aggregator.store.dynamodb import ViewStore
@@ -21,6 +21,10 @@ def _api() -> Api:
         allowed_callers=settings.callers(),
         default_pipeline=settings.pipeline(),
     )
+
+
+if snapshot.is_taken():
+    snapshot.prepare(_api)
 
 
 @logger.inject_lambda_context(clear_state=True)

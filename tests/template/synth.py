@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import App
+from aws_cdk import App, Validations
+from cdk_nag import AwsSolutionsChecks
 
 from infra.settings import Settings, load_settings
 from infra.stacks import add_stacks
@@ -26,6 +27,15 @@ REGION = "eu-north-1"
 STAGES = ("local", "dev", "staging", "prod")
 CLUSTER_ARN = f"arn:aws:kafka:{REGION}:{ACCOUNT}:cluster/platform/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9-2"
 
+GIVEN_VPC = json.dumps(
+    {
+        "vpc_id": "vpc-0a1b2c3d",
+        "cidr": "10.20.0.0/16",
+        "subnet_ids": ["subnet-0a1b2c3d", "subnet-1a1b2c3d"],
+        "route_table_ids": ["rtb-0a1b2c3d"],
+    }
+)
+
 _PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
@@ -35,19 +45,27 @@ _PSEUDO = {
 _ARNS = {
     "AWS::DynamoDB::Table": "arn:aws:dynamodb:{region}:{account}:table/{name}",
     "AWS::IAM::Role": "arn:aws:iam::{account}:role/{name}",
+    "AWS::KMS::Key": "arn:aws:kms:{region}:{account}:key/{name}",
     "AWS::Lambda::Function": "arn:aws:lambda:{region}:{account}:function:{name}",
     "AWS::Logs::LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}:*",
     "AWS::MSK::ServerlessCluster": "arn:aws:kafka:{region}:{account}:cluster/{name}/00000000-0000-1",
+    "AWS::MSK::Cluster": "arn:aws:kafka:{region}:{account}:cluster/{name}/00000000-0000-1",
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
 }
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """The templates of one stage by the last word of their stack's name, for example `data`."""
+    """The templates of one stage by the last word of their stack's name, for example `data`.
+
+    `findings` are those of cdk-nag and of the CDK itself that nobody acknowledged, as `<rule> <construct>`;
+    `metadata` is what the CDK wrote down of each construct, by its path.
+    """
 
     settings: Settings
     templates: dict[str, dict[str, Any]]
+    findings: list[str]
+    metadata: dict[str, list[dict[str, Any]]]
 
     def resources(self, part: str, kind: str) -> dict[str, dict[str, Any]]:
         """Logical id -> resource, of one type in one stack; properties still with intrinsic functions."""
@@ -115,8 +133,11 @@ class Assembly:
     def _name(self, part: str, logical_id: str) -> str:
         resource = self.templates[part].get("Resources", {}).get(logical_id, {})
         properties = resource.get("Properties", {})
-        name = properties.get("LogGroupName") or properties.get("FunctionName") or logical_id
         kind = resource.get("Type", "")
+        if kind == "AWS::Lambda::Alias":
+            function = self._attribute(part, properties["FunctionName"]["Ref"], "Arn")
+            return f"{function}:{properties['Name']}"
+        name = properties.get("LogGroupName") or properties.get("FunctionName") or logical_id
         if kind == "AWS::EC2::VPCEndpoint":
             return f"vpce-{logical_id.lower()}"
         return str(name).lower() if kind == "AWS::S3::Bucket" else str(name)
@@ -156,7 +177,38 @@ def assembly(stage: str, **overrides: str | int | bool) -> Assembly:
     layer = stand_in_layer()
     add_stacks(app, settings, layer, None if settings.is_local else layer)
     prefix = settings.name("")
+    found = [] if settings.is_local else findings(app, Path(folder))
+    if settings.is_local:
+        app.synth()
+    templates = _files(folder, ".template.json").items()
+    metadata = _files(folder, ".metadata.json").values()
     return Assembly(
         settings,
-        {stack.stack_name.removeprefix(prefix): stack.template for stack in app.synth().stacks_recursively},
+        {name.removeprefix(prefix): template for name, template in templates},
+        found,
+        {path: entries for part in metadata for path, entries in part.items()},
+    )
+
+
+def _files(folder: str, ending: str) -> dict[str, dict[str, Any]]:
+    """The JSON files of that ending, by the rest of their name."""
+    found = sorted(Path(folder).glob(f"*{ending}"))
+    return {path.name.removesuffix(ending): json.loads(path.read_text()) for path in found}
+
+
+def findings(app: App, folder: Path) -> list[str]:
+    """Synthesise `app` into `folder` under cdk-nag's AwsSolutions rules; what nobody acknowledged."""
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    try:
+        app.synth()
+    except RuntimeError as error:
+        # A finding ends the synthesis after everything is written, and the report says more than the error does.
+        if "ValidationFailed" not in str(error):
+            raise
+    report = json.loads((folder / "validation-report.json").read_text())
+    return sorted(
+        f"{violation['ruleName']} {construct['constructPath']}"
+        for plugin in report["pluginReports"]
+        for violation in plugin["violations"]
+        for construct in violation["violatingConstructs"]
     )

@@ -42,7 +42,8 @@ def test_synth_without_credentials(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     made = sorted(path.name for path in (tmp_path / "cdk.out").glob("*.template.json"))
     assert made == [
-        f"ras-prod-{part}.template.json" for part in ("api", "client", "data", "ingest", "msk", "network")
+        f"ras-prod-{part}.template.json"
+        for part in ("api", "client", "data", "ingest", "msk", "network", "operations")
     ]
     manifest = json.loads((tmp_path / "cdk.out/manifest.json").read_text())
     assert "missing" not in manifest

@@ -188,6 +188,30 @@ def test_caller_of_another_account_keeps_its_arn() -> None:
     assert json.loads(query["Environment"]["Variables"]["ALLOWED_CALLERS"]) == {other: "gateway"}
 
 
+def test_queries_start_from_a_snapshot(aws_stage: Assembly) -> None:
+    """The query function alone, by an alias of a published version; API Gateway may invoke that and nothing else."""
+    found = functions(aws_stage)
+    (version,) = aws_stage.resources("api", "AWS::Lambda::Version")
+    alias = aws_stage.only("api", "AWS::Lambda::Alias")
+    permission = aws_stage.only("api", "AWS::Lambda::Permission")
+
+    assert found["query"]["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    assert not any("SnapStart" in found[name] for name in INGEST)
+    assert (alias["Name"], alias["FunctionVersion"]) == ("live", f"{version}.Version")
+    assert permission["FunctionName"].endswith(":function:" + aws_stage.settings.name("query") + ":live")
+
+
+def test_concurrency_by_setting(prod: Assembly) -> None:
+    """Nothing is reserved unless said; then it is per function."""
+    reserved = functions(assembly("prod", ingest_concurrency=20, query_concurrency=5))
+
+    assert not any("ReservedConcurrentExecutions" in function for function in functions(prod).values())
+    assert {name: function["ReservedConcurrentExecutions"] for name, function in reserved.items()} == {
+        **dict.fromkeys(INGEST, 20),
+        "query": 5,
+    }
+
+
 def test_functions_on_aws_are_python_3_13_on_arm64_and_traced(aws_stage: Assembly) -> None:
     """The runtime that the layers are built for."""
     for function in functions(aws_stage).values():

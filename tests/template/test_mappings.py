@@ -11,7 +11,7 @@ from result_aggregator.topics import TOPICS
 from infra.mappings import Plan, check, plans
 from infra.settings import SettingsError, load_settings
 from tests.template.policies import allows
-from tests.template.synth import CLUSTER_ARN, Assembly, assembly
+from tests.template.synth import CLUSTER_ARN, GIVEN_VPC, Assembly, assembly
 
 KIND = "AWS::Lambda::EventSourceMapping"
 PROVISIONED_ONLY = (
@@ -140,8 +140,43 @@ def test_no_destination_by_setting() -> None:
     assert not allows(statements, "s3:PutObject", f"{objects}/aws/lambda/x")
 
 
+def test_destination_is_a_topic_by_setting() -> None:
+    """What is given up is published in the cluster; the role may write that topic and no bucket prefix for it."""
+    stage = assembly("prod", vpc=GIVEN_VPC, cluster_arn=CLUSTER_ARN, on_failure_topic="ras.given-up")
+    destinations = {m["DestinationConfig"]["OnFailure"]["Destination"] for m in by_topic(stage).values()}
+    (bucket,) = stage.resources("data", "AWS::S3::Bucket")
+    topics = CLUSTER_ARN.replace(":cluster/", ":topic/")
+
+    assert destinations == {"kafka://ras.given-up"}
+    for policy in stage.properties("ingest", "AWS::IAM::Policy"):
+        may = policy["PolicyDocument"]["Statement"]
+        assert allows(may, "kafka-cluster:WriteData", f"{topics}/ras.given-up")
+        assert not allows(may, "kafka-cluster:WriteData", f"{topics}/huleedu.essay.nlp.completed.v1")
+        assert not allows(may, "s3:PutObject", f"arn:aws:s3:::{bucket.lower()}/aws/lambda/x")
+
+
+def test_consumer_groups_take_the_platforms_prefix() -> None:
+    """Where names of groups are handed out, the setting says the first part."""
+    settings = load_settings({"stage": "prod", "consumer_group_prefix": "platform.ras."}, {})
+
+    assert {plan.consumer_group for plan in plans(settings)} == {
+        "platform.ras." + topic.removeprefix("huleedu.") for topic in TOPICS
+    }
+
+
 @pytest.mark.parametrize(
-    "good", [[ON_DEMAND], [PROVISIONED], [PROVISIONED, replace(PROVISIONED, consumer_group="h")]]
+    "good",
+    [
+        [ON_DEMAND],
+        [PROVISIONED],
+        [PROVISIONED, replace(PROVISIONED, consumer_group="h")],
+        [replace(PROVISIONED, on_failure_topic="u")],
+        [
+            replace(
+                PROVISIONED, batch_size=10_000, window_seconds=300, retries=10_000, max_record_age_seconds=60
+            )
+        ],
+    ],
 )
 def test_deployable_plans_pass(good: list[Plan]) -> None:
     """The counterparts of what is refused below."""
@@ -161,6 +196,14 @@ def test_deployable_plans_pass(good: list[Plan]) -> None:
         ([replace(ON_DEMAND, report_batch_item_failures=True)], "partial batch responses needs mapping_mode"),
         ([replace(PROVISIONED, retries=-1)], "silently 10"),
         ([replace(ON_DEMAND, consumer_group="g" * 201)], "201 characters"),
+        ([replace(ON_DEMAND, batch_size=10_001)], "batch_size: 10001, allowed 1 to 10000"),
+        ([replace(ON_DEMAND, batch_size=0)], "batch_size: 0, allowed 1 to 10000"),
+        ([replace(ON_DEMAND, window_seconds=301)], "window_seconds: 301, allowed 0 to 300"),
+        ([replace(PROVISIONED, retries=10_001)], "retries: 10001, allowed 0 to 10000"),
+        ([replace(PROVISIONED, max_record_age_seconds=59)], "max_record_age_seconds: 59, allowed -1 or 60"),
+        ([replace(PROVISIONED, pollers=(2, 1))], r"minimum_pollers: 2, allowed 1 to maximum_pollers \(1\)"),
+        ([replace(ON_DEMAND, on_failure_topic="u")], "on_failure_topic needs mapping_mode provisioned"),
+        ([replace(PROVISIONED, on_failure_topic="t")], "on_failure_topic: 't' is the mapping's own source"),
         ([PROVISIONED, PROVISIONED], "consumer group g is used by 2 mappings"),
         (
             [replace(PROVISIONED, consumer_group=str(n), pollers=(1, 201)) for n in range(10)],

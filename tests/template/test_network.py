@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_cdk import App
+from result_aggregator.topics import TOPICS
 
 from infra.settings import load_settings
 from infra.stacks import add_stacks
-from tests.template.synth import CLUSTER_ARN, STAGES, Assembly, assembly, context, stand_in_layer
+from tests.template.synth import (
+    ACCOUNT,
+    CLUSTER_ARN,
+    GIVEN_VPC,
+    REGION,
+    STAGES,
+    Assembly,
+    assembly,
+    context,
+    stand_in_layer,
+)
+
+MAPPING = "AWS::Lambda::EventSourceMapping"
 
 # What the emulator of the local stage refuses to deploy (measured), and what costs money by the hour.
 NOT_LOCAL = (
@@ -19,12 +34,10 @@ NOT_LOCAL = (
 )  # fmt: skip
 
 
-def test_local_stage_has_the_same_stacks_but_network_cluster_and_client(
-    local: Assembly, prod: Assembly
-) -> None:
+def test_local_stage_has_the_same_stacks_but_what_no_emulator_has(local: Assembly, prod: Assembly) -> None:
     """Parts are left out; nothing is built another way."""
     assert set(local.templates) == {"data", "ingest", "api"}
-    assert set(prod.templates) == {"data", "ingest", "api", "network", "msk", "client"}
+    assert set(prod.templates) == {"data", "ingest", "api", "network", "msk", "client", "operations"}
     kinds = [
         resource["Type"]
         for template in local.templates.values()
@@ -103,6 +116,78 @@ def test_own_cluster_takes_iam_only(prod: Assembly) -> None:
     assert "ClusterArn" in prod.outputs("msk")
 
 
+def test_provisioned_cluster_by_setting() -> None:
+    """One broker a zone, TLS and IAM only, and every topic of the service as a resource on all brokers."""
+    stage = assembly("prod", new_cluster="provisioned", alarm_emails='["on-call@example.com"]')
+    cluster = stage.only("msk", "AWS::MSK::Cluster")
+    topics = stage.properties("msk", "AWS::MSK::Topic")
+    (arn,) = {topic["ClusterArn"] for topic in topics}
+
+    assert cluster["NumberOfBrokerNodes"] == len(cluster["BrokerNodeGroupInfo"]["ClientSubnets"]) == 3
+    assert cluster["ClientAuthentication"] == {
+        "Sasl": {"Iam": {"Enabled": True}},
+        "Unauthenticated": {"Enabled": False},
+    }
+    assert cluster["EncryptionInfo"]["EncryptionInTransit"] == {"ClientBroker": "TLS", "InCluster": True}
+    assert sorted(topic["TopicName"] for topic in topics) == sorted(TOPICS)
+    assert {(topic["PartitionCount"], topic["ReplicationFactor"]) for topic in topics} == {(6, 3)}
+    mapped = {mapping["EventSourceArn"] for mapping in stage.properties("ingest", MAPPING)}
+    assert mapped == {arn} == {stage.outputs("msk")["ClusterArn"]}
+    assert not stage.resources("msk", "AWS::MSK::ServerlessCluster")
+
+
+def test_given_network_is_used_as_it_is() -> None:
+    """The endpoint goes into the given subnets and lets in the given range; nothing of the VPC is made."""
+    settings = {"vpc": GIVEN_VPC, "cluster_arn": CLUSTER_ARN, "on_failure_topic": "ras.given-up"}
+    stage = assembly("prod", **settings)
+    kinds = {resource["Type"] for resource in stage.templates["network"]["Resources"].values()}
+    endpoints = stage.properties("network", "AWS::EC2::VPCEndpoint")
+    (door,) = (endpoint for endpoint in endpoints if endpoint["VpcEndpointType"] == "Interface")
+    (rule,) = stage.only("network", "AWS::EC2::SecurityGroup")["SecurityGroupIngress"]
+
+    assert kinds == {"AWS::EC2::SecurityGroup", "AWS::EC2::VPCEndpoint"}
+    assert (door["VpcId"], door["SubnetIds"]) == ("vpc-0a1b2c3d", ["subnet-0a1b2c3d", "subnet-1a1b2c3d"])
+    assert "PolicyDocument" in door
+    assert rule["CidrIp"] == "10.20.0.0/16"
+    assert {
+        endpoint["ServiceName"]: endpoint["RouteTableIds"] for endpoint in endpoints if endpoint != door
+    } == {
+        f"com.amazonaws.{REGION}.dynamodb": ["rtb-0a1b2c3d"],
+        f"com.amazonaws.{REGION}.s3": ["rtb-0a1b2c3d"],
+    }
+
+
+def test_refused_connections_are_logged(aws_stage: Assembly) -> None:
+    """Who knocked where nobody is let in."""
+    log = aws_stage.only("network", "AWS::EC2::FlowLog")
+
+    assert (log["ResourceType"], log["TrafficType"]) == ("VPC", "REJECT")
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"new_cluster": "provisioned", "alarm_emails": '["on-call@example.com"]'}]
+)
+def test_every_log_group_forgets_and_is_under_our_key(settings: dict[str, Any]) -> None:
+    """In every stack; the key lets CloudWatch Logs use it for log groups of this stage only."""
+    stage = assembly("prod", **settings)
+    groups = [
+        (part, group) for part in stage.templates for group in stage.properties(part, "AWS::Logs::LogGroup")
+    ]
+    (key,) = stage.resources("data", "AWS::KMS::Key")
+    arn = stage.resolve("data", {"Fn::GetAtt": [key, "Arn"]})
+    (allowed,) = (
+        s for s in stage.only("data", "AWS::KMS::Key")["KeyPolicy"]["Statement"] if s.get("Sid") == "Logs"
+    )
+    pattern = allowed["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+
+    assert len(groups) == (6 if not settings else 7)
+    for _, group in groups:
+        assert group["RetentionInDays"] == 90
+        assert group["KmsKeyId"] == arn
+        assert fnmatchcase(f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group['LogGroupName']}", pattern)
+    assert not fnmatchcase(f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/ras-dev-query", pattern)
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_no_template_holds_an_account(name: str) -> None:
     """Twelve digits in a template are somebody's account; the emulators' zeros are the local stage's own."""
@@ -133,24 +218,33 @@ def test_known_account_needs_no_lookup(tmp_path_factory: pytest.TempPathFactory)
     assert environments == {"aws://111122223333/eu-west-1"}
 
 
+# What CloudFormation, or CDK for it, does not tag.
+UNTAGGED = {
+    "AWS::ApiGateway::Account", "AWS::ApiGateway::Deployment", "AWS::ApiGateway::GatewayResponse",
+    "AWS::ApiGateway::Method", "AWS::ApiGateway::Resource", "AWS::CDK::Metadata", "AWS::CloudWatch::Dashboard",
+    "AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress", "AWS::EC2::SubnetRouteTableAssociation",
+    "AWS::IAM::Policy", "AWS::Lambda::Alias", "AWS::Lambda::LayerVersion", "AWS::Lambda::LayerVersionPermission",
+    "AWS::Lambda::Permission", "AWS::Lambda::Version", "AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy",
+}  # fmt: skip
+
+
 def test_every_taggable_resource_is_tagged(stage: Assembly) -> None:
-    """Service and stage on everything that costs money or holds data."""
+    """Service and stage on everything that takes tags."""
     wanted = {"service": "result-aggregator", "stage": stage.settings.stage}
-    for part, kind in (
-        ("data", "AWS::DynamoDB::Table"),
-        ("data", "AWS::S3::Bucket"),
-        ("ingest", "AWS::Lambda::Function"),
-        ("ingest", "AWS::Lambda::EventSourceMapping"),
-        ("api", "AWS::ApiGateway::RestApi"),
-        ("api", "AWS::Lambda::Function"),
-    ):
-        for properties in stage.properties(part, kind):
-            tags = {tag["Key"]: tag["Value"] for tag in properties["Tags"]}
-            assert wanted.items() <= tags.items()
+    seen = set()
+    for part, template in stage.templates.items():
+        for kind in {resource["Type"] for resource in template["Resources"].values()} - UNTAGGED:
+            seen.add(kind)
+            for properties in stage.properties(part, kind):
+                tags = properties["Tags"]
+                found = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+                assert wanted.items() <= found.items(), kind
+
+    assert {"AWS::DynamoDB::Table", "AWS::Lambda::Function", "AWS::S3::Bucket"} <= seen
 
 
 def test_stacks_depend_one_way(prod: Assembly) -> None:
-    """Data and network know nobody, so that everything else can be destroyed and made again beside them."""
+    """Data knows nobody and network only its key, so that everything else can be destroyed and made again beside them."""
 
     def imports(part: str) -> set[str]:
         named = re.findall(r'"Fn::ImportValue": "ras-prod-([a-z]+):', json.dumps(prod.templates[part]))
@@ -158,8 +252,9 @@ def test_stacks_depend_one_way(prod: Assembly) -> None:
 
     assert {part: imports(part) for part in prod.templates} == {
         "data": set(),
-        "network": set(),
+        "network": {"data"},
         "msk": {"network"},
+        "operations": {"data", "msk"},
         "ingest": {"data", "msk"},
         "api": {"data", "network"},
         "client": set(),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.settings import LOCAL_ACCOUNT, SettingsError, load_settings
-from tests.template.synth import ACCOUNT, CLUSTER_ARN, STAGES
+from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, STAGES
 from tests.template.synth import context as shipped_context
 
 
@@ -124,6 +124,39 @@ def test_shipped_context_holds_no_unknown_setting() -> None:
             },
             "setting 'topic_batching.huleedu.essay.nlp.completed.v1.x'",
         ),
+        (
+            {"cluster_arn": CLUSTER_ARN, "region": "eu-west-1"},
+            f"setting cluster_arn: {CLUSTER_ARN!r} is in eu-north-1; allowed: the stacks' region, eu-west-1",
+        ),
+        (
+            {"cluster_arn": CLUSTER_ARN, "account": "444455556666"},
+            f"setting cluster_arn: {CLUSTER_ARN!r} is in account {ACCOUNT}; allowed: the stacks' account, 444455556666",
+        ),
+        (
+            {"cluster_arn": CLUSTER_ARN, "new_cluster": "provisioned"},
+            "setting new_cluster: 'provisioned' beside cluster_arn",
+        ),
+        ({"new_cluster": "express"}, "setting 'new_cluster': 'express'"),
+        ({"kafka_version": "3.5.1"}, "setting 'kafka_version': '3.5.1'"),
+        (
+            {"on_failure_topic": "huleedu.essay.nlp.completed.v1"},
+            "setting 'on_failure_topic': 'huleedu.essay.nlp.completed.v1': a topic that the service consumes",
+        ),
+        (
+            {"on_failure_topic": "ras.given-up", "mapping_mode": "on_demand"},
+            "setting on_failure_topic: 'ras.given-up' needs mapping_mode provisioned",
+        ),
+        (
+            {"on_failure_topic": "ras.given-up", "on_failure": "false"},
+            "setting on_failure_topic: 'ras.given-up', but on_failure is false",
+        ),
+        ({"vpc": '{"vpc_id": "vpc-1", "cidr": "10.0.0.0/16", "subnet_ids": []}'}, "setting 'vpc.subnet_ids'"),
+        ({"vpc": GIVEN_VPC.replace("/16", "/8")}, "setting 'vpc.cidr': '10.20.0.0/8'"),
+        ({"new_vpc_cidr": "10.0.0.0/28"}, "setting 'new_vpc_cidr': '10.0.0.0/28'"),
+        ({"stage": "local", "vpc": GIVEN_VPC}, "setting vpc: given, but private_network is false"),
+        ({"runtime": "python3.11"}, "setting snap_start: true, but runtime is python3.11"),
+        ({"query_concurrency": "0"}, "setting 'query_concurrency': '0'"),
+        ({"alarm_emails": '["nobody"]'}, "setting 'alarm_emails.0': 'nobody'"),
         ({"query_timeout_seconds": "30"}, "setting 'query_timeout_seconds': '30'"),
         ({"log_retention_days": "2"}, "setting 'log_retention_days': 2: Input should be 1, 3, 7"),
         ({"stage": "prod", "restrict_to_vpc_endpoint": "false"}, "setting restrict_to_vpc_endpoint"),

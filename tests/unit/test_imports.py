@@ -35,6 +35,7 @@ ALLOWED = {
         "settings",
         "store",
     },
+    "snapshot": set[str](),
     "__init__": set[str](),
 }
 

@@ -1,0 +1,461 @@
+"""Being on call: one dashboard that answers four questions, and alarms that each have a page in `docs/runbook.md`.
+
+Metrics are named as the functions emit them (`result_aggregator.observability`, which a test holds this against) and
+as AWS does. A metric that is never emitted makes an alarm that never rings.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aws_cdk import Duration, Fn
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
+
+from infra.mappings import consumer_group
+from infra.settings import Settings
+
+NAMESPACE = "ResultAggregator"
+SERVICE = "result-aggregator"
+
+INGEST = (BATCHES, ESSAYS, RANKINGS)
+OUTCOMES = ("applied", "duplicate", "stale", "ignored", "rejected", "handed_back")
+
+MINUTE = Duration.minutes(1)
+FIVE_MINUTES = Duration.minutes(5)
+
+# US dollars in us-east-1, where others cost up to a third more: on-demand DynamoDB per request unit, Lambda on arm64
+# per GB-second and per request, REST API per request. Poller, cluster and endpoint hours do not depend on the load.
+WRITE_UNIT_USD = 0.625e-6
+READ_UNIT_USD = 0.125e-6
+GB_SECOND_USD = 1.33334e-5
+INVOCATION_USD = 0.2e-6
+API_REQUEST_USD = 3.5e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """One alarm. `kind` is its section in the runbook; `part` tells apart several of a kind.
+
+    It rings when `metric` is over `threshold` in `bad` of the last `of` periods. No data is no alarm: what stops
+    sending data altogether (a disabled mapping, no callers) is for the dashboard.
+    """
+
+    kind: str
+    part: str
+    meaning: str
+    metric: cloudwatch.IMetric
+    threshold: float
+    bad: int
+    of: int
+
+
+class Operations(Construct):
+    """The alarms' topic, the alarms and the dashboard of one stage."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        table: dynamodb.ITable,
+        cluster_arn: str,
+        key: kms.IKey | None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._settings = settings
+        self._table = table
+        self._cluster_name = Fn.select(1, Fn.split("/", cluster_arn))
+        self.topic = self._topic(key)
+        for watch in self._watches():
+            self._alarm(watch)
+        self._dashboard()
+
+    def _topic(self, key: kms.IKey | None) -> sns.Topic:
+        topic = sns.Topic(
+            self, "Alarms", topic_name=self._settings.name("alarms"), master_key=key, enforce_ssl=True
+        )
+        # Said out loud, because a topic that has a policy of its own loses the default one.
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsOfThisStage",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": topic.stack.account}},
+            )
+        )
+        for address in self._settings.alarm_emails:
+            topic.add_subscription(subscriptions.EmailSubscription(address))
+        return topic
+
+    def _alarm(self, watch: Watch) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            f"{watch.kind}-{watch.part}",
+            alarm_name=self._settings.name(f"{watch.kind}-{watch.part}"),
+            alarm_description=f"{watch.meaning} Runbook: {self._settings.runbook_url}#{watch.kind}",
+            metric=watch.metric,
+            threshold=watch.threshold,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            datapoints_to_alarm=watch.bad,
+            evaluation_periods=watch.of,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self.topic))
+        alarm.add_ok_action(actions.SnsAction(self.topic))
+
+    def _watches(self) -> list[Watch]:
+        per_function = [watch for folder in INGEST for watch in self._ingest_watches(folder)]
+        return [
+            *per_function,
+            Watch(
+                kind="api-5xx",
+                part="api",
+                meaning="More than one answer in a hundred was a 5xx.",
+                # The average of zeros and ones is the share.
+                metric=self._api("5XXError", "Average", FIVE_MINUTES),
+                threshold=0.01,
+                bad=2,
+                of=3,
+            ),
+            Watch(
+                kind="api-p99",
+                part="api",
+                meaning="One answer in a hundred takes longer than callers expect.",
+                metric=self._api("Latency", "p99", FIVE_MINUTES),
+                threshold=self._settings.slow_answer_ms,
+                bad=3,
+                of=5,
+            ),
+            Watch(
+                kind="throttles",
+                part="query",
+                meaning="Queries were refused for want of concurrency.",
+                metric=self._function("query", "Throttles", "Sum", FIVE_MINUTES),
+                threshold=0,
+                bad=2,
+                of=3,
+            ),
+            *(
+                Watch(
+                    kind="throttles",
+                    part=f"table-{what}s",
+                    meaning=f"The table throttled {what}s.",
+                    metric=self._of_table(f"{what.capitalize()}ThrottleEvents", "Sum", FIVE_MINUTES),
+                    threshold=0,
+                    bad=2,
+                    of=3,
+                )
+                for what in ("read", "write")
+            ),
+            Watch(
+                kind="orphan-batches",
+                part="query",
+                meaning="Batches are asked for, whose results came in but whose owner no event has named.",
+                metric=self._emitted(
+                    "ras_orphan_batches_total", {"function": self._name("query")}, Duration.minutes(15)
+                ),
+                threshold=0,
+                bad=2,
+                of=2,
+            ),
+        ]
+
+    def _ingest_watches(self, folder: str) -> list[Watch]:
+        part = folder.replace("_", "-")
+        function = {"function": self._name(folder)}
+        lag = self._function(folder, "OffsetLag", "Maximum", MINUTE)
+        return [
+            Watch(
+                kind="offset-lag-growing",
+                part=part,
+                meaning="A topic is far behind and has not been catching up for a quarter of an hour.",
+                # The maximum of the function's topics. Level counts as growing: what is stuck does not grow while
+                # nobody publishes.
+                metric=cloudwatch.MathExpression(
+                    expression=f"IF((lag > {self._settings.lag_floor}) AND (DIFF(lag) >= 0), 1, 0)",
+                    using_metrics={"lag": lag},
+                    label="far behind, and not catching up",
+                    period=MINUTE,
+                ),
+                threshold=0,
+                bad=12,
+                of=15,
+            ),
+            Watch(
+                kind="dead-letters",
+                part=part,
+                meaning="Records were rejected for good and kept as dead letters.",
+                metric=self._emitted("ras_dlq_messages_sent_total", function, FIVE_MINUTES),
+                threshold=0,
+                bad=1,
+                of=1,
+            ),
+            Watch(
+                kind="handed-back-records",
+                part=part,
+                meaning="Records fail for a passing reason that does not pass.",
+                metric=self._emitted("ras_records_handed_back_total", function, FIVE_MINUTES),
+                threshold=0,
+                bad=3,
+                of=3,
+            ),
+            Watch(
+                kind="function-errors",
+                part=part,
+                meaning="Whole invocations fail: batches come again, and in the end are given up.",
+                metric=self._function(folder, "Errors", "Sum", FIVE_MINUTES),
+                threshold=0,
+                bad=2,
+                of=3,
+            ),
+            Watch(
+                kind="throttles",
+                part=part,
+                meaning="Invocations were refused for want of concurrency.",
+                metric=self._function(folder, "Throttles", "Sum", FIVE_MINUTES),
+                threshold=0,
+                bad=2,
+                of=3,
+            ),
+        ]
+
+    # --- the dashboard
+
+    def _dashboard(self) -> None:
+        dashboard = cloudwatch.Dashboard(
+            self,
+            "Dashboard",
+            dashboard_name=self._settings.name("overview"),
+            default_interval=Duration.hours(3),
+        )
+        for question, widgets in (
+            ("Is it keeping up?", self._keeping_up()),
+            ("Is it correct?", self._correct()),
+            ("Is it fast?", self._fast()),
+            ("What does it cost?", self._cost()),
+        ):
+            dashboard.add_widgets(cloudwatch.TextWidget(markdown=f"## {question}", width=24, height=1))
+            dashboard.add_widgets(*widgets)
+
+    def _keeping_up(self) -> list[cloudwatch.IWidget]:
+        return [
+            _graph(
+                "Records behind, worst topic of each function",
+                [self._function(folder, "OffsetLag", "Maximum", MINUTE) for folder in INGEST],
+            ),
+            _graph(
+                "Seconds behind, by topic (MSK's estimate)",
+                [self._of_group(topic, "EstimatedMaxTimeLag") for topic in TOPICS],
+            ),
+            _graph(
+                "Records handled a minute",
+                [
+                    self._emitted("ras_messages_processed_total", {"function": self._name(folder)}, MINUTE)
+                    for folder in INGEST
+                ],
+            ),
+            _graph(
+                "Throttles",
+                [
+                    *(self._function(folder, "Throttles", "Sum", MINUTE) for folder in (*INGEST, "query")),
+                    self._of_table("WriteThrottleEvents", "Sum", MINUTE),
+                    self._of_table("ReadThrottleEvents", "Sum", MINUTE),
+                ],
+            ),
+        ]
+
+    def _correct(self) -> list[cloudwatch.IWidget]:
+        return [
+            *(
+                _graph(
+                    f"What became of records: {self._name(folder)}",
+                    [
+                        self._emitted(
+                            f"ras_records_{outcome}_total", {"function": self._name(folder)}, MINUTE
+                        )
+                        for outcome in OUTCOMES
+                    ],
+                )
+                for folder in INGEST
+            ),
+            _graph(
+                "Dead letters, failed invocations, orphans",
+                [
+                    *(
+                        self._emitted("ras_dlq_messages_sent_total", {"function": self._name(folder)}, MINUTE)
+                        for folder in INGEST
+                    ),
+                    *(self._function(folder, "Errors", "Sum", MINUTE) for folder in (*INGEST, "query")),
+                    self._emitted("ras_orphan_batches_total", {"function": self._name("query")}, MINUTE),
+                ],
+            ),
+        ]
+
+    def _fast(self) -> list[cloudwatch.IWidget]:
+        return [
+            _graph(
+                "API latency (ms)",
+                [self._api("Latency", statistic, MINUTE) for statistic in ("p50", "p90", "p99")],
+            ),
+            _graph(
+                "API requests and errors",
+                [self._api(name, "Sum", MINUTE) for name in ("Count", "4XXError", "5XXError")],
+            ),
+            _graph(
+                "Function time, p99 (ms)",
+                [self._function(folder, "Duration", "p99", MINUTE) for folder in (*INGEST, "query")],
+            ),
+            cloudwatch.LogQueryWidget(
+                title="Cold starts and restores",
+                log_group_names=[f"/aws/lambda/{self._name(folder)}" for folder in (*INGEST, "query")],
+                # Lambda's own lines: a function with a snapshot reports a restore where others report an init.
+                query_lines=[
+                    'filter @type = "REPORT"',
+                    "parse @message /Restore Duration: (?<restore_ms>[0-9.]+) ms/",
+                    "stats count(@initDuration) as cold_starts, max(@initDuration) as init_ms,"
+                    " count(restore_ms) as restores, max(restore_ms) as slowest_restore_ms by @log",
+                ],
+                width=6,
+                height=6,
+                view=cloudwatch.LogQueryVisualizationType.TABLE,
+            ),
+        ]
+
+    def _cost(self) -> list[cloudwatch.IWidget]:
+        hour = Duration.hours(1)
+        writes = self._of_table("ConsumedWriteCapacityUnits", "Sum", hour)
+        reads = self._of_table("ConsumedReadCapacityUnits", "Sum", hour)
+        memory_gb = {
+            **dict.fromkeys(INGEST, self._settings.ingest_memory_mb / 1024),
+            "query": self._settings.query_memory_mb / 1024,
+        }
+        used = {f"d{number}": folder for number, folder in enumerate(memory_gb)}
+        lambda_usd = " + ".join(
+            f"{name} / 1000 * {memory_gb[folder]:g} * {_usd(GB_SECOND_USD)} + {name.replace('d', 'n')} * {_usd(INVOCATION_USD)}"
+            for name, folder in used.items()
+        )
+        per_hour = [
+            _money(
+                f"w * {_usd(WRITE_UNIT_USD)} + r * {_usd(READ_UNIT_USD)}",
+                {"w": writes, "r": reads},
+                "DynamoDB",
+            ),
+            _money(
+                lambda_usd,
+                {name: self._function(folder, "Duration", "Sum", hour) for name, folder in used.items()}
+                | {
+                    name.replace("d", "n"): self._function(folder, "Invocations", "Sum", hour)
+                    for name, folder in used.items()
+                },
+                "Lambda",
+            ),
+            _money(f"a * {_usd(API_REQUEST_USD)}", {"a": self._api("Count", "Sum", hour)}, "API Gateway"),
+        ]
+        return [
+            _graph(
+                "Request units a minute",
+                [
+                    self._of_table("ConsumedWriteCapacityUnits", "Sum", MINUTE),
+                    self._of_table("ConsumedReadCapacityUnits", "Sum", MINUTE),
+                ],
+            ),
+            cloudwatch.GraphWidget(
+                title="Estimated US dollars an hour, by use (prices of us-east-1; no hourly charges)",
+                left=per_hour,
+                stacked=True,
+                width=12,
+                height=6,
+            ),
+            _graph(
+                "Most functions at once",
+                [
+                    self._function(folder, "ConcurrentExecutions", "Maximum", MINUTE)
+                    for folder in (*INGEST, "query")
+                ],
+            ),
+        ]
+
+    # --- metrics
+
+    def _name(self, folder: str) -> str:
+        return self._settings.name(folder.replace("_", "-"))
+
+    def _emitted(self, name: str, dimensions: dict[str, str], period: Duration) -> cloudwatch.Metric:
+        """A sum of a count that our functions emit; Powertools adds the service to what they say."""
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=name,
+            dimensions_map={"service": SERVICE, **dimensions},
+            statistic="Sum",
+            period=period,
+        )
+
+    def _function(self, folder: str, name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
+        function = self._name(folder)
+        return cloudwatch.Metric(
+            namespace="AWS/Lambda",
+            metric_name=name,
+            dimensions_map={"FunctionName": function},
+            statistic=statistic,
+            period=period,
+            label=f"{function} {name}",
+        )
+
+    def _api(self, name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace="AWS/ApiGateway",
+            metric_name=name,
+            dimensions_map={"ApiName": self._name("query"), "Stage": self._settings.stage},
+            statistic=statistic,
+            period=period,
+            label=f"{name} {statistic}",
+        )
+
+    def _of_table(self, name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace="AWS/DynamoDB",
+            metric_name=name,
+            dimensions_map={"TableName": self._table.table_name},
+            statistic=statistic,
+            period=period,
+        )
+
+    def _of_group(self, topic: str, name: str) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace="AWS/Kafka",
+            metric_name=name,
+            dimensions_map={
+                "Cluster Name": self._cluster_name,
+                "Consumer Group": consumer_group(self._settings, topic),
+                "Topic": topic,
+            },
+            statistic="Maximum",
+            period=MINUTE,
+            label=topic,
+        )
+
+
+def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=6, height=6)
+
+
+def _usd(price: float) -> str:
+    """Metric math knows no exponents."""
+    return f"{price:.12f}".rstrip("0")
+
+
+def _money(
+    expression: str, metrics: Mapping[str, cloudwatch.IMetric], label: str
+) -> cloudwatch.MathExpression:
+    return cloudwatch.MathExpression(
+        expression=expression, using_metrics=dict(metrics), label=label, period=Duration.hours(1)
+    )
