@@ -1,0 +1,268 @@
+"""On call: every alarm has its page, goes somewhere, and watches what exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+from ras_local.cli import main
+from result_aggregator.domain.outcomes import OUTCOMES
+from result_aggregator.topics import TOPICS
+
+from infra import operations
+from tests.template.synth import ACCOUNT, ROOT, Assembly, assembly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ALARM = "AWS::CloudWatch::Alarm"
+RUNBOOK = ROOT / "docs/runbook.md"
+SECTIONS = dict(
+    re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", RUNBOOK.read_text(), flags=re.MULTILINE | re.DOTALL)
+)
+COMMANDS = [
+    (section, command)
+    for section, text in SECTIONS.items()
+    for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    for command in block.splitlines()
+    if command.startswith("ras ")
+]
+
+
+def metrics_of(stage: Assembly) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Namespace, name and dimensions of every metric that an alarm or the dashboard reads."""
+    for alarm in stage.properties("operations", ALARM):
+        for metric in [
+            alarm,
+            *(query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query),
+        ]:
+            if "MetricName" in metric:
+                dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+                yield metric["Namespace"], metric["MetricName"], dimensions
+    for widget in widgets(stage):
+        for namespace, name, *rest in (m for m in widget.get("metrics", []) if isinstance(m[0], str)):
+            pairs = [value for value in rest if isinstance(value, str)]
+            yield namespace, name, dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+
+def widgets(stage: Assembly) -> list[dict[str, Any]]:
+    body = stage.only("operations", "AWS::CloudWatch::Dashboard")["DashboardBody"]
+    return [widget["properties"] for widget in json.loads(body)["widgets"]]
+
+
+def sections_of(stage: Assembly) -> dict[str, set[str]]:
+    """The runbook's section -> the names of the alarms that link it."""
+    found: dict[str, set[str]] = {}
+    for alarm in stage.properties("operations", ALARM):
+        (section,) = re.findall(r"Runbook: docs/runbook\.md#([a-z0-9-]+)$", alarm["AlarmDescription"])
+        found.setdefault(section, set()).add(alarm["AlarmName"])
+    return found
+
+
+def test_every_alarm_has_its_section_and_every_section_its_alarm(aws_stage: Assembly) -> None:
+    """The link in an alarm's description leads to a heading of the runbook, and none of them is for nothing."""
+    linked = sections_of(aws_stage)
+
+    assert set(linked) == set(SECTIONS)
+    for section, names in linked.items():
+        assert all(name.startswith(aws_stage.settings.name(f"{section}-")) for name in names)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_sections_say_what_why_and_what_to_do(section: str) -> None:
+    """Whoever is woken finds the same three answers in each, with commands of this project."""
+    for heading in ("**What it means.**", "**See why.**", "**Do.**"):
+        assert heading in SECTIONS[section]
+    assert any(where == section for where, _ in COMMANDS)
+
+
+@pytest.mark.parametrize(("section", "command"), COMMANDS)
+def test_commands_of_the_runbook_parse(section: str, command: str) -> None:  # noqa: ARG001 - names the example
+    """Commands, options and their values exist as written."""
+    parse(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ras dead-letter list",
+        "ras dead-letters list --kind lost",
+        "ras replay --stage prod",
+        "ras query",
+        "ras up now",
+    ],
+)
+def test_parsing_sees_wrong_commands(command: str) -> None:
+    """The check above does fail."""
+    with pytest.raises(click.UsageError):
+        parse(command)
+
+
+def parse(line: str) -> None:
+    """Parse a command line of `ras` as click does before it runs anything. Raises UsageError."""
+    name, *words = shlex.split(line)
+    command: click.Command = main
+    context = command.make_context(name, words)
+    while isinstance(command, click.Group):
+        found_name, found, words = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert found is not None
+        command, context = found, found.make_context(found_name, words, parent=context)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("offset-lag-growing", {"ingest-batches", "ingest-essays", "ingest-rankings"}),
+        ("dead-letters", {"ingest-batches", "ingest-essays", "ingest-rankings"}),
+        ("handed-back-records", {"ingest-batches", "ingest-essays", "ingest-rankings"}),
+        ("function-errors", {"ingest-batches", "ingest-essays", "ingest-rankings"}),
+        (
+            "throttles",
+            {"ingest-batches", "ingest-essays", "ingest-rankings", "query", "table-reads", "table-writes"},
+        ),
+        ("api-5xx", {"api"}),
+        ("api-p99", {"api"}),
+        ("orphan-batches", {"query"}),
+    ],
+)
+def test_alarms_are_there(prod: Assembly, kind: str, parts: set[str]) -> None:
+    """What the service can suffer from, for each part that can."""
+    assert sections_of(prod)[kind] == {f"ras-prod-{kind}-{part}" for part in parts}
+
+
+def test_alarms_tell_somebody_and_say_when_it_is_over(aws_stage: Assembly) -> None:
+    """Both go to the topic; a stretch without data is no alarm."""
+    (topic,) = aws_stage.outputs("operations").values()
+
+    for alarm in aws_stage.properties("operations", ALARM):
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
+        assert alarm["TreatMissingData"] == "notBreaching"
+        assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"]
+
+
+def test_growing_lag_is_far_behind_and_not_catching_up(prod: Assembly) -> None:
+    """The worst topic of a function; a lag that is level counts, one that shrinks does not."""
+    (alarm,) = (
+        a for a in prod.properties("operations", ALARM) if a["AlarmName"].endswith("growing-ingest-essays")
+    )
+    expression, lag = sorted(alarm["Metrics"], key=lambda query: "MetricStat" in query)
+
+    assert expression["Expression"] == "IF((lag > 1000) AND (DIFF(lag) >= 0), 1, 0)"
+    assert (lag["Id"], lag["MetricStat"]["Stat"], lag["MetricStat"]["Period"]) == ("lag", "Maximum", 60)
+    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Threshold"]) == (12, 15, 0)
+
+
+def test_thresholds_by_setting() -> None:
+    """What is slow and what is far behind differs between platforms."""
+    settings = {"slow_answer_ms": 250, "lag_floor": 7, "alarm_emails": '["on-call@example.com"]'}
+    stage = assembly("prod", **settings)
+    alarms = {alarm["AlarmName"]: alarm for alarm in stage.properties("operations", ALARM)}
+    subscription = stage.only("operations", "AWS::SNS::Subscription")
+
+    assert alarms["ras-prod-api-p99-api"]["Threshold"] == 250
+    assert "lag > 7" in json.dumps(alarms["ras-prod-offset-lag-growing-ingest-essays"])
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "on-call@example.com")
+
+
+def test_topic_takes_alarms_of_the_account_only_and_is_encrypted(aws_stage: Assembly) -> None:
+    """Under our key, as an alarm cannot publish under the one that AWS manages; nothing over plain HTTP."""
+    topic = aws_stage.only("operations", "AWS::SNS::Topic")
+    (key,) = aws_stage.resources("data", "AWS::KMS::Key")
+    policy = aws_stage.only("operations", "AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    allowed = [statement for statement in policy if statement["Effect"] == "Allow"]
+    denied = [statement for statement in policy if statement["Effect"] == "Deny"]
+    (of_key,) = (
+        statement
+        for statement in aws_stage.only("data", "AWS::KMS::Key")["KeyPolicy"]["Statement"]
+        if statement.get("Sid") == "Alarms"
+    )
+
+    assert topic["KmsMasterKeyId"] == aws_stage.resolve("data", {"Fn::GetAtt": [key, "Arn"]})
+    for statement in (*allowed, of_key):
+        assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert [statement["Action"] for statement in allowed] == ["sns:Publish"]
+    assert [statement["Condition"] for statement in denied] == [{"Bool": {"aws:SecureTransport": "false"}}]
+
+
+def test_metrics_are_of_what_is_deployed(aws_stage: Assembly) -> None:
+    """Functions, API, table, consumer groups: every dimension names one of this stage's."""
+    (table,) = aws_stage.resources("data", "AWS::DynamoDB::Table")
+    functions = {
+        function["FunctionName"]
+        for part in ("ingest", "api")
+        for function in aws_stage.properties(part, "AWS::Lambda::Function")
+    }
+    mappings = aws_stage.properties("ingest", "AWS::Lambda::EventSourceMapping")
+    (cluster,) = {mapping["EventSourceArn"].split("/")[1] for mapping in mappings}
+    known = {
+        "FunctionName": functions,
+        "function": functions,
+        "service": {"result-aggregator"},
+        "TableName": {table},
+        "ApiName": {aws_stage.only("api", "AWS::ApiGateway::RestApi")["Name"]},
+        "Stage": {aws_stage.only("api", "AWS::ApiGateway::Stage")["StageName"]},
+        "Cluster Name": {cluster},
+        "Consumer Group": {m["AmazonManagedKafkaEventSourceConfig"]["ConsumerGroupId"] for m in mappings},
+        "Topic": set(TOPICS),
+    }
+    found = list(metrics_of(aws_stage))
+
+    assert {namespace for namespace, _, _ in found} == {
+        "AWS/ApiGateway", "AWS/DynamoDB", "AWS/Kafka", "AWS/Lambda", "ResultAggregator",
+    }  # fmt: skip
+    for _, name, dimensions in found:
+        assert dimensions, name
+        for dimension, value in dimensions.items():
+            assert value in known[dimension], f"{name}: {dimension} {value}"
+
+
+def test_dashboard_answers_the_four_questions(prod: Assembly) -> None:
+    """And shows every outcome that a record can have, every topic's lag, and what is paid by use."""
+    text = json.dumps(widgets(prod))
+
+    for question in ("keeping up?", "correct?", "fast?", "cost?"):
+        assert question in text
+    for word in (
+        *TOPICS,
+        *(f"ras_records_{outcome}_total" for outcome in OUTCOMES),
+        "ConsumedWriteCapacityUnits",
+    ):
+        assert word in text
+    assert set(operations.OUTCOMES) == set(OUTCOMES)
+
+
+def test_estimated_cost_is_the_price_list_times_use(prod: Assembly) -> None:
+    """A million of each, by the same formula that the dashboard has, costs what the price list says."""
+    (widget,) = (w for w in widgets(prod) if "dollars" in w.get("title", ""))
+    expressions = {m[0]["label"]: m[0]["expression"] for m in widget["metrics"] if isinstance(m[0], dict)}
+
+    def cost(label: str, **use: float) -> float:
+        assert "e-" not in expressions[label], "metric math knows no exponents"
+        # The formulas are products and sums, which Python reads alike.
+        return round(float(eval(expressions[label], {"__builtins__": {}}, use)), 4)  # noqa: S307 - our own text
+
+    idle = {f"{letter}{number}": 0 for letter in "dn" for number in range(4)}
+    assert cost("DynamoDB", w=1e6, r=0) == 0.625
+    assert cost("DynamoDB", w=0, r=1e6) == 0.125
+    assert cost("API Gateway", a=1e6) == 3.5
+    # A million invocations of 100 ms at 512 MB are 50,000 GB-seconds.
+    assert cost("Lambda", **{**idle, "d3": 1e8, "n3": 1e6}) == round(0.2 + 50_000 * 1.33334e-5, 4)
+
+
+def test_metric_ids_of_the_cost_formulas_are_given(prod: Assembly) -> None:
+    """A formula over a metric that is not on the widget shows nothing."""
+    (widget,) = (w for w in widgets(prod) if "dollars" in w.get("title", ""))
+    ids = {m[-1]["id"] for m in widget["metrics"] if isinstance(m[-1], dict) and "id" in m[-1]}
+    used = {
+        name
+        for m in widget["metrics"]
+        if isinstance(m[0], dict)
+        for name in re.findall(r"\b[a-z][a-z0-9]*\b", m[0]["expression"])
+    }
+
+    assert used <= ids
