@@ -49,6 +49,13 @@ fuzz: $(SETUP) ## look for records that break the decoder for FOR=600 seconds, o
 load: $(SETUP) ## drive the local API at rising concurrency, then overload it (ARGS="--help")
 	$(BIN)/python -m benchmarks.load $(ARGS)
 
+.PHONY: bench
+bench: bench-flood ## run every benchmark
+
+.PHONY: bench-flood
+bench-flood: $(SETUP) ## measure a flood of poison beside good records
+	$(BIN)/python -m benchmarks.flood
+
 .PHONY: lint
 lint: $(SETUP) ## check format, lint rules and types
 	$(BIN)/ruff format --check .

@@ -18,6 +18,11 @@ every_topic = pytest.mark.parametrize("good", ONE_A_TOPIC, ids=lambda good: good
 every_dialect = pytest.mark.parametrize("good", GOOD, ids=lambda good: good.name)
 
 
+@pytest.fixture
+def dynamodb_url() -> None:
+    """The emulated one in this process: of these records only the good neighbours reach the table."""
+
+
 @every_topic
 def test_what_is_no_event(deliveries: Deliveries, good: Good) -> None:
     """Not UTF-8, not JSON, not an object, truncated, NaN, 10,000 levels deep, a string of a megabyte."""

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 # Writes are waits: DynamoDB answers in a few milliseconds, and a function has a fraction of a CPU to spend meanwhile.
 WRITERS = 16
+# S3 takes some 100 ms for a small object ("Best practices design patterns: optimizing Amazon S3 performance"): a flood
+# of poison would leave WRITERS waiting, and its partition behind.
+KEEPERS = 64
 
 
 class DeadLetters(Protocol):
@@ -88,7 +91,7 @@ def ingest(
     _write_essays(events, view, deadline.share(1 / 2))
     _write_batches(events, view, deadline.share(3 / 4))
     rejected = [one for one in handled if one.rejection is not None]
-    kept = _writers().map(lambda one: deadline.attempt(partial(_keep, one, dead_letters)), rejected)
+    kept = _keepers().map(lambda one: deadline.attempt(partial(_keep, one, dead_letters)), rejected)
     for one, failure in zip(rejected, kept, strict=True):
         if isinstance(failure, StoreError):
             # Not kept means not handled: it must come again.
@@ -199,3 +202,9 @@ def _keep(one: Handled, dead_letters: DeadLetters) -> None:
 def _writers() -> ThreadPoolExecutor:
     """The process's writer threads, kept between invocations as the connections are."""
     return ThreadPoolExecutor(WRITERS, thread_name_prefix="writer")
+
+
+@cache
+def _keepers() -> ThreadPoolExecutor:
+    """The threads that keep dead letters; there are none before the first one."""
+    return ThreadPoolExecutor(KEEPERS, thread_name_prefix="keeper")

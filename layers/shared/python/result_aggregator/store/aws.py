@@ -10,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from result_aggregator.domain.storage import StoreError, UnacceptableError, UnavailableError
 
-# More connections than a function has writer threads, so that none waits for a connection.
-MAX_CONNECTIONS = 32
+# As many connections as a function has threads for one service (`ingest`), so that none is opened for one request.
+MAX_CONNECTIONS = 64
 
 CONNECT_TIMEOUT_S = 1
 READ_TIMEOUT_S = 3
