@@ -178,12 +178,12 @@ def servers() -> Iterator[None]:
         state.create()
         try:
             dynamodb_url, dynamodb_answers = dynamodb_local.start(state)
-            port, emulator_answers = emulator.start(state)
+            s3_url, emulator_answers = emulator.start(state)
             dynamodb_answers()
             emulator_answers()
             os.environ |= {
                 "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url,
-                "AWS_ENDPOINT_URL_S3": emulator.endpoint(port),
+                "AWS_ENDPOINT_URL_S3": s3_url,
                 "AWS_ACCESS_KEY_ID": ROOT_KEY,
                 "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
                 "AWS_DEFAULT_REGION": region(),
