@@ -67,6 +67,10 @@ format: $(SETUP) ## rewrite files in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+.PHONY: docs
+docs: $(SETUP) ## make a page of docs/openapi.yaml: .build/api.html
+	@$(BIN)/python docs/page.py
+
 .PHONY: synth
 synth: $(SETUP) ## synthesise the CDK stacks (STAGE=dev, no credentials needed)
 	$(CDK) synth --quiet -c stage=$(or $(STAGE),dev)

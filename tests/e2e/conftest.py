@@ -5,19 +5,21 @@ Once on what it embeds, and once on Apache Kafka and DynamoDB Local.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
-from ras_local import stack
+from ras_local import signed_http, stack
 from ras_local.paths import StateDir
 from ras_local.publish import publish, read_events
 
-from tests import samples
+from tests import openapi, samples
 from tests.real_servers import KAFKA, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import requests
     from ras_local.stack import Stack
 
 
@@ -46,6 +48,28 @@ def running(broker: str, state: StateDir, request: pytest.FixtureRequest) -> Ite
         yield stack.up(state)
     finally:
         stack.down(state)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def held_to_the_document() -> Iterator[None]:
+    """Every answer of the API to a signed or unsigned GET is held against the OpenAPI document."""
+    real = signed_http.get
+
+    def get(url: str, **asked: Any) -> requests.Response:
+        answer = real(url, **asked)
+        if answer.status_code == 403 and "X-Correlation-ID" not in answer.headers:
+            # Where policies decide, the emulator refuses in its own words: `test_authorisation` writes them down.
+            return answer
+        # The local API's address has the API's id and the stage before the path.
+        path = "/" + url.partition("?")[0].split("/", 7)[7]
+        body = answer.json() if answer.content else None
+        route = openapi.route_of(unquote(path))
+        assert openapi.problems(route, answer.status_code, dict(answer.headers), body) == []
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signed_http, "get", get)
+        yield
 
 
 @pytest.fixture(scope="session")
