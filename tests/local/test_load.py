@@ -43,7 +43,8 @@ REFUSED = Sample("status", 503, 0.01, retry_after=True)
         ("rising", Sample("missing batch", 200, 0.01), "wrong answers"),
         ("rising", Sample("status", 500, 0.01), "wrong answers"),
         ("rising", Sample("status", 0, 0.01), "no answer"),
-        ("rising", REFUSED, "requests refused"),
+        ("rising", REFUSED, None),
+        ("rising", Sample("status", 503, 0.01), "without Retry-After"),
         ("table throttles", REFUSED, None),
         ("table throttles", STATUS, "nothing was refused"),
         ("table hangs", Sample("status", 503, 0.01), "without Retry-After"),
@@ -51,7 +52,7 @@ REFUSED = Sample("status", 503, 0.01, retry_after=True)
     ],
 )
 def test_verdicts(step: str, sample: Sample, complaint: str | None) -> None:
-    """Wrong answers always count; refusals only where the table was in trouble, and never without their seconds."""
+    """Wrong answers always count, and refusals without their seconds; any refusal once the trouble is over."""
     found = verdict([measured(step, 1, [sample], 1, Counter(Query=1))])
 
     assert len(found) == (complaint is not None)
