@@ -61,6 +61,17 @@ def test_a_teacher_sees_a_batch(gateway: TestClient) -> None:
         assert samples.differences(answer.json(), samples.expected()[BATCH]) == []
 
 
+def test_a_request_keeps_its_correlation_id(gateway: TestClient) -> None:
+    """The browser's own comes back with the answer; where there is none, one is made."""
+    theirs = as_teacher("teacher-karin", **{"X-Correlation-ID": "abc-1"})
+
+    assert gateway.get("/v1/batches", headers=theirs).headers["X-Correlation-ID"] == "abc-1"
+    assert gateway.get("/v1/batches/missing/status", headers=theirs).headers["X-Correlation-ID"] == "abc-1"
+    assert (
+        len(gateway.get("/v1/batches", headers=as_teacher("teacher-karin")).headers["X-Correlation-ID"]) == 36
+    )
+
+
 def test_another_teachers_batch_is_like_a_missing_one(gateway: TestClient) -> None:
     """404, with the same words."""
     others = gateway.get(f"/v1/batches/{BATCH}/status", headers=as_teacher("teacher-elin"))

@@ -7,6 +7,7 @@ teacher's id, and a real service verifies one. Needs `fastapi` and `result-aggre
 """
 
 import os
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -17,10 +18,10 @@ from result_aggregator_client import (
     AsyncResultAggregatorClient,
     BatchPage,
     BatchStatus,
-    RefusedError,
     ResultAggregatorError,
     TemporaryError,
 )
+from starlette.middleware.base import RequestResponseEndpoint
 
 
 @asynccontextmanager
@@ -34,9 +35,24 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(title="Essays for teachers", lifespan=lifespan)
 
 
+@app.middleware("http")
+async def correlate(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    """One id for a teacher's request, in the answer, in the service behind and in both logs."""
+    request.state.correlation_id = request.headers.get("X-Correlation-ID") or str(uuid.uuid4())
+    response = await call_next(request)
+    # An error's own stays: the client replaces an id that the service would not take.
+    response.headers.setdefault("X-Correlation-ID", request.state.correlation_id)
+    return response
+
+
 def results(request: Request) -> AsyncResultAggregatorClient:
     client: AsyncResultAggregatorClient = request.app.state.results
     return client
+
+
+def correlation_id(request: Request) -> str:
+    made: str = request.state.correlation_id
+    return made
 
 
 def teacher(authorization: Annotated[str, Header()] = "") -> str:
@@ -48,7 +64,7 @@ def teacher(authorization: Annotated[str, Header()] = "") -> str:
 
 Results = Annotated[AsyncResultAggregatorClient, Depends(results)]
 Teacher = Annotated[str, Depends(teacher)]
-CorrelationId = Annotated[str | None, Header(alias="X-Correlation-ID")]
+CorrelationId = Annotated[str, Depends(correlation_id)]
 
 
 @app.get("/v1/batches/{batch_id:path}/status")
@@ -56,7 +72,7 @@ async def batch_status(
     batch_id: Annotated[str, Path(min_length=1)],
     teacher: Teacher,
     results: Results,
-    correlation_id: CorrelationId = None,
+    correlation_id: CorrelationId,
 ) -> BatchStatus:
     """A teacher's batch. Another teacher's is a 404 like a missing one, because the teacher is vouched for."""
     status = await results.get_batch_status(batch_id, teacher, correlation_id)
@@ -69,9 +85,9 @@ async def batch_status(
 async def batches(
     teacher: Teacher,
     results: Results,
+    correlation_id: CorrelationId,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: str | None = None,
-    correlation_id: CorrelationId = None,
 ) -> BatchPage:
     """The teacher's own batches, newest first."""
     return await results.get_user_batches(teacher, correlation_id, limit=limit, cursor=cursor)
@@ -81,10 +97,7 @@ async def batches(
 async def not_answered(_request: Request, error: ResultAggregatorError) -> Response:
     """What the teacher is told: never the details, always the id that finds them in the logs."""
     headers = {"X-Correlation-ID": error.correlation_id}
-    if isinstance(error, RefusedError) and error.status in (
-        400,
-        414,
-    ):  # a wrong cursor, an id that is too long
+    if error.status in (400, 414):  # a wrong cursor, an id that is too long
         return JSONResponse({"detail": error.message, "code": error.code}, 400, headers)
     if isinstance(error, TemporaryError):
         headers["Retry-After"] = str(round(error.retry_after_s or 1))
