@@ -130,6 +130,36 @@ def test_ingest_reads_its_own_topics(function: str, own_cluster: bool) -> None: 
             assert not allows(may, f"kafka-cluster:{action}", topic_arn)
 
 
+@pytest.mark.parametrize("function", [*INGEST, "query"])
+@pytest.mark.parametrize(
+    "action",
+    [
+        "apigateway:GET", "cloudformation:DescribeStacks", "execute-api:Invoke", "iam:PassRole", "kms:Decrypt",
+        "lambda:InvokeFunction", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration",
+        "lambda:UpdateEventSourceMapping", "logs:FilterLogEvents", "sns:Publish", "sts:AssumeRole",
+    ],
+)  # fmt: skip
+def test_no_function_reaches_another_way_in(stage: Assembly, function: str, action: str) -> None:
+    """A foothold in one function does not lead to the API, to another function or role, or to what was logged."""
+    may = statements(stage, function)
+    (api,) = stage.resources("api", "AWS::ApiGateway::RestApi")
+    resources = [
+        f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api}/{stage.settings.stage}/GET/internal/v1/batches/b/status",
+        f"arn:aws:apigateway:{REGION}::/restapis/{api}",
+        *(found["Role"] for found in functions(stage).values()),
+        *(
+            f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}{qualifier}"
+            for name in (found["FunctionName"] for found in functions(stage).values())
+            for qualifier in ("", ":live", ":1")
+        ),
+        f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{stage.settings.name(function)}:*",
+        f"arn:aws:sns:{REGION}:{ACCOUNT}:{stage.settings.name('alarms')}",
+        f"arn:aws:kms:{REGION}:{ACCOUNT}:key/any",
+    ]
+
+    assert not [resource for resource in resources if allows(may, action, resource)]
+
+
 def test_stars_are_few_and_reasoned(stage: Assembly) -> None:
     """The only rights on everything are those that AWS has in no narrower form."""
     starred = {
