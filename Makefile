@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 EMULATOR_VENV := .venv-emulator
+AUDIT_VENV := .venv-audit
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 CDK := node_modules/.bin/cdk
@@ -57,10 +58,22 @@ bench-flood: $(SETUP) ## measure a flood of poison beside good records
 	$(BIN)/python -m benchmarks.flood
 
 .PHONY: lint
-lint: $(SETUP) ## check format, lint rules and types
+lint: $(SETUP) ## check format, lint rules, types, and the pins against the advisories kept
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@$(BIN)/python -m infra.audit
+
+# pip-audit ends with 1 where it finds something: infra.audit says so then, once it is kept.
+LOCKS = $(wildcard layers/*/requirements.txt requirements/*.txt)
+.PHONY: audit
+audit: $(SETUP) $(AUDIT_VENV)/.stamp ## ask the advisory database about every pin and keep its answers (needs a network)
+	@rm -rf .build/audit && mkdir -p .build/audit
+	@for lock in $(LOCKS); do \
+	  $(AUDIT_VENV)/bin/pip-audit --vulnerability-service osv $(AUDIT_OPTIONS) --disable-pip --progress-spinner off --format json \
+	    --output .build/audit/$${lock//\//-}.json --requirement $$lock || test -s .build/audit/$${lock//\//-}.json || exit 1; \
+	done
+	@$(BIN)/python -m infra.audit .build/audit/*.json
 
 .PHONY: format
 format: $(SETUP) ## rewrite files in the project's format
@@ -80,7 +93,7 @@ setup: $(SETUP) ## install everything, start nothing
 
 .PHONY: lock
 lock: $(VENV)/.stamp-uv ## resolve the pinned requirements again
-	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/dev; do \
+	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/audit requirements/dev; do \
 	  extra=; [ $$name = requirements/dev ] && extra="-c layers/dependencies/requirements.txt -c layers/client/requirements.txt"; \
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header $$extra $$name.in -o $$name.txt; \
@@ -97,7 +110,7 @@ lock-servers: $(SETUP) ## write down the hashes of the servers' jars again, afte
 .PHONY: clean
 clean: ## remove everything that can be made again
 	@if [ -x $(BIN)/ras ]; then $(BIN)/ras down; fi
-	rm -rf $(VENV) $(EMULATOR_VENV) node_modules .build .local cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(EMULATOR_VENV) $(AUDIT_VENV) node_modules .build .local cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.stamp-uv: requirements/bootstrap.txt
 	@echo "setup: Python environment"
@@ -115,6 +128,11 @@ $(EMULATOR_VENV)/.stamp: $(VENV)/.stamp-uv requirements/emulator.txt
 	@echo "setup: AWS emulator"
 	@$(PYTHON) -m venv --without-pip $(EMULATOR_VENV)
 	@$(UV) pip install --quiet --python $(EMULATOR_VENV)/bin/python --require-hashes -r requirements/emulator.txt
+	@touch $@
+
+$(AUDIT_VENV)/.stamp: $(VENV)/.stamp-uv requirements/audit.txt
+	@$(PYTHON) -m venv --without-pip $(AUDIT_VENV)
+	@$(UV) pip install --quiet --python $(AUDIT_VENV)/bin/python --require-hashes -r requirements/audit.txt
 	@touch $@
 
 node_modules/.stamp: package.json package-lock.json
