@@ -76,7 +76,7 @@ def deploy(state: StateDir, cloud: Cloud) -> Outputs:
     ]
     state.log(LOG).unlink(missing_ok=True)
     exit_code = processes.run(
-        state, LOG, command, environment=_environment(cloud), folder=REPOSITORY, timeout_s=TIMEOUT_S
+        state, LOG, command, environment=environment(cloud), folder=REPOSITORY, timeout_s=TIMEOUT_S
     )
     if exit_code != 0:
         raise StackError("cdk deploy failed", processes.tail(state.log(LOG), 40))
@@ -100,16 +100,17 @@ def read_outputs(path: Path) -> Outputs:
         ) from error
 
 
-def _environment(cloud: Cloud) -> dict[str, str]:
-    environment = {
+def environment(cloud: Cloud) -> dict[str, str]:
+    """What the CDK command line runs with, so that it reaches the emulator and nothing else."""
+    inherited = {
         name: value
         for name, value in os.environ.items()
         # A profile or region of the user's own must not decide where this goes. And without bytecode files
         # aws-cdk-lib is compiled anew by every synthesis, which takes longer than all the rest.
         if not name.startswith("AWS_") and name != "PYTHONDONTWRITEBYTECODE"
     }
-    return environment | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}",
+    return inherited | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}",
         "AWS_ENDPOINT_URL": cloud.endpoint_url,
         "AWS_ENDPOINT_URL_S3": cloud.endpoint_url,
         "AWS_ACCESS_KEY_ID": aws.ROOT_KEY,
