@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from infra.settings import LOCAL_ACCOUNT, SettingsError, load_settings
-from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, STAGES
+from infra.settings import LOCAL_ACCOUNT, Settings, SettingsError, load_settings
+from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, ROOT, STAGES
 from tests.template.synth import context as shipped_context
 
 
@@ -182,3 +184,27 @@ def test_every_wrong_setting_is_told_at_once() -> None:
         load_settings({"retries": "no", "region": "no", "stage": "prod"}, {})
 
     assert str(error.value).count("setting ") == 2
+
+
+# What a command line is followed by in the documents: the pairs of its `-c`.
+DEPLOYMENTS = [
+    dict(pair.split("=", 1) for flag, pair in pairwise(shlex.split(command)) if flag == "-c")
+    for document in ("README.md", "docs/deploy.md")
+    for block in re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
+    for command in block.replace("\\\n", "").splitlines()
+    if "cdk deploy" in command
+]
+
+
+@pytest.mark.parametrize("context", DEPLOYMENTS)
+def test_deployments_of_the_documents_are_accepted(context: dict[str, str]) -> None:
+    """Every setting that a document says exists and takes the value that stands there."""
+    load_settings({**context, "cluster_arn": CLUSTER_ARN} if "…" in str(context) else context, {})
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/deploy.md", "docs/runbook.md"])
+def test_settings_of_the_documents_exist(document: str) -> None:
+    """Nobody looks for a setting that was renamed."""
+    named = set(re.findall(r"-c '?([a-z_]+)=", (ROOT / document).read_text()))
+
+    assert named <= set(Settings.model_fields)
