@@ -14,6 +14,7 @@ from tests import samples
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from httpx2 import Response
     from ras_local.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -45,6 +46,15 @@ def served() -> TestClient:
     return TestClient(module.app)
 
 
+def ask(gateway: TestClient, path: str, headers: dict[str, str] | None = None) -> Response:
+    """GET, and again while told to come later: a busy machine may outlast the patience of the gateway's client."""
+    for _ in range(9):
+        answer = gateway.get(path, headers=headers)
+        if answer.status_code != 503:
+            return answer
+    return gateway.get(path, headers=headers)
+
+
 @pytest.fixture
 def gateway(filled: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     environment(monkeypatch, filled)
@@ -55,7 +65,7 @@ def gateway(filled: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
 def test_a_teacher_sees_a_batch(gateway: TestClient) -> None:
     """With every field that the service has, and a second time out of the client's cache."""
     for _ in range(2):
-        answer = gateway.get(f"/v1/batches/{BATCH}/status", headers=as_teacher("teacher-karin"))
+        answer = ask(gateway, f"/v1/batches/{BATCH}/status", headers=as_teacher("teacher-karin"))
 
         assert answer.status_code == 200, answer.text
         assert samples.differences(answer.json(), samples.expected()[BATCH]) == []
@@ -65,17 +75,18 @@ def test_a_request_keeps_its_correlation_id(gateway: TestClient) -> None:
     """The browser's own comes back with the answer; where there is none, one is made."""
     theirs = as_teacher("teacher-karin", **{"X-Correlation-ID": "abc-1"})
 
-    assert gateway.get("/v1/batches", headers=theirs).headers["X-Correlation-ID"] == "abc-1"
-    assert gateway.get("/v1/batches/missing/status", headers=theirs).headers["X-Correlation-ID"] == "abc-1"
+    assert ask(gateway, "/v1/batches", headers=theirs).headers["X-Correlation-ID"] == "abc-1"
+    assert ask(gateway, "/v1/batches/missing/status", headers=theirs).headers["X-Correlation-ID"] == "abc-1"
     assert (
-        len(gateway.get("/v1/batches", headers=as_teacher("teacher-karin")).headers["X-Correlation-ID"]) == 36
+        len(ask(gateway, "/v1/batches", headers=as_teacher("teacher-karin")).headers["X-Correlation-ID"])
+        == 36
     )
 
 
 def test_another_teachers_batch_is_like_a_missing_one(gateway: TestClient) -> None:
     """404, with the same words."""
-    others = gateway.get(f"/v1/batches/{BATCH}/status", headers=as_teacher("teacher-elin"))
-    missing = gateway.get("/v1/batches/missing/status", headers=as_teacher("teacher-elin"))
+    others = ask(gateway, f"/v1/batches/{BATCH}/status", headers=as_teacher("teacher-elin"))
+    missing = ask(gateway, "/v1/batches/missing/status", headers=as_teacher("teacher-elin"))
 
     assert (others.status_code, others.json()) == (missing.status_code, missing.json())
     assert others.status_code == 404
@@ -83,7 +94,7 @@ def test_another_teachers_batch_is_like_a_missing_one(gateway: TestClient) -> No
 
 def test_a_teachers_own_batches(gateway: TestClient) -> None:
     """Theirs and nobody else's, newest first."""
-    answer = gateway.get("/v1/batches", headers=as_teacher("teacher-karin"))
+    answer = ask(gateway, "/v1/batches", headers=as_teacher("teacher-karin"))
 
     assert [batch["batch_id"] for batch in answer.json()["batches"]] == samples.expected_listing()[
         "teacher-karin"
@@ -92,14 +103,14 @@ def test_a_teachers_own_batches(gateway: TestClient) -> None:
 
 def test_nobody_without_a_name(gateway: TestClient) -> None:
     """Who the teacher is comes from the gateway's own authentication, never from the address."""
-    assert gateway.get(f"/v1/batches/{BATCH}/status").status_code == 401
-    assert gateway.get("/v1/batches", headers={"Authorization": "Basic x"}).status_code == 401
+    assert ask(gateway, f"/v1/batches/{BATCH}/status").status_code == 401
+    assert ask(gateway, "/v1/batches", headers={"Authorization": "Basic x"}).status_code == 401
 
 
 def test_wrong_questions_are_the_askers(gateway: TestClient) -> None:
     """An id that is too long is a 400 of theirs, with the correlation id that they sent."""
     headers = as_teacher("teacher-karin", **{"X-Correlation-ID": "abc-1"})
-    answer = gateway.get(f"/v1/batches/{'x' * 256}/status", headers=headers)
+    answer = ask(gateway, f"/v1/batches/{'x' * 256}/status", headers=headers)
 
     assert (answer.status_code, answer.headers["X-Correlation-ID"]) == (400, "abc-1")
 
@@ -111,7 +122,7 @@ def test_a_service_that_refuses_the_gateway_is_not_the_teachers_fault(
     environment(monkeypatch, filled, "not-allowed")
     with served() as gateway:
         headers = as_teacher("teacher-karin", **{"X-Correlation-ID": "abc-1"})
-        answer = gateway.get(f"/v1/batches/{BATCH}/status", headers=headers)
+        answer = ask(gateway, f"/v1/batches/{BATCH}/status", headers=headers)
 
     assert (answer.status_code, answer.headers["X-Correlation-ID"]) == (502, "abc-1")
     assert answer.json() == {"detail": "The results cannot be shown now."}
