@@ -188,6 +188,7 @@ class QueryApi(Construct):
         health = self.api.root.add_resource("healthz").add_method(
             "ANY", to_function, authorization_type=apigateway.AuthorizationType.NONE
         )
+        self.api.root.add_resource("metrics").add_method("ANY", to_function)
         self.api.root.add_resource("{proxy+}").add_method("ANY", to_function)
         self._acknowledge(health)
         for response_type, (status, code, sentence) in GATEWAY_RESPONSES.items():

@@ -9,6 +9,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
+from result_aggregator.metrics import namespace
 
 from infra.findings import acknowledge
 from infra.layers import FUNCTIONS, SHARED
@@ -141,6 +142,7 @@ class ServiceFunction(Construct):
             tracing=lambda_.Tracing.ACTIVE if settings.tracing else lambda_.Tracing.DISABLED,
             environment={
                 "LOG_LEVEL": settings.log_level,
+                "POWERTOOLS_METRICS_NAMESPACE": namespace(settings.stage),
                 # Powertools traces wherever it finds itself in Lambda, an emulated one too.
                 "POWERTOOLS_TRACE_DISABLED": "false" if settings.tracing else "true",
                 **environment,

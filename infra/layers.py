@@ -35,7 +35,7 @@ RECIPE = "2"
 
 # 4 of botocore's 30 MB are enough: the service models of what the functions call. A function that needs
 # another service fails at client creation with UnknownServiceError, and its name belongs here.
-BOTOCORE_SERVICES = frozenset({"dynamodb", "s3", "sts"})
+BOTOCORE_SERVICES = frozenset({"cloudwatch", "dynamodb", "s3", "sts"})
 
 _UNUSED_DIRECTORIES = frozenset({"__pycache__", "tests", "test", "bin", "wrapt-stubs", "examples"})
 _UNUSED_SUFFIXES = frozenset({".pyi", ".pyc", ".pyx", ".c", ".h", ".cpp"})

@@ -1,6 +1,6 @@
 """Being on call: one dashboard that answers four questions, and alarms that each have a page in `docs/runbook.md`.
 
-Metrics are named as the functions emit them (`result_aggregator.observability`, which a test holds this against) and
+Metrics are named as the functions emit them (`result_aggregator.metrics`, which a test holds this against) and
 as AWS does. A metric that is never emitted makes an alarm that never rings.
 """
 
@@ -16,13 +16,11 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
+from result_aggregator.metrics import METRICS, SERVICE, SERVICE_DIMENSION, namespace
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
 
 from infra.mappings import consumer_group
 from infra.settings import Settings
-
-NAMESPACE = "ResultAggregator"
-SERVICE = "result-aggregator"
 
 INGEST = (BATCHES, ESSAYS, RANKINGS)
 OUTCOMES = ("applied", "duplicate", "stale", "ignored", "rejected", "handed_back")
@@ -392,9 +390,9 @@ class Operations(Construct):
     def _emitted(self, name: str, dimensions: dict[str, str], period: Duration) -> cloudwatch.Metric:
         """A sum of a count that our functions emit; Powertools adds the service to what they say."""
         return cloudwatch.Metric(
-            namespace=NAMESPACE,
-            metric_name=name,
-            dimensions_map={"service": SERVICE, **dimensions},
+            namespace=namespace(self._settings.stage),
+            metric_name=METRICS[name].name,
+            dimensions_map={SERVICE_DIMENSION: SERVICE, **dimensions},
             statistic="Sum",
             period=period,
         )

@@ -213,8 +213,15 @@ def _add_api(
     service.allow(
         "ListBatches", actions=["dynamodb:Query"], resources=[f"{table.table_arn}/index/{USER_INDEX}"]
     )
-    if settings.tracing:
-        acknowledge_star(service.role, "*", "X-Ray has no resources; nothing else here is on everything.")
+    # For `/metrics`. The service authorization reference has neither a resource nor a condition for them.
+    service.allow(
+        "ReadMetrics", actions=["cloudwatch:GetMetricData", "cloudwatch:ListMetrics"], resources=["*"]
+    )
+    acknowledge_star(
+        service.role,
+        "*",
+        "X-Ray and the reading of metrics have no resources; nothing else here is on everything.",
+    )
     api = QueryApi(
         stack,
         "Queries",

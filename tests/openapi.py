@@ -62,9 +62,10 @@ def problems(route: str | None, status: int, headers: Mapping[str, str], body: A
             found += _problems(schema, int(value) if is_number else value, name)
     if "content" not in response:
         return found + [f"a body: {body!r}"] * (body is not None)
-    if given.get("content-type") != "application/json":
+    ((content_type, content),) = response["content"].items()
+    if given.get("content-type") != content_type:
         found.append(f"content type {given.get('content-type')}")
-    return found + _problems(response["content"]["application/json"]["schema"], body, "body")
+    return found + _problems(content["schema"], body, "body")
 
 
 def _problems_of_schema(name: str, body: Any) -> list[str]:

@@ -6,8 +6,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from result_aggregator import settings, snapshot
+from result_aggregator.exposition import Exposition
 from result_aggregator.http import Api
-from result_aggregator.observability import logger, tracer
+from result_aggregator.observability import EMF_NAMESPACE, logger, report_store_calls, tracer
+from result_aggregator.store.calls import calls
 from result_aggregator.store.dynamodb import ViewStore
 
 if TYPE_CHECKING:
@@ -20,7 +22,16 @@ def _api() -> Api:
         store=ViewStore(settings.text("TABLE_NAME")),
         allowed_callers=settings.callers(),
         default_pipeline=settings.pipeline(),
+        metrics=_metrics,
     )
+
+
+@cache
+def _metrics() -> Exposition:
+    # Here, because every other route starts without CloudWatch's client.
+    from result_aggregator.store.cloudwatch import MetricStore
+
+    return Exposition(MetricStore(EMF_NAMESPACE))
 
 
 if snapshot.is_taken():
@@ -30,4 +41,6 @@ if snapshot.is_taken():
 @logger.inject_lambda_context(clear_state=True)
 @tracer.capture_lambda_handler(capture_response=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda passes both
-    return _api().answer(event)
+    answer = _api().answer(event)
+    report_store_calls(calls.take())
+    return answer

@@ -17,6 +17,7 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -81,6 +82,15 @@ class Cloud:
     @cached_property
     def logs(self) -> CloudWatchLogsClient:
         client: CloudWatchLogsClient = self._client("logs")
+        return client
+
+    @cached_property
+    def metrics(self) -> CloudWatchClient:
+        # It may wait as long as the emulator stands still: to give up on a PutMetricData is not to know of it. And the
+        # emulator reads no compressed requests.
+        client: CloudWatchClient = self._client(
+            "cloudwatch", read_timeout=86_400, disable_request_compression=True
+        )
         return client
 
     @cached_property

@@ -71,6 +71,11 @@ class StateDir:
         return self.root / "mappings.json"
 
     @property
+    def metrics_file(self) -> Path:
+        """How far the functions' output has been made into metrics."""
+        return self.root / "metrics.json"
+
+    @property
     def bootstrap_file(self) -> Path:
         """The embedded broker's address: it picks its port itself."""
         return self.root / "bootstrap"

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from result_aggregator import metrics
 from result_aggregator.topics import TOPICS
 
 from ras_local import broker, callers, deploy, dynamodb_local, emulator, processes, signed_http
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ras_local.callers import Credentials
 
 POLLER = "poller"
+METRICS = "metrics"
 DEFAULT_CALLER = callers.ALLOWED[0]
 
 PATIENCE_S = 60
@@ -37,7 +39,7 @@ PATIENCE_S = 60
 WARM_S = 60
 """For so long the deployed functions may take to answer at all."""
 
-PROCESSES = (emulator.PROCESS, broker.PROCESS, POLLER)
+PROCESSES = (emulator.PROCESS, broker.PROCESS, METRICS, POLLER)
 OPTIONAL = (dynamodb_local.PROCESS,)
 """What runs only where somebody asked for it."""
 
@@ -173,6 +175,8 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         callers=callers.credentials(cloud),
     )
     with timings.step("mappings and functions"):
+        state.metrics_file.unlink(missing_ok=True)
+        start_metrics(state, stack)
         start_poller(state, stack)
         _warm(stack)
         _wait_for_mappings(state)
@@ -186,6 +190,23 @@ def start_poller(state: StateDir, stack: Stack) -> None:
     command = [sys.executable, "-m", "ras_local.poller"]
     arguments = [stack.endpoint_url, stack.region, stack.bootstrap_servers, str(state.mappings_file)]
     processes.start(state, POLLER, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
+
+
+def start_metrics(state: StateDir, stack: Stack) -> None:
+    """Start making metrics of what the functions print; it goes on where it was stopped."""
+    folders = (*sorted({topic.function for topic in TOPICS.values()}), "query")
+    groups = [f"/aws/lambda/ras-{STAGE}-{folder.replace('_', '-')}" for folder in folders]
+    command = [sys.executable, "-m", "ras_local.embedded_metrics"]
+    now = str(int(time.time() * 1000))
+    arguments = [
+        stack.endpoint_url,
+        stack.region,
+        str(state.metrics_file),
+        now,
+        metrics.namespace(STAGE),
+        *groups,
+    ]
+    processes.start(state, METRICS, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
 
 
 def mappings(state: StateDir) -> list[dict[str, Any]]:
@@ -266,6 +287,7 @@ def _stop_all(state: StateDir) -> bool:
     stopped = [processes.stop(state, record) for record in records]
     state.stack_file.unlink(missing_ok=True)
     state.mappings_file.unlink(missing_ok=True)
+    state.metrics_file.unlink(missing_ok=True)
     state.bootstrap_file.unlink(missing_ok=True)
     for folder in (state.emulator, state.kafka, state.dynamodb_local):
         shutil.rmtree(folder, ignore_errors=True)

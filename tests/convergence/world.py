@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from result_aggregator.domain.items import Change
     from result_aggregator.domain.storage import Written
+    from result_aggregator.exposition import Exposition
     from result_aggregator.kafka import Record
 
 Step = dict[str, Any]
@@ -72,13 +73,17 @@ class _View:
             self._session.enter("")
 
 
+def _no_metrics() -> Exposition:
+    raise AssertionError("no history asks for metrics")
+
+
 class World:
     """One history. Batches and users get a name of their own in it, so that a table serves many histories."""
 
     def __init__(self, dynamodb: DynamoDBClient, session: FaultySession, table: str, name: str) -> None:
         self._session = session
         self._store = ViewStore(table, dynamodb)
-        self._api = Api(self._store, {ROLE: "api-gateway-service"}, samples.DEFAULT_PIPELINE)
+        self._api = Api(self._store, {ROLE: "api-gateway-service"}, samples.DEFAULT_PIPELINE, _no_metrics)
         self._name = name
         self.records: list[dict[str, Any]] = []
         self.pending: set[int] = set()

@@ -119,7 +119,21 @@ def test_any_bad_request_is_refused_as_the_document_says(
 
 PATHS = st.lists(
     st.sampled_from(
-        ["internal", "v1", "batches", "user", "status", "healthz", "..", ".", "", "%00", "%2e%2e", "%ff"]
+        [
+            "internal",
+            "v1",
+            "batches",
+            "user",
+            "status",
+            "healthz",
+            "metrics",
+            "..",
+            ".",
+            "",
+            "%00",
+            "%2e%2e",
+            "%ff",
+        ]
     )
     | st.text(max_size=20).map(lambda text: quote(text.encode("utf-8", "replace"), safe="")),
     max_size=8,

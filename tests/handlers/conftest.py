@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from result_aggregator import ingest_function, observability
+from result_aggregator.store import calls as calls_module
+from result_aggregator.store import cloudwatch as cloudwatch_module
 from result_aggregator.store import dynamodb as dynamodb_module
 from result_aggregator.store import s3 as s3_module
 from result_aggregator.topics import TOPICS
@@ -115,7 +117,8 @@ class Service:
         text = answer["body"]
         if answer.get("isBase64Encoded"):
             text = gzip.decompress(b64decode(text)).decode()
-        body = json.loads(text) if text else None
+        is_json = answer["headers"].get("Content-Type") == "application/json"
+        body = json.loads(text) if text and is_json else text or None
         known = route if route in openapi.document()["paths"] else None
         assert openapi.problems(known, answer["statusCode"], answer["headers"], body) == []
         return {**answer, "body": body}
@@ -190,6 +193,8 @@ def service(table: str, bucket: str, s3: S3Client, monkeypatch: pytest.MonkeyPat
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     # Made once per process, so within one emulated AWS: the next test has another.
-    for cached in (dynamodb_module._client, s3_module._client, ingest_function._stores):
+    clients = (cloudwatch_module._client, dynamodb_module._client, s3_module._client)
+    for cached in (*clients, ingest_function._stores):
         cached.cache_clear()
+    calls_module.calls.take()  # what an earlier test's functions did not get to count
     return Service(bucket, s3)

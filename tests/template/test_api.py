@@ -16,6 +16,7 @@ ROUTES = {
     ("ANY", "/internal/v1/batches/{batch_id}/status"): "AWS_IAM",
     ("ANY", "/internal/v1/batches/user/{user_id}"): "AWS_IAM",
     ("ANY", "/healthz"): "NONE",
+    ("ANY", "/metrics"): "AWS_IAM",
     ("ANY", "/{proxy+}"): "AWS_IAM",
 }
 

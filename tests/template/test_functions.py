@@ -84,14 +84,14 @@ def test_query_reads_the_view_and_cannot_write(stage: Assembly) -> None:
 
 
 def test_query_knows_neither_events_nor_dead_letters(stage: Assembly) -> None:
-    """A foothold in the API reaches the view only."""
+    """A foothold in the API reaches the view only, and reads metrics."""
     services = {
         action.split(":")[0]
         for statement in statements(stage, "query")
         for action in _list(statement["Action"])
     }
 
-    assert services <= {"dynamodb", "logs", "xray"}
+    assert services <= {"cloudwatch", "dynamodb", "logs", "xray"}
 
 
 @pytest.mark.parametrize("function", INGEST)
@@ -170,7 +170,9 @@ def test_stars_are_few_and_reasoned(stage: Assembly) -> None:
         for action in _list(statement["Action"])
     }
 
-    assert all(action.startswith(("ec2:", "xray:Put")) for action in starred)
+    # CloudWatch: the service authorization reference lists neither with a resource type or a condition key.
+    metrics = {"cloudwatch:GetMetricData", "cloudwatch:ListMetrics"}
+    assert all(action.startswith(("ec2:", "xray:Put")) for action in starred - metrics)
     assert not any(
         "*" in action
         for f in (*INGEST, "query")
@@ -191,13 +193,15 @@ def test_roles_are_one_per_function_and_for_lambda_only(stage: Assembly) -> None
 
 def test_environment_is_the_contract(stage: Assembly) -> None:
     """Exactly the names that the functions read, each with something in it."""
-    common = {"TABLE_NAME", "LOG_LEVEL", "POWERTOOLS_TRACE_DISABLED"}
+    common = {"TABLE_NAME", "LOG_LEVEL", "POWERTOOLS_TRACE_DISABLED", "POWERTOOLS_METRICS_NAMESPACE"}
     expected = dict.fromkeys(INGEST, common | {"DEAD_LETTER_BUCKET", "PARTIAL_BATCH_RESPONSE"})
     expected["query"] = common | {"ALLOWED_CALLERS", "DEFAULT_PIPELINE"}
     variables = {name: function["Environment"]["Variables"] for name, function in functions(stage).items()}
 
     assert {name: set(values) for name, values in variables.items()} == expected
     assert all(all(values.values()) for values in variables.values())
+    namespaces = {values["POWERTOOLS_METRICS_NAMESPACE"] for values in variables.values()}
+    assert namespaces == {f"ResultAggregator/{stage.settings.stage}"}
 
 
 def test_allowed_callers_are_the_settings_roles(aws_stage: Assembly) -> None:

@@ -213,7 +213,7 @@ def test_metrics_are_of_what_is_deployed(aws_stage: Assembly) -> None:
     found = list(metrics_of(aws_stage))
 
     assert {namespace for namespace, _, _ in found} == {
-        "AWS/ApiGateway", "AWS/DynamoDB", "AWS/Kafka", "AWS/Lambda", "ResultAggregator",
+        "AWS/ApiGateway", "AWS/DynamoDB", "AWS/Kafka", "AWS/Lambda", f"ResultAggregator/{aws_stage.settings.stage}",
     }  # fmt: skip
     for _, name, dimensions in found:
         assert dimensions, name

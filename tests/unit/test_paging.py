@@ -23,6 +23,8 @@ from tests.samples import DEFAULT_PIPELINE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from result_aggregator.exposition import Exposition
+
 ROLE = "arn:aws:iam::123456789012:role/api-gateway-service"
 CALLER = "arn:aws:sts::123456789012:assumed-role/api-gateway-service/session"
 # What Lambda returns at most, and says when it is more ("Response payload size exceeded maximum allowed payload size").
@@ -274,6 +276,10 @@ CONTENT = {
 }
 
 
+def no_metrics() -> Exposition:
+    raise AssertionError("nobody asks for metrics here")
+
+
 @pytest.mark.parametrize(("letter", "result"), CONTENT.values(), ids=CONTENT.keys())
 @pytest.mark.parametrize("accepted", ["identity", "gzip"])
 def test_no_answer_is_larger_than_lambda_returns(
@@ -288,7 +294,8 @@ def test_no_answer_is_larger_than_lambda_returns(
         return {"status": "FAILED", "error": "".join(chr(noise.randrange(0x20, 0x7F)) for _ in range(500))}
 
     names = [f"{n:05}" + letter * 250 for n in range(5000)]
-    api = Api(fold.View(batch(names, None, text)), {ROLE: "api-gateway-service"}, DEFAULT_PIPELINE)
+    view = fold.View(batch(names, None, text))
+    api = Api(view, {ROLE: "api-gateway-service"}, DEFAULT_PIPELINE, no_metrics)
     asked: dict[str, list[str]] = {}
     shown: list[str] = []
     while True:

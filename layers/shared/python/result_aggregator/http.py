@@ -21,7 +21,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from result_aggregator import cursors, query
+from result_aggregator import cursors, exposition, query
 from result_aggregator.domain import ids, statuses
 from result_aggregator.domain.storage import StoreError
 from result_aggregator.observability import Stopwatch, count_orphan, logger, report_request
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from result_aggregator.domain.storage import ReadableView
+    from result_aggregator.exposition import Exposition
 
 CORRELATION_HEADER = "X-Correlation-ID"
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -250,24 +251,35 @@ ROUTES = {
     "/internal/v1/batches/{batch_id}/status": Route("get_batch_status", ("user_id", "limit", "cursor")),
     "/internal/v1/batches/user/{user_id}": Route("get_user_batches", ("limit", "offset", "status", "cursor")),
     "/healthz": Route("healthz"),
+    "/metrics": Route("metrics"),
 }
 
 
 class Answer(NamedTuple):
-    """What a route answers: the body, and whether callers may keep it for as long as it is revalidated."""
+    """What a route answers: the body, and what callers may keep of it.
+
+    `is_cacheable`: as long as it is revalidated. Otherwise for `max_age` seconds, None of them for not at all.
+    """
 
     body: str
     is_cacheable: bool
+    content_type: str = "application/json"
+    max_age: int | None = None
 
 
 class Api:
     """The routes over a store."""
 
     def __init__(
-        self, store: ReadableView, allowed_callers: Mapping[str, str], default_pipeline: Sequence[str]
+        self,
+        store: ReadableView,
+        allowed_callers: Mapping[str, str],
+        default_pipeline: Sequence[str],
+        metrics: Callable[[], Exposition],
     ) -> None:
-        """`allowed_callers`: IAM role ARN -> service name."""
+        """`allowed_callers`: IAM role ARN -> service name. `metrics`: made when it is first asked for."""
         self._store = store
+        self._metrics = metrics
         self._default_pipeline = default_pipeline
         # An assumed-role ARN has the role's name without its path, so that is what callers are known by.
         self._services = {
@@ -277,6 +289,7 @@ class Api:
             "get_batch_status": self._batch_status,
             "get_user_batches": self._user_batches,
             "healthz": self._health,
+            "metrics": self._scrape,
         }
 
     def answer(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -307,7 +320,9 @@ class Api:
             made = _refusal(request, failure)
         status, code = made["statusCode"], failure.code if failure else None
         logger.info("answered", endpoint=route.endpoint, caller=service, status=status, code=code)
-        report_request(route.endpoint, request.method, status, code, watch.seconds())
+        # Only what has an ETag can be revalidated.
+        revalidates = "ETag" in made["headers"] and "if-none-match" in request.headers
+        report_request(route.endpoint, request.method, status, code, watch.seconds(), revalidates=revalidates)
         return made
 
     def _answer(self, route: Route, request: Request) -> Answer:
@@ -388,6 +403,16 @@ class Api:
         healthy = {"status": "healthy", "service": "result_aggregator_service"}
         return Answer(query.encode(healthy), is_cacheable=False)
 
+    def _scrape(self, _request: Request) -> Answer:
+        try:
+            scrape = self._metrics().scrape()
+        except StoreError as error:
+            logger.warning("metrics not readable", reason=str(error))
+            raise UnavailableApiError("the metrics cannot be read now, try again") from error
+        return Answer(
+            scrape.text, is_cacheable=False, content_type=exposition.CONTENT_TYPE, max_age=scrape.max_age
+        )
+
 
 def _response(request: Request, answer: Answer) -> dict[str, Any]:
     """The proxy answer of a success, or of one that the caller has already."""
@@ -398,7 +423,9 @@ def _response(request: Request, answer: Answer) -> dict[str, Any]:
         headers |= {"Cache-Control": "private, no-cache", "ETag": etag, "Vary": "Accept-Encoding"}
         if request.has(etag):
             return {"statusCode": 304, "headers": headers, "body": ""}
-    headers["Content-Type"] = "application/json"
+    elif answer.max_age is not None:
+        headers |= {"Cache-Control": f"private, max-age={answer.max_age}", "Vary": "Accept-Encoding"}
+    headers["Content-Type"] = answer.content_type
     if len(body) >= _COMPRESS_FROM and request.takes_gzip():
         headers["Content-Encoding"] = "gzip"
         packed = zlib.compress(body, _GZIP_LEVEL, wbits=31)

@@ -1,4 +1,4 @@
-"""Logs, metrics and traces: one logger, the guide's metric names, tracing where the function has it switched on."""
+"""Logs, metrics and traces: one logger, the registry's metrics, tracing where the function has it switched on."""
 
 from __future__ import annotations
 
@@ -10,22 +10,29 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
+from result_aggregator import metrics
 from result_aggregator.domain.events import EssayPhaseEnded, EssaysRanked
 from result_aggregator.domain.outcomes import APPLIED, HANDED_BACK, REJECTED
 from result_aggregator.domain.phases import CJ_ASSESSMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from result_aggregator.domain.events import AnyEvent
+    from result_aggregator.domain.storage import StoreCall
     from result_aggregator.ingest import Report
+    from result_aggregator.metrics import Metric
 
-SERVICE = "result-aggregator"
-NAMESPACE = "ResultAggregator"
+EMF_NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or metrics.namespace("undeployed")
+"""Where this process's metrics go in CloudWatch; a deployed function's environment says (`metrics.namespace`)."""
 
-logger = Logger(service=SERVICE)
-metrics = Metrics(service=SERVICE, namespace=NAMESPACE)
-tracer = Tracer(service=SERVICE, auto_patch=False)
+logger = Logger(service=metrics.SERVICE)
+tracer = Tracer(service=metrics.SERVICE, auto_patch=False)
+_emf = Metrics(service=metrics.SERVICE, namespace=EMF_NAMESPACE)
+
+# The format takes up to 100 values of a metric in a line; at the hundredth Powertools writes the line by itself, and
+# then warns that nothing is left to write.
+_VALUES_IN_LINE = 99
 
 
 class Stopwatch:
@@ -55,20 +62,20 @@ def report_ingest(report: Report, function: str, seconds: float) -> None:
             )
     invalid = Counter((one.record.topic, one.reason) for one in report.handled if one.outcome == REJECTED)
     for (topic, reason), number in invalid.items():
-        _emit({"topic": topic, "error_type": reason}, {"ras_invalid_messages_total": number})
+        _emit({"topic": topic, "error_type": reason}, {metrics.INVALID_MESSAGES: number})
     applied = [one.event for one in report.handled if one.outcome == APPLIED]
     for phase, number in _essays_by_phase(applied).items():
-        _emit({"phase": phase}, {"ras_essays_aggregated_total": number})
+        _emit({"phase": phase}, {metrics.ESSAYS_AGGREGATED: number})
     _emit(
         {"function": function},
         {
-            **{f"ras_records_{outcome}_total": number for outcome, number in counts.items()},
-            "ras_messages_processed_total": received - counts[HANDED_BACK],
-            "ras_consumer_errors_total": counts[HANDED_BACK],
-            "ras_dlq_messages_sent_total": counts[REJECTED],
-            "ras_batches_aggregated_total": len({event.batch_id for event in applied if event}),
+            **{metrics.RECORDS[outcome]: number for outcome, number in counts.items()},
+            metrics.MESSAGES_PROCESSED: received - counts[HANDED_BACK],
+            metrics.CONSUMER_ERRORS: counts[HANDED_BACK],
+            metrics.DLQ_MESSAGES_SENT: counts[REJECTED],
+            metrics.BATCHES_AGGREGATED: len({event.batch_id for event in applied if event}),
+            metrics.MESSAGE_PROCESSING_DURATION: seconds,
         },
-        {"ras_message_processing_duration_seconds": seconds},
     )
     closing = {"function": function, "received": received, **counts, "seconds": round(seconds, 4)}
     logger.info("ingested", extra=closing)
@@ -85,32 +92,56 @@ def _essays_by_phase(events: Iterable[AnyEvent | None]) -> Counter[str]:
 
 
 def report_request(
-    endpoint: str, method: str, status_code: int, error_code: str | None, seconds: float
+    endpoint: str,
+    method: str,
+    status_code: int,
+    error_code: str | None,
+    seconds: float,
+    *,
+    revalidates: bool = False,
 ) -> None:
-    """Count one API request, and its error if it is one."""
-    _emit({"endpoint": endpoint, "method": method}, {}, {"ras_api_request_duration_seconds": seconds})
+    """Count one API request, and its error if it is one. `revalidates`: its caller has an answer already."""
+    _emit({"endpoint": endpoint, "method": method}, {metrics.API_REQUEST_DURATION: seconds})
     _emit(
-        {"endpoint": endpoint, "method": method, "status_code": str(status_code)},
-        {"ras_api_requests_total": 1},
+        {"endpoint": endpoint, "method": method, "status_code": str(status_code)}, {metrics.API_REQUESTS: 1}
     )
     if error_code is not None:
-        _emit({"endpoint": endpoint, "error_type": error_code}, {"ras_api_errors_total": 1})
+        _emit({"endpoint": endpoint, "error_type": error_code}, {metrics.API_ERRORS: 1})
+    elif revalidates:
+        _emit({"endpoint": endpoint}, {metrics.CACHE_HITS if status_code == 304 else metrics.CACHE_MISSES: 1})
+
+
+def report_store_calls(calls: Sequence[StoreCall]) -> None:
+    """Count calls to the database and how long they took."""
+    for (operation, status), number in Counter((call.operation, call.status) for call in calls).items():
+        _emit({"operation": operation, "status": status}, {metrics.DB_OPERATIONS: number})
+    seconds: dict[str, list[float]] = {}
+    for call in calls:
+        seconds.setdefault(call.operation, []).append(round(call.seconds, 6))
+    for operation, values in seconds.items():
+        for start in range(0, len(values), _VALUES_IN_LINE):
+            some = values[start : start + _VALUES_IN_LINE]
+            _emit({"operation": operation}, {metrics.DB_OPERATION_DURATION: some})
 
 
 def count_orphan() -> None:
     """A batch was asked for whose owner no event has named yet."""
-    # The function's name tells stages apart that share an account.
-    _emit({"function": os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "query")}, {"ras_orphan_batches_total": 1})
+    _emit({"function": os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "query")}, {metrics.ORPHAN_BATCHES: 1})
 
 
-def _emit(
-    dimensions: dict[str, str], counts: dict[str, int], durations: dict[str, float] | None = None
-) -> None:
-    """Write one EMF line. Dimensions hold for a line as a whole, so other dimensions mean another line."""
-    for name, value in dimensions.items():
-        metrics.add_dimension(name, value)
-    for name, number in counts.items():
-        metrics.add_metric(name, MetricUnit.Count, number)
-    for name, seconds in (durations or {}).items():
-        metrics.add_metric(name, MetricUnit.Seconds, seconds)
-    metrics.flush_metrics()
+_UNITS = {metrics.Kind.COUNTER: MetricUnit.Count, metrics.Kind.SUMMARY: MetricUnit.Seconds}
+
+
+def _emit(labels: Mapping[str, str], values: Mapping[Metric, float | Sequence[float]]) -> None:
+    """Write one EMF line. Labels hold for a line as a whole, so other labels mean another line.
+
+    Raises ValueError where they are not the metric's: `/metrics` would not know it.
+    """
+    for metric, value in values.items():
+        if labels.keys() != set(metric.labels):
+            raise ValueError(f"{metric.name} has the labels {metric.labels}, not {tuple(labels)}")
+        for one in [value] if isinstance(value, int | float) else value:
+            _emf.add_metric(metric.name, _UNITS[metric.kind], one)
+    for name, text in labels.items():
+        _emf.add_dimension(name, text)
+    _emf.flush_metrics()

@@ -51,6 +51,14 @@ class Listed(NamedTuple):
     batch_id: str
 
 
+class StoreCall(NamedTuple):
+    """One call to the database: its operation, how it ended (success, condition_failed, error), how long it took."""
+
+    operation: str
+    status: str
+    seconds: float
+
+
 class WritableView(Protocol):
     """The view as ingest needs it."""
 

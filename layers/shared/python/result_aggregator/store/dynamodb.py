@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from result_aggregator.domain import items, registers
 from result_aggregator.domain.storage import Listed, UnavailableError, Written
 from result_aggregator.store.aws import CONFIG, session, translated
+from result_aggregator.store.calls import calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +33,9 @@ _SHARING = 20
 
 @cache
 def _client() -> DynamoDBClient:
-    return session().client("dynamodb", config=CONFIG)
+    client = session().client("dynamodb", config=CONFIG)
+    calls.watch(client)
+    return client
 
 
 class ViewStore:
