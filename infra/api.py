@@ -123,7 +123,10 @@ def resource_policy(
                 effect=iam.Effect.DENY,
                 principals=[iam.AnyPrincipal()],
                 actions=["execute-api:Invoke"],
-                resources=[f"execute-api:/{stage_name}/*/internal/*"],
+                resources=[
+                    f"execute-api:/{stage_name}/*/internal/*",
+                    f"execute-api:/{stage_name}/*/metrics",
+                ],
                 conditions={
                     "ArnNotEquals": {"aws:PrincipalArn": list(caller_role_arns)},
                     # Only whose signature was checked: the key's absence meets the condition above as well.

@@ -338,7 +338,7 @@ def _presets(stage: StageName, region: str) -> dict[str, Any]:
                 "private_network": False,
                 "restrict_to_vpc_endpoint": False,
                 "tls_only": False,
-                # No emulated function is restored from a snapshot, and nothing there becomes a metric.
+                # No emulated function is restored from a snapshot, and the emulator refuses alarms over several metrics.
                 "snap_start": False,
                 "own_key": False,
                 "operations": False,

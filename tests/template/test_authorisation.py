@@ -37,7 +37,13 @@ OTHERS = (
 
 STATUS = "GET/internal/v1/batches/b-1/status"
 LISTING = "GET/internal/v1/batches/user/u-1"
-DATA = (STATUS, LISTING, "POST/internal/v1/batches/b-1/status", "GET/internal/v1/batches/healthz/status")
+DATA = (
+    STATUS,
+    LISTING,
+    "GET/metrics",
+    "POST/internal/v1/batches/b-1/status",
+    "GET/internal/v1/batches/healthz/status",
+)
 HEALTH = "GET/healthz"
 NOTHING_THERE = ("GET/other", "GET/healthz/../internal")
 

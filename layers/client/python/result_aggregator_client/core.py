@@ -45,7 +45,8 @@ READINGS = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """Seconds. `connect_s` and `read_s` (the longest silence) are of an attempt; `total_s` is of a call, with all its
-    attempts, pauses and pages.
+    attempts, pauses and pages. The async client ends a call then; the sync one begins nothing any more, and an attempt that
+    is under way ends by its own times.
 
     The gateway gives the service 29 s; nobody waits that long for a page.
     """

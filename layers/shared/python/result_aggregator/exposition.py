@@ -96,4 +96,6 @@ def _escaped(text: str, *, quote: bool = False) -> str:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
+    # Sums of seconds to the millisecond: CloudWatch adds in no certain order, and a sum whose last bits went down
+    # would be a counter that began again.
+    return str(int(value)) if float(value).is_integer() else repr(round(float(value), 3))

@@ -82,8 +82,8 @@ def batch_status(
     found: Iterator[Item]
     if cursor is None:
         found = store.read_partition(batch_id)
-        # The batch item comes first. Who may not know of the batch is answered from it alone, so that the time of the
-        # answer does not tell how many essays there are.
+        # The batch item comes first. Who may not know of the batch is answered from it alone, after one page of the Query:
+        # not all of a large batch is read for a refusal.
         first = next(found, None)
         batch = _known_batch(batch_id, first, user_id)
         ranking, found = _split_ranking(found)
