@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
     from tests.prometheus import Samples
 
-pytestmark = pytest.mark.e2e
+# Once: which broker or table it is makes no difference here, and every scrape waits for a minute to turn.
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.parametrize("broker", ["embedded"], indirect=True, scope="session"),
+]
 
 SPELLCHECK = "huleedu.essay.spellcheck.completed.v1"
 REGISTERED = "huleedu.batch.essays.registered.v1"
