@@ -23,9 +23,11 @@ def quiet() -> Iterator[None]:
     """The functions log and count nothing: it would be a hundred thousand lines that nobody reads."""
     before = observability.logger.log_level
     observability.logger.setLevel("CRITICAL")
-    with patch.object(http, "report_request"), patch.object(http, "count_orphan"):
-        yield
-    observability.logger.setLevel(before)
+    try:
+        with patch.object(http, "report_request"), patch.object(http, "count_orphan"):
+            yield
+    finally:
+        observability.logger.setLevel(before)
 
 
 def client(endpoint_url: str) -> DynamoDBClient:

@@ -173,6 +173,7 @@ def test_through_kafka_poison_comes_back_to_its_letter(
     assert (aside.place, aside.replays) == (first.place, 3)
 
 
+@pytest.mark.timeout(1200)  # on Apache Kafka the topics hold the chaos test's 20,000 events too
 def test_reading_everything_again_changes_no_answer(
     filled: Stack, deployment: Deployment, ras: Callable[..., Result]
 ) -> None:

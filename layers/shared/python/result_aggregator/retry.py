@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import time
+from random import SystemRandom
 from typing import TYPE_CHECKING, TypeVar
 
 from result_aggregator.domain.storage import StoreError, UnavailableError
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+
+# The system's: a writer that outlives its invocation must not move a generator that others have seeded.
+_JITTER = SystemRandom()
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
@@ -68,6 +71,6 @@ class Deadline:
                 return error
             # Never past the end: the next step's share begins there.
             left = max(self._end - self._clock(), 0)
-            self._sleep(min(random.uniform(0, longest), left))  # noqa: S311 - spreads load, keeps no secret
+            self._sleep(min(_JITTER.uniform(0, longest), left))
             longest = min(2 * longest, LONGEST_PAUSE_S)
         return failure
