@@ -15,13 +15,16 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 from result_aggregator.topics import TOPICS
 
-from infra.settings import Settings, SettingsError
+from infra.settings import (
+    BATCH_LIMIT,
+    RECORD_AGE_LIMIT_S,
+    RETRIES_LIMIT,
+    WINDOW_LIMIT_S,
+    Settings,
+    SettingsError,
+)
 
-# Lambda's limits: a batch, its window, retries, a record's age, a consumer group id, mappings in a poller group, their pollers together.
-BATCH_LIMIT = 10_000
-WINDOW_LIMIT_S = 300
-RETRIES_LIMIT = 10_000
-RECORD_AGE_LIMIT_S = 604_800
+# Lambda's limits: a consumer group id, mappings in a poller group, their pollers together.
 GROUP_ID_LIMIT = 200
 GROUP_MAPPINGS_LIMIT = 100
 GROUP_POLLERS_LIMIT = 2000

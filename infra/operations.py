@@ -16,14 +16,23 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
-from result_aggregator.metrics import METRICS, SERVICE, SERVICE_DIMENSION, namespace
+from result_aggregator.domain.outcomes import HANDED_BACK
+from result_aggregator.metrics import (
+    DLQ_MESSAGES_SENT,
+    MESSAGES_PROCESSED,
+    ORPHAN_BATCHES,
+    RECORDS,
+    SERVICE,
+    SERVICE_DIMENSION,
+    Metric,
+    namespace,
+)
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
 
 from infra.mappings import consumer_group
 from infra.settings import Settings
 
 INGEST = (BATCHES, ESSAYS, RANKINGS)
-OUTCOMES = ("applied", "duplicate", "stale", "ignored", "rejected", "handed_back")
 
 MINUTE = Duration.minutes(1)
 FIVE_MINUTES = Duration.minutes(5)
@@ -158,9 +167,7 @@ class Operations(Construct):
                 kind="orphan-batches",
                 part="query",
                 meaning="Batches are asked for, whose results came in but whose owner no event has named.",
-                metric=self._emitted(
-                    "ras_orphan_batches_total", {"function": self._name("query")}, Duration.minutes(15)
-                ),
+                metric=self._emitted(ORPHAN_BATCHES, {"function": self._name("query")}, Duration.minutes(15)),
                 threshold=0,
                 bad=2,
                 of=2,
@@ -192,7 +199,7 @@ class Operations(Construct):
                 kind="dead-letters",
                 part=part,
                 meaning="Records were rejected for good and kept as dead letters.",
-                metric=self._emitted("ras_dlq_messages_sent_total", function, FIVE_MINUTES),
+                metric=self._emitted(DLQ_MESSAGES_SENT, function, FIVE_MINUTES),
                 threshold=0,
                 bad=1,
                 of=1,
@@ -201,7 +208,7 @@ class Operations(Construct):
                 kind="handed-back-records",
                 part=part,
                 meaning="Records fail for a passing reason that does not pass.",
-                metric=self._emitted("ras_records_handed_back_total", function, FIVE_MINUTES),
+                metric=self._emitted(RECORDS[HANDED_BACK], function, FIVE_MINUTES),
                 threshold=0,
                 bad=3,
                 of=3,
@@ -257,7 +264,7 @@ class Operations(Construct):
             _graph(
                 "Records handled a minute",
                 [
-                    self._emitted("ras_messages_processed_total", {"function": self._name(folder)}, MINUTE)
+                    self._emitted(MESSAGES_PROCESSED, {"function": self._name(folder)}, MINUTE)
                     for folder in INGEST
                 ],
             ),
@@ -277,10 +284,8 @@ class Operations(Construct):
                 _graph(
                     f"What became of records: {self._name(folder)}",
                     [
-                        self._emitted(
-                            f"ras_records_{outcome}_total", {"function": self._name(folder)}, MINUTE
-                        )
-                        for outcome in OUTCOMES
+                        self._emitted(metric, {"function": self._name(folder)}, MINUTE)
+                        for metric in RECORDS.values()
                     ],
                 )
                 for folder in INGEST
@@ -289,11 +294,11 @@ class Operations(Construct):
                 "Dead letters, failed invocations, orphans",
                 [
                     *(
-                        self._emitted("ras_dlq_messages_sent_total", {"function": self._name(folder)}, MINUTE)
+                        self._emitted(DLQ_MESSAGES_SENT, {"function": self._name(folder)}, MINUTE)
                         for folder in INGEST
                     ),
                     *(self._function(folder, "Errors", "Sum", MINUTE) for folder in (*INGEST, "query")),
-                    self._emitted("ras_orphan_batches_total", {"function": self._name("query")}, MINUTE),
+                    self._emitted(ORPHAN_BATCHES, {"function": self._name("query")}, MINUTE),
                 ],
             ),
         ]
@@ -387,11 +392,11 @@ class Operations(Construct):
     def _name(self, folder: str) -> str:
         return self._settings.name(folder.replace("_", "-"))
 
-    def _emitted(self, name: str, dimensions: dict[str, str], period: Duration) -> cloudwatch.Metric:
+    def _emitted(self, metric: Metric, dimensions: dict[str, str], period: Duration) -> cloudwatch.Metric:
         """A sum of a count that our functions emit; Powertools adds the service to what they say."""
         return cloudwatch.Metric(
             namespace=namespace(self._settings.stage),
-            metric_name=METRICS[name].name,
+            metric_name=metric.name,
             dimensions_map={SERVICE_DIMENSION: SERVICE, **dimensions},
             statistic="Sum",
             period=period,

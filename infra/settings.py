@@ -59,6 +59,12 @@ _CLI_FALLBACK_REGION = "us-east-1"
 
 _FIRST_WITH_SNAP_START = 12
 
+# Lambda's limits of a mapping: a batch, its window, retries, a record's age.
+BATCH_LIMIT = 10_000
+WINDOW_LIMIT_S = 300
+RETRIES_LIMIT = 10_000
+RECORD_AGE_LIMIT_S = 604_800
+
 
 class SettingsError(Exception):
     """A setting is unknown or has a value that is not allowed; the message names the setting and its value."""
@@ -70,8 +76,8 @@ class Batching(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Lambda's own limits for Kafka; 0 seconds means "send what is there".
-    batch_size: int = Field(ge=1, le=10_000)
-    window_seconds: int = Field(ge=0, le=300)
+    batch_size: int = Field(ge=1, le=BATCH_LIMIT)
+    window_seconds: int = Field(ge=0, le=WINDOW_LIMIT_S)
 
 
 class ExistingVpc(BaseModel):
@@ -154,10 +160,10 @@ class Settings(BaseModel):
     )
     # The function retries inside its own time first, and sets poison aside itself: what reaches these retries
     # is an outage. -1 would be silently capped at 10 by Lambda, because there is an on-failure destination.
-    retries: int = Field(default=100, ge=0, le=10_000)
+    retries: int = Field(default=100, ge=0, le=RETRIES_LIMIT)
     # -1 is "no limit". An age limit also drops records that were never tried, so a first deployment and a
     # rewound consumer group would lose everything older than it.
-    max_record_age_seconds: int = Field(default=-1, ge=-1, le=604_800)
+    max_record_age_seconds: int = Field(default=-1, ge=-1, le=RECORD_AGE_LIMIT_S)
     bisect: bool = True
     on_failure: bool = Field(
         default=True, description="keep what the retries gave up in the dead-letter bucket"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -17,6 +18,7 @@ from ras_local.paths import StateDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from _pytest.mark import ParameterSet
     from ras_local.stack import Stack
@@ -74,14 +76,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.line("What passed above passed on stand-ins alone. With CI=true this is a failure.")
 
 
+@contextmanager
+def folder_of_servers(root: Path) -> Iterator[StateDir]:
+    """Where servers keep their files: whatever was started from there is stopped in the end."""
+    state = StateDir(root)
+    state.create()
+    try:
+        yield state
+    finally:
+        for record in processes.recorded(state):
+            processes.stop(state, record)
+
+
 @pytest.fixture(scope="session")
 def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDir]:
     """Where the session's servers keep their files; all of them are stopped at its end."""
-    state = StateDir(tmp_path_factory.mktemp("servers"))
-    state.create()
-    yield state
-    for record in processes.recorded(state):
-        processes.stop(state, record)
+    with folder_of_servers(tmp_path_factory.mktemp("servers")) as state:
+        yield state
 
 
 @pytest.fixture(scope="session")

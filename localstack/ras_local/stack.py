@@ -194,8 +194,7 @@ def start_poller(state: StateDir, stack: Stack) -> None:
 
 def start_metrics(state: StateDir, stack: Stack) -> None:
     """Start making metrics of what the functions print; it goes on where it was stopped."""
-    folders = (*sorted({topic.function for topic in TOPICS.values()}), "query")
-    groups = [f"/aws/lambda/ras-{STAGE}-{folder.replace('_', '-')}" for folder in folders]
+    groups = [f"/aws/lambda/{name}" for name in (*_ingest_functions(), f"ras-{STAGE}-query")]
     command = [sys.executable, "-m", "ras_local.embedded_metrics"]
     now = str(int(time.time() * 1000))
     arguments = [
@@ -228,7 +227,7 @@ def _wait_for_mappings(state: StateDir) -> None:
 
 def _warm(stack: Stack) -> None:
     """One harmless request to each function, so that the first real one finds it started."""
-    functions = sorted({f"ras-{STAGE}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
+    functions = _ingest_functions()
     pool = ThreadPoolExecutor(len(functions) + 1)
     try:
         warmed = [pool.submit(_ask_health, stack)]
@@ -238,6 +237,11 @@ def _warm(stack: Stack) -> None:
         pool.shutdown(wait=False)  # after Ctrl-C nobody waits for the answers
     if problems:
         raise StackError("the deployed functions do not work", "\n".join(problems))
+
+
+def _ingest_functions() -> list[str]:
+    """The deployed names of the functions that topics are mapped to."""
+    return sorted({f"ras-{STAGE}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
 
 
 def _ask_health(stack: Stack) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ras_local import broker, processes
-from ras_local.paths import StateDir
+from ras_local import broker
 from ras_ops.deployment import Brokers
 from result_aggregator.topics import TOPICS
 
 from tests.handlers.conftest import logs, service
+from tests.real_servers import folder_of_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,8 @@ _topics = [f"topic-{number}" for number in range(40)]
 @pytest.fixture(scope="session")
 def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
     """The embedded broker, with the service's topics and some others, four partitions each."""
-    state = StateDir(tmp_path_factory.mktemp("broker"))
-    state.create()
-    yield Brokers(broker.start_embedded(state, [*TOPICS, *_topics], PARTITIONS)())
-    for record in processes.recorded(state):
-        processes.stop(state, record)
+    with folder_of_servers(tmp_path_factory.mktemp("broker")) as state:
+        yield Brokers(broker.start_embedded(state, [*TOPICS, *_topics], PARTITIONS)())
 
 
 @pytest.fixture

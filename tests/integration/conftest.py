@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ras_local import apache_kafka, dynamodb_local, processes
-from ras_local.paths import StateDir
+from ras_local import apache_kafka, dynamodb_local
 
-from tests.real_servers import DYNAMODB_LOCAL, KAFKA, require
+from tests.real_servers import DYNAMODB_LOCAL, KAFKA, folder_of_servers, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ras_local.paths import StateDir
 
 PARTITIONS = 4
 TOPICS = ("events", "read-when-stopped", "read-when-killed")
@@ -20,11 +21,8 @@ TOPICS = ("events", "read-when-stopped", "read-when-killed")
 @pytest.fixture(scope="package")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDir]:
     """The folder of `kafka` and `dynamodb_local_endpoint`."""
-    folder = StateDir(tmp_path_factory.mktemp("victims"))
-    folder.create()
-    yield folder
-    for record in processes.recorded(folder):
-        processes.stop(folder, record)
+    with folder_of_servers(tmp_path_factory.mktemp("victims")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="package")

@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from ras_local import apache_kafka, broker, emulator, processes, stack
+from ras_local import apache_kafka, broker, emulator, stack
 from ras_local.errors import StackError
 from ras_local.paths import StateDir
 from ras_local.publish import Event, publish
 
-from tests.real_servers import KAFKA, require
+from tests.real_servers import KAFKA, folder_of_servers, require
 from tests.samples import envelope
 
 if TYPE_CHECKING:
@@ -24,11 +24,8 @@ REGISTERED = "huleedu.batch.essays.registered.v1"
 @pytest.fixture
 def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDir]:
     """Where somebody else's servers run."""
-    state = StateDir(tmp_path_factory.mktemp("others"))
-    state.create()
-    yield state
-    for record in processes.recorded(state):
-        processes.stop(state, record)
+    with folder_of_servers(tmp_path_factory.mktemp("others")) as state:
+        yield state
 
 
 @pytest.mark.integration

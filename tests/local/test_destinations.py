@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from botocore.exceptions import ClientError
 from confluent_kafka import Consumer, TopicPartition
-from ras_local import broker, processes
+from ras_local import broker
 from ras_local.aws import Cloud
 from ras_local.event_source_mapping import (
     AGE_EXCEEDED,
@@ -25,7 +25,9 @@ from ras_local.event_source_mapping import (
     Source,
 )
 from ras_local.on_failure import DestinationError, ExecutionRoles, OnFailure
-from ras_local.paths import ACCOUNT, StateDir, region
+from ras_local.paths import ACCOUNT, region
+
+from tests.real_servers import folder_of_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,11 +135,8 @@ def test_a_destination_of_another_kind_is_an_error(arn: str) -> None:
 
 @pytest.fixture(scope="module")
 def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    state = StateDir(tmp_path_factory.mktemp("broker"))
-    state.create()
-    yield broker.KINDS["embedded"](state, ["essays", "letters", "too-old", "too-large"], 3)()
-    for record in processes.recorded(state):
-        processes.stop(state, record)
+    with folder_of_servers(tmp_path_factory.mktemp("broker")) as state:
+        yield broker.KINDS["embedded"](state, ["essays", "letters", "too-old", "too-large"], 3)()
 
 
 def read_all(

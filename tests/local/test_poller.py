@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
-from ras_local import broker, processes
+from ras_local import broker
 from ras_local.event_source_mapping import (
     RETRIES_EXHAUSTED,
     Discarded,
@@ -26,11 +26,10 @@ from ras_local.event_source_mapping import (
     Succeeded,
 )
 from ras_local.on_failure import DestinationError, OnFailure
-from ras_local.paths import StateDir
 from ras_local.poller import Gate, Mapping, Poller, nulls_from_environment
 from ras_local.publish import Event, publish
 
-from tests.real_servers import KAFKA, require, server
+from tests.real_servers import KAFKA, folder_of_servers, require, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,11 +44,8 @@ def bootstrap_servers(
 ) -> Iterator[str]:
     if request.param == KAFKA:
         require(KAFKA)
-    state = StateDir(tmp_path_factory.mktemp("broker"))
-    state.create()
-    yield broker.KINDS[request.param](state, _topics, PARTITIONS)()
-    for record in processes.recorded(state):
-        processes.stop(state, record)
+    with folder_of_servers(tmp_path_factory.mktemp("broker")) as state:
+        yield broker.KINDS[request.param](state, _topics, PARTITIONS)()
 
 
 @pytest.fixture

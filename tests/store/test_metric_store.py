@@ -22,6 +22,16 @@ TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 START, END = TODAY - timedelta(days=20), TODAY + timedelta(days=1)
 
 
+LISTED = {
+    "MetricName": metrics.ORPHAN_BATCHES.name,
+    "Dimensions": [
+        {"Name": "function", "Value": "f"},
+        {"Name": metrics.SERVICE_DIMENSION, "Value": metrics.SERVICE},
+    ],
+}
+"""A series as ListMetrics tells it."""
+
+
 @pytest.fixture
 def dynamodb_url() -> None:
     """No table is needed: once is enough."""
@@ -114,15 +124,8 @@ def test_more_series_than_one_call_takes(cloudwatch: CloudWatchClient) -> None:
 @pytest.mark.parametrize("code", ["InternalError", "Forbidden"])
 def test_an_incomplete_answer_is_none(cloudwatch: CloudWatchClient, code: str) -> None:
     """A counter that is short of something would step down."""
-    listed = {
-        "MetricName": metrics.ORPHAN_BATCHES.name,
-        "Dimensions": [
-            {"Name": "function", "Value": "f"},
-            {"Name": metrics.SERVICE_DIMENSION, "Value": metrics.SERVICE},
-        ],
-    }
     with Stubber(cloudwatch) as stub:
-        stub.add_response("list_metrics", {"Metrics": [listed]})
+        stub.add_response("list_metrics", {"Metrics": [LISTED]})
         stub.add_response(
             "get_metric_data", {"MetricDataResults": [{"Id": "q0", "StatusCode": code, "Values": [1.0]}]}
         )
@@ -132,16 +135,9 @@ def test_an_incomplete_answer_is_none(cloudwatch: CloudWatchClient, code: str) -
 
 def test_pages_are_put_together(cloudwatch: CloudWatchClient) -> None:
     """Partial data of a page go on on the next one."""
-    listed = {
-        "MetricName": metrics.ORPHAN_BATCHES.name,
-        "Dimensions": [
-            {"Name": "function", "Value": "f"},
-            {"Name": metrics.SERVICE_DIMENSION, "Value": metrics.SERVICE},
-        ],
-    }
     with Stubber(cloudwatch) as stub:
         stub.add_response("list_metrics", {"Metrics": [], "NextToken": "a"})
-        stub.add_response("list_metrics", {"Metrics": [listed]})
+        stub.add_response("list_metrics", {"Metrics": [LISTED]})
         pages: list[tuple[str, float, dict[str, str]]] = [
             ("PartialData", 1.0, {"NextToken": "b"}),
             ("Complete", 2.0, {}),
