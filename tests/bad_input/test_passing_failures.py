@@ -5,6 +5,7 @@ On servers behind HTTP, because moto answers inside the client, above the faults
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +39,32 @@ SECONDS = 6.0
 
 
 BATCH = "hurt"
+NEIGHBOURS = ("before", "after")
 
 
 class Hurt(FaultySession):
-    """Faults for the requests on one batch, as `suffer` plans them."""
+    """Faults for the requests on one batch, as `suffer` plans them, once each of its neighbours has had an answer.
+
+    The functions' clock is moved by pauses alone: it may run out before another writer's thread has even begun.
+    """
+
+    def __init__(self, real: Any) -> None:
+        super().__init__(real)
+        self._waited_for = set(NEIGHBOURS)
+        self._neighbours_answered = threading.Event()
 
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
-        self.enter(BATCH if f"batch#{BATCH}" in str(request.body) else "")
-        return super().send(request)
+        body = str(request.body)
+        if f"batch#{BATCH}" in body:
+            assert self._neighbours_answered.wait(60)
+            self.enter(BATCH)
+            return super().send(request)
+        self.enter("")
+        response = super().send(request)
+        self._waited_for -= {name for name in NEIGHBOURS if f"batch#{name}" in body}
+        if not self._waited_for:
+            self._neighbours_answered.set()
+        return response
 
     def suffer(self, *faults: Fault) -> None:
         """What becomes of the next requests."""
