@@ -29,7 +29,7 @@ from ras_local.aws import ROOT_KEY, ROOT_SECRET
 from ras_local.paths import REPOSITORY, StateDir, region
 from ras_local.terminal import console, expected_failures, table
 from result_aggregator import observability
-from result_aggregator.store import dynamodb as dynamodb_module
+from result_aggregator.store import dynamodb_http
 from result_aggregator.store import s3 as s3_module
 
 from infra.settings import BATCHING
@@ -67,15 +67,15 @@ class Run:
 
 
 class Distant:
-    """A botocore HTTP session whose answers take longer."""
+    """What a client sends with, the table's own or the SDK's, whose answers take longer."""
 
     def __init__(self, real: Any) -> None:
         self._real = real
         self.seconds = 0.0
 
-    def send(self, request: Any) -> Any:
+    def send(self, *request: Any) -> Any:
         time.sleep(self.seconds)
-        return self._real.send(request)
+        return self._real.send(*request)
 
     def close(self) -> None:
         self._real.close()
@@ -205,11 +205,9 @@ def servers() -> Iterator[None]:
 
 def distances() -> dict[str, Distant]:
     """The seams at which the functions' clients are made to wait."""
-    found = {}
-    clients: dict[str, Any] = {"dynamodb": dynamodb_module._client(), "s3": s3_module._client()}
-    for name, client in clients.items():
-        endpoint = client._endpoint
-        found[name] = endpoint.http_session = Distant(endpoint.http_session)
+    table, bucket = dynamodb_http.client(), s3_module._client()._endpoint  # type: ignore[attr-defined] # no other way in
+    found = {"dynamodb": Distant(table.transport), "s3": Distant(bucket.http_session)}
+    table.transport, bucket.http_session = found["dynamodb"], found["s3"]
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -16,6 +16,7 @@ from ras_local import dynamodb_local
 # Read when jsii starts, which importing the templates does; `make` sets it too.
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
+from tests.dynamodb import REGION, client
 from tests.template.table import create_table_arguments, data_template
 
 if TYPE_CHECKING:
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
 # By default an example that takes over 200 ms fails, and a machine may stall for longer.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-
-REGION: Final = "eu-north-1"
 
 pytest_plugins = ["tests.real_servers"]
 
@@ -72,6 +72,14 @@ def dynamodb(aws: None, dynamodb_url: str | None) -> DynamoDBClient:  # noqa: AR
         # With the keys that real servers take for anybody's.
         return dynamodb_local.client(dynamodb_url, max_pool_connections=32)
     return _session().client("dynamodb", config=Config(retries={"total_max_attempts": 1}))
+
+
+@pytest.fixture
+def http_client(aws: None, dynamodb_url: str | None) -> Iterator[DynamoDB]:  # noqa: ARG001 - as above
+    """The functions' own client of it."""
+    made = client(dynamodb_url)
+    yield made
+    made.transport.close()
 
 
 @pytest.fixture

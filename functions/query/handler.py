@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from result_aggregator import settings, snapshot
 from result_aggregator.exposition import Exposition
 from result_aggregator.http import Api
-from result_aggregator.observability import EMF_NAMESPACE, logger, report_store_calls, tracer
+from result_aggregator.observability import EMF_NAMESPACE, logger, report_store_calls, traced
 from result_aggregator.store.calls import calls
 from result_aggregator.store.dynamodb import ViewStore
 
@@ -39,7 +39,7 @@ if snapshot.is_taken():
 
 
 @logger.inject_lambda_context(clear_state=True)
-@tracer.capture_lambda_handler(capture_response=False)
+@traced
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda passes both
     answer = _api().answer(event)
     report_store_calls(calls.take())

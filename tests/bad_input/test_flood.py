@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from result_aggregator.store import dynamodb as dynamodb_module
+from result_aggregator.store import dynamodb_http
 from result_aggregator.store import s3 as s3_module
 
 from infra.settings import BATCHING
 from tests.bad_input.good import ONE_A_TOPIC
+from tests.dynamodb import Watched
 from tests.samples import record
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ def test_poison_costs_one_request_a_record(deliveries: Deliveries) -> None:
     topic = ONE_A_TOPIC[0].topic
     size = BATCHING["ingest_essays"].batch_size
     requests: Counter[str] = Counter()
-    clients: tuple[Any, ...] = (dynamodb_module._client(), s3_module._client())
-    for client in clients:
-        client.meta.events.register("before-call", lambda model, **_: requests.update([model.name]))
+    table = dynamodb_http.client()
+    table.transport = Watched(table.transport, lambda operation: requests.update([operation]))
+    s3_module._client().meta.events.register("before-call", lambda model, **_: requests.update([model.name]))
     counts = deliveries.invoke(topic, [record(topic, b"poison", offset) for offset in range(size)])
 
     assert counts == {"rejected": size}

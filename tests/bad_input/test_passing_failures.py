@@ -6,24 +6,22 @@ On servers behind HTTP, because moto answers inside the client, above the faults
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import botocore.endpoint
 import pytest
 from result_aggregator.ingest_function import HandedBackError
 from result_aggregator.retry import Deadline
-from result_aggregator.store import dynamodb as dynamodb_module
+from result_aggregator.store import dynamodb_http
 from result_aggregator.topics import TOPICS
 
 from tests.bad_input.good import ONE_A_TOPIC
 from tests.clock import Time
-from tests.convergence.faults import Fault, FaultySession
+from tests.convergence.faults import Fault, FaultyTransport
 from tests.real_servers import DYNAMODB_LOCAL, EMULATOR, server
 from tests.samples import msk_event, record
 
 if TYPE_CHECKING:
-    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from result_aggregator.store.dynamodb_http import Response, Transport
 
     from tests.bad_input.conftest import Deliveries
     from tests.bad_input.good import Good
@@ -42,26 +40,26 @@ BATCH = "hurt"
 NEIGHBOURS = ("before", "after")
 
 
-class Hurt(FaultySession):
+class Hurt(FaultyTransport):
     """Faults for the requests on one batch, as `suffer` plans them, once each of its neighbours has had an answer.
 
     The functions' clock is moved by pauses alone: it may run out before another writer's thread has even begun.
     """
 
-    def __init__(self, real: Any) -> None:
+    def __init__(self, real: Transport) -> None:
         super().__init__(real)
         self._waited_for = set(NEIGHBOURS)
         self._neighbours_answered = threading.Event()
 
-    def send(self, request: AWSPreparedRequest) -> AWSResponse:
-        body = str(request.body)
-        if f"batch#{BATCH}" in body:
+    def send(self, headers: dict[str, str], body: bytes) -> Response:
+        asked = body.decode()
+        if f"batch#{BATCH}" in asked:
             assert self._neighbours_answered.wait(60)
             self.enter(BATCH)
-            return super().send(request)
+            return super().send(headers, body)
         self.enter("")
-        response = super().send(request)
-        self._waited_for -= {name for name in NEIGHBOURS if f"batch#{name}" in body}
+        response = super().send(headers, body)
+        self._waited_for -= {name for name in NEIGHBOURS if f"batch#{name}" in asked}
         if not self._waited_for:
             self._neighbours_answered.set()
         return response
@@ -80,22 +78,21 @@ def dynamodb_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    """The functions' clock, and the SDK's: nobody waits."""
+    """The functions' clock, and their client's pauses: nobody waits."""
     time = Time()
     monkeypatch.setattr(
         Deadline, "of_function", lambda _: Deadline(SECONDS, clock=time.clock, sleep=time.sleep)
     )
-    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(dynamodb_http, "_LONGEST_PAUSE_S", 0)
     return time
 
 
 @pytest.fixture
 def hurt(service: Service) -> Hurt:  # noqa: ARG001 - its client is made with it
     """The seam between the functions' client and its connections."""
-    endpoint: Any = dynamodb_module._client()._endpoint  # type: ignore[attr-defined]
-    endpoint.http_session = Hurt(endpoint.http_session)
-    session: Hurt = endpoint.http_session
-    return session
+    client = dynamodb_http.client()
+    client.transport = transport = Hurt(client.transport)
+    return transport
 
 
 def records(good: Good) -> list[dict[str, Any]]:

@@ -14,22 +14,23 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from ras_local import emulator, stack
+from ras_local import dynamodb_local, emulator, stack
 from ras_local.paths import StateDir
 
 from tests.convergence import machine
-from tests.convergence.backend import client, faulty, quiet
+from tests.convergence.backend import faulty, quiet
 from tests.convergence.world import World
+from tests.dynamodb import client
 from tests.template.table import create_table_arguments, data_template
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
 TABLE = "histories"
 ROUND = 100
 
 
-def soak(dynamodb: DynamoDBClient, seconds: int) -> None:
+def soak(dynamodb: DynamoDB, seconds: int) -> None:
     """New histories until the time is over, a line a round; stops at the first that breaks a law."""
     session = faulty(dynamodb)
     begun, total, outcomes = time.monotonic(), 0, Counter[str]()
@@ -54,7 +55,7 @@ def soak(dynamodb: DynamoDBClient, seconds: int) -> None:
         )
 
 
-def run(dynamodb: DynamoDBClient, file: Path, times: int) -> None:
+def run(dynamodb: DynamoDB, file: Path, times: int) -> None:
     """A written history again, several times, as threads may interleave otherwise. Raises DivergenceError."""
     session = faulty(dynamodb)
     steps = [json.loads(line) for line in file.read_text().splitlines()]
@@ -80,8 +81,10 @@ def main() -> int:
         try:
             endpoint_url, wait = emulator.start(state)
             wait()
-            dynamodb = client(endpoint_url)
-            dynamodb.create_table(**create_table_arguments(data_template("local"), TABLE))
+            definition = create_table_arguments(data_template("local"), TABLE)
+            dynamodb_local.client(endpoint_url).create_table(**definition)
+            # Without attempts of its own: what fails shall be seen by the service.
+            dynamodb = client(endpoint_url, attempts=1)
             if arguments.command == "soak":
                 soak(dynamodb, arguments.seconds)
             else:

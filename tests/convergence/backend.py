@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-import boto3
-from botocore.config import Config
 from result_aggregator import http, observability
 
-from tests.convergence.faults import FaultySession
+from tests.convergence.faults import FaultyTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
 
 @contextmanager
@@ -30,21 +28,8 @@ def quiet() -> Iterator[None]:
         observability.logger.setLevel(before)
 
 
-def client(endpoint_url: str) -> DynamoDBClient:
-    """A client without retries of its own: what fails shall be seen by the service."""
-    return boto3.client(
-        "dynamodb",
-        endpoint_url=endpoint_url,
-        region_name="eu-north-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 1}, max_pool_connections=64),
-    )
-
-
-def faulty(dynamodb: DynamoDBClient) -> FaultySession:
+def faulty(dynamodb: DynamoDB) -> FaultyTransport:
     """Put faults between a client and its connections."""
-    endpoint: Any = dynamodb._endpoint  # type: ignore[attr-defined]
-    session = FaultySession(endpoint.http_session)
-    endpoint.http_session = session
-    return session
+    transport = FaultyTransport(dynamodb.transport)
+    dynamodb.transport = transport
+    return transport

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from botocore.awsrequest import AWSResponse
-from botocore.compat import HTTPHeaders
-from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, ReadTimeoutError
+from result_aggregator.store.dynamodb_http import Response
 
 if TYPE_CHECKING:
-    from botocore.awsrequest import AWSPreparedRequest
+    from result_aggregator.store.dynamodb_http import Transport
 
 
 class Fault(StrEnum):
@@ -38,31 +36,19 @@ class Killed(BaseException):
     """The function is no more. Not an Exception: nothing in a function may catch it."""
 
 
-class _Raw:
-    """A response body as botocore reads it."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def stream(self, **_: Any) -> Any:
-        yield self._content
+def _refusal(status: int, code: str) -> Response:
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected"}
+    return Response(status, json.dumps(body).encode())
 
 
-def _refusal(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
-    body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected"}).encode()
-    headers = HTTPHeaders()
-    headers["content-type"] = "application/x-amz-json-1.0"
-    return AWSResponse(request.url, status, headers, _Raw(body))
-
-
-class FaultySession:
-    """A botocore HTTP session that has a plan for an invocation's requests: the n-th gets the n-th entry, None is none.
+class FaultyTransport:
+    """A transport (`store.dynamodb_http`) that has a plan for an invocation's requests: the n-th gets the n-th entry, None is none.
 
     After a kill every further request of the invocation is killed too, as its threads are gone. Invocations are told
     apart by `invocation`, a thread-inherited name that `enter` sets.
     """
 
-    def __init__(self, real: Any) -> None:
+    def __init__(self, real: Transport) -> None:
         self._real = real
         self._lock = threading.Lock()
         self._plans: dict[str, list[Fault | None]] = {}
@@ -83,7 +69,7 @@ class FaultySession:
     def close(self) -> None:
         self._real.close()
 
-    def send(self, request: AWSPreparedRequest) -> AWSResponse:
+    def send(self, headers: dict[str, str], body: bytes) -> Response:
         invocation = getattr(self._names, "value", "")
         with self._lock:
             if invocation in self._killed:
@@ -96,19 +82,19 @@ class FaultySession:
                 self._killed.add(invocation)
         match fault:
             case Fault.THROTTLE:
-                return _refusal(request, 400, "ThrottlingException")
+                return _refusal(400, "ThrottlingException")
             case Fault.ERROR_500:
-                return _refusal(request, 500, "InternalServerError")
+                return _refusal(500, "InternalServerError")
             case Fault.NO_CONNECTION:
-                raise ConnectTimeoutError(endpoint_url=request.url)
+                raise TimeoutError("injected")
             case Fault.CRASH_BEFORE:
                 raise Killed
-        response: AWSResponse = self._real.send(request)
+        response = self._real.send(headers, body)
         match fault:
             case Fault.LOST_ANSWER:
-                raise ReadTimeoutError(endpoint_url=request.url)
+                raise TimeoutError("injected")
             case Fault.RESET:
-                raise ConnectionClosedError(endpoint_url=request.url)
+                raise ConnectionResetError("injected")
             case Fault.CRASH_AFTER:
                 raise Killed
         return response

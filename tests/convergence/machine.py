@@ -17,17 +17,17 @@ from tests.convergence.strategies import BATCHES, deliveries, publications, repl
 from tests.convergence.world import World
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
-    from tests.convergence.faults import FaultySession
+    from tests.convergence.faults import FaultyTransport
     from tests.convergence.world import Step
 
 
 class Histories(RuleBasedStateMachine):
     """One history. The class is given a table to run on (`on`)."""
 
-    dynamodb: ClassVar[DynamoDBClient]
-    session: ClassVar[FaultySession]
+    dynamodb: ClassVar[DynamoDB]
+    session: ClassVar[FaultyTransport]
     table: ClassVar[str]
     names: ClassVar[count[int]]
     finished: ClassVar[list[World]]
@@ -95,7 +95,7 @@ def no_outcomes() -> Counter[str]:
     return Counter()
 
 
-def on(dynamodb: DynamoDBClient, session: FaultySession, table: str) -> type[Histories]:
+def on(dynamodb: DynamoDB, session: FaultyTransport, table: str) -> type[Histories]:
     """The machine over a table."""
 
     class Machine(Histories):

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
+from ras_local import dynamodb_local
 from result_aggregator.domain.outcomes import OUTCOMES
 
 from tests.convergence import machine
-from tests.convergence.backend import client, faulty, quiet
+from tests.convergence.backend import faulty, quiet
 from tests.convergence.faults import Fault
+from tests.dynamodb import client
 from tests.real_servers import DYNAMODB_LOCAL, EMULATOR, server
 
 if TYPE_CHECKING:
     from hypothesis.stateful import RuleBasedStateMachine
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 HISTORIES = 500
 
 
 @pytest.fixture(params=[EMULATOR, server(DYNAMODB_LOCAL)])
-def real_dynamodb(request: pytest.FixtureRequest) -> DynamoDBClient:
-    """A DynamoDB behind HTTP. moto is none: it answers inside the client, and decides conditions unatomically."""
+def real_url(request: pytest.FixtureRequest) -> str:
+    """The address of a DynamoDB behind HTTP. moto is none: it answers inside the client, and decides conditions unatomically."""
     fixtures = {DYNAMODB_LOCAL: "dynamodb_local_url", EMULATOR: "emulator_url"}
-    return client(request.getfixturevalue(fixtures[request.param]))
+    url: str = request.getfixturevalue(fixtures[request.param])
+    return url
 
 
 def converge(machine_class: type[RuleBasedStateMachine], histories: int) -> None:
@@ -42,12 +45,14 @@ def converge(machine_class: type[RuleBasedStateMachine], histories: int) -> None
 
 # Long enough for a failing history to be made small, too.
 @pytest.mark.timeout(2400)
-def test_histories_converge(real_dynamodb: DynamoDBClient, table_arguments: dict[str, Any]) -> None:
+def test_histories_converge(real_url: str, table_arguments: dict[str, Any]) -> None:
     """Every answer is the fold of the distinct events, under faults, crashes, disorder and invocations at once."""
-    table = f"histories-{id(real_dynamodb)}"
-    real_dynamodb.create_table(**{**table_arguments, "TableName": table})
-    machine_class = machine.on(real_dynamodb, faulty(real_dynamodb), table)
-    with quiet():
+    table = "histories"
+    dynamodb_local.client(real_url).create_table(**{**table_arguments, "TableName": table})
+    # Without attempts of its own: what fails shall be seen by the service.
+    dynamodb = client(real_url, attempts=1)
+    with quiet(), closing(faulty(dynamodb)) as transport:
+        machine_class = machine.on(dynamodb, transport, table)
         converge(machine_class, HISTORIES)
     finished = machine_class.finished
     outcomes = sum((world.outcomes for world in finished), machine.no_outcomes())

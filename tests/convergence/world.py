@@ -27,14 +27,14 @@ from result_aggregator.retry import Deadline
 from result_aggregator.store.dynamodb import ViewStore
 
 from tests import fold, samples
-from tests.convergence.faults import Fault, FaultySession, Killed
+from tests.convergence.faults import Fault, FaultyTransport, Killed
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
     from result_aggregator.domain.items import Change
     from result_aggregator.domain.storage import Written
     from result_aggregator.exposition import Exposition
     from result_aggregator.kafka import Record
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
 Step = dict[str, Any]
 
@@ -62,7 +62,7 @@ class DeadLetters:
 class _View:
     """The store as one invocation sees it."""
 
-    def __init__(self, store: ViewStore, session: FaultySession, invocation: str) -> None:
+    def __init__(self, store: ViewStore, session: FaultyTransport, invocation: str) -> None:
         self._store, self._session, self._invocation = store, session, invocation
 
     def write(self, change: Change) -> dict[str, Written]:
@@ -80,7 +80,7 @@ def _no_metrics() -> Exposition:
 class World:
     """One history. Batches and users get a name of their own in it, so that a table serves many histories."""
 
-    def __init__(self, dynamodb: DynamoDBClient, session: FaultySession, table: str, name: str) -> None:
+    def __init__(self, dynamodb: DynamoDB, session: FaultyTransport, table: str, name: str) -> None:
         self._session = session
         self._store = ViewStore(table, dynamodb)
         self._api = Api(self._store, {ROLE: "api-gateway-service"}, samples.DEFAULT_PIPELINE, _no_metrics)

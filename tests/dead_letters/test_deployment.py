@@ -18,8 +18,8 @@ from ras_local.errors import StackError
 from ras_local.paths import StateDir, write_private
 from ras_ops.deployment import Account, Brokers, Deployment, choose, msk_iam
 
-from tests.conftest import REGION
 from tests.dead_letters.made import SETTINGS
+from tests.dynamodb import REGION
 
 if TYPE_CHECKING:
     from pathlib import Path

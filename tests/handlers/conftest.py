@@ -15,17 +15,19 @@ import pytest
 from result_aggregator import ingest_function, observability
 from result_aggregator.store import calls as calls_module
 from result_aggregator.store import cloudwatch as cloudwatch_module
-from result_aggregator.store import dynamodb as dynamodb_module
+from result_aggregator.store import dynamodb_http
 from result_aggregator.store import s3 as s3_module
 from result_aggregator.topics import TOPICS
 
 from tests import openapi, samples
+from tests.dynamodb import Watched
 from tests.real_servers import DYNAMODB_LOCAL, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mypy_boto3_s3 import S3Client
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
 ROOT = Path(__file__).parents[2]
 ROLE = "arn:aws:iam::123456789012:role/platform/api-gateway-service"
@@ -165,11 +167,8 @@ class Logs:
 def calls(service: Service) -> list[str]:  # noqa: ARG001 - the client is the service's
     """The operations that the functions ask of DynamoDB, retries included."""
     seen: list[str] = []
-
-    def note(model: Any, **_: Any) -> None:
-        seen.append(model.name)
-
-    dynamodb_module._client().meta.events.register("before-call.dynamodb", note)
+    client = dynamodb_http.client()
+    client.transport = Watched(client.transport, seen.append)
     return seen
 
 
@@ -181,7 +180,9 @@ def logs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def service(table: str, bucket: str, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Service:
+def service(
+    table: str, bucket: str, s3: S3Client, http_client: DynamoDB, monkeypatch: pytest.MonkeyPatch
+) -> Service:
     """The service with the settings of a provisioned-mode mapping."""
     settings = {
         "TABLE_NAME": table,
@@ -193,8 +194,8 @@ def service(table: str, bucket: str, s3: S3Client, monkeypatch: pytest.MonkeyPat
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     # Made once per process, so within one emulated AWS: the next test has another.
-    clients = (cloudwatch_module._client, dynamodb_module._client, s3_module._client)
-    for cached in (*clients, ingest_function._stores):
+    for cached in (cloudwatch_module._client, s3_module._client, ingest_function._stores):
         cached.cache_clear()
+    monkeypatch.setattr(dynamodb_http, "client", lambda: http_client)
     calls_module.calls.take()  # what an earlier test's functions did not get to count
     return Service(bucket, s3)

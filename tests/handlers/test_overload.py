@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ras_local import dynamodb_local, processes
 from result_aggregator.http import RETRY_AFTER_S
-from result_aggregator.store import dynamodb as dynamodb_module
+from result_aggregator.store import dynamodb_http
 from result_aggregator.store.aws import ATTEMPTS
 
 from tests import samples
 from tests.convergence.backend import faulty
 from tests.convergence.faults import Fault
+from tests.dynamodb import Watched
 from tests.real_servers import DYNAMODB_LOCAL, server
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from ras_local.paths import StateDir
 
-    from tests.convergence.faults import FaultySession
+    from tests.convergence.faults import FaultyTransport
     from tests.handlers.conftest import Service
 
 BATCH, OWNER = "d5d61df1-a408-46cc-b7c1-a3e2bd2f53d7", "teacher-anna"
@@ -49,41 +50,41 @@ def filled(service: Service) -> Service:
 
 
 @pytest.fixture
-def session(filled: Service) -> FaultySession:
+def transport(filled: Service) -> FaultyTransport:
     """What stands between the function and its table."""
     assert filled
-    return faulty(dynamodb_module._client())
+    return faulty(dynamodb_http.client())
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=["status", "listing"])
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_table_in_trouble_is_a_503_that_says_when_to_ask_again(
-    filled: Service, session: FaultySession, fault: Fault, asked: dict[str, Any]
+    filled: Service, transport: FaultyTransport, fault: Fault, asked: dict[str, Any]
 ) -> None:
     """After two attempts at one call, never more; once the trouble is over the answer is what it was before."""
     before = filled.get(**asked)["body"]
-    session.plan("", [fault] * 100)
+    transport.plan("", [fault] * 100)
 
     answer = filled.get(**asked)
 
     assert (answer["statusCode"], answer["body"]["code"]) == (503, "unavailable")
     assert answer["headers"]["Retry-After"] == str(RETRY_AFTER_S)
-    assert session.injected == {fault: ATTEMPTS}
-    session.plan("", [])
+    assert transport.injected == {fault: ATTEMPTS}
+    transport.plan("", [])
     assert filled.get(**asked)["body"] == before
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=["status", "listing"])
 @pytest.mark.parametrize("fault", PASSING)
 def test_one_fault_is_not_seen(
-    filled: Service, session: FaultySession, fault: Fault, asked: dict[str, Any]
+    filled: Service, transport: FaultyTransport, fault: Fault, asked: dict[str, Any]
 ) -> None:
     """The second attempt hides what passes at once."""
     before = filled.get(**asked)["body"]
-    session.plan("", [fault])
+    transport.plan("", [fault])
 
     assert filled.get(**asked)["body"] == before
-    assert session.injected == {fault: 1}
+    assert transport.injected == {fault: 1}
 
 
 @contextmanager
@@ -101,13 +102,12 @@ def frozen(servers: StateDir) -> Iterator[None]:
 def test_a_table_that_hangs_pins_no_function(filled: Service, servers_folder: StateDir) -> None:
     """Each of two attempts ends by its timeouts; when the table wakes up, the same function answers as before."""
     before = [filled.get(**asked)["body"] for asked in ASKED]
-    sent: list[bytes] = []
-    dynamodb_module._client().meta.events.register(
-        "before-send.dynamodb", lambda request, **_: sent.append(request.headers["X-Amz-Target"])
-    )
+    sent: list[str] = []
+    client = dynamodb_http.client()
+    client.transport = Watched(client.transport, sent.append)
     with frozen(servers_folder):
         answer = filled.get(**ASKED[0])
 
     assert (answer["statusCode"], answer["headers"].get("Retry-After")) == (503, str(RETRY_AFTER_S))
-    assert sent == [b"DynamoDB_20120810.Query"] * ATTEMPTS
+    assert sent == ["Query"] * ATTEMPTS
     assert [filled.get(**asked)["body"] for asked in ASKED] == before

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from result_aggregator.domain.events import AnyEvent
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
 WRITERS = 8
 
@@ -40,8 +41,8 @@ def dynamodb_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store(table: str, dynamodb: DynamoDBClient) -> ViewStore:
-    return ViewStore(table, dynamodb)
+def store(table: str, http_client: DynamoDB) -> ViewStore:
+    return ViewStore(table, http_client)
 
 
 def at_once(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from botocore.exceptions import ConnectTimeoutError
 from result_aggregator.domain import items
 from result_aggregator.domain.items import Change, Key, Times
 from result_aggregator.domain.storage import Listed, UnacceptableError, UnavailableError, Written
@@ -15,11 +14,13 @@ from result_aggregator.store import dynamodb as dynamodb_module
 from result_aggregator.store.dynamodb import ViewStore
 
 from tests import fold, samples
+from tests.dynamodb import Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
 KEY = Key("batch#b", "e#1")
 OLD = "20260302T080000000000 00000000000000000000000000000001"
@@ -27,21 +28,16 @@ NEW = "20260302T080001000000 00000000000000000000000000000000"
 
 
 @pytest.fixture
-def store(table: str, dynamodb: DynamoDBClient) -> ViewStore:
-    return ViewStore(table, dynamodb)
+def store(table: str, http_client: DynamoDB) -> ViewStore:
+    return ViewStore(table, http_client)
 
 
 @pytest.fixture
-def calls(dynamodb: DynamoDBClient) -> Iterator[list[str]]:
+def calls(http_client: DynamoDB) -> list[str]:
     """The operations asked of DynamoDB, retries included."""
     seen: list[str] = []
-
-    def note(model: Any, **_: Any) -> None:
-        seen.append(model.name)
-
-    dynamodb.meta.events.register("before-call.dynamodb", note)
-    yield seen
-    dynamodb.meta.events.unregister("before-call.dynamodb", note)
+    http_client.transport = Watched(http_client.transport, seen.append)
+    return seen
 
 
 @pytest.fixture
@@ -259,21 +255,21 @@ def test_what_can_never_be_stored_is_unacceptable(store: ViewStore) -> None:
         store.write(change(spellcheck=f"{NEW} {'x' * 410_000}"))
 
 
-def test_what_cannot_be_stored_now_is_unavailable(store: ViewStore, dynamodb: DynamoDBClient) -> None:
+def test_what_cannot_be_stored_now_is_unavailable(store: ViewStore, http_client: DynamoDB) -> None:
     """A table that is not there, and a connection that times out, may work later."""
     with pytest.raises(UnavailableError, match="ResourceNotFoundException"):
-        ViewStore("no-such-table", dynamodb).write(change(spellcheck=f"{NEW} 1"))
+        ViewStore("no-such-table", http_client).write(change(spellcheck=f"{NEW} 1"))
 
-    def time_out(**_: Any) -> None:
-        raise ConnectTimeoutError(endpoint_url="http://127.0.0.1")
+    def time_out(_: str) -> None:
+        raise TimeoutError
 
-    dynamodb.meta.events.register_first("before-send.dynamodb", time_out)
-    with pytest.raises(UnavailableError, match="ConnectTimeoutError"):
+    http_client.transport = Watched(http_client.transport, time_out)
+    with pytest.raises(UnavailableError, match="Query: TimeoutError"):
         list(store.read_partition("b"))
 
 
-def test_health_is_the_tables(store: ViewStore, dynamodb: DynamoDBClient) -> None:
+def test_health_is_the_tables(store: ViewStore, http_client: DynamoDB) -> None:
     """The store is active when its table is, and says so when it cannot know."""
     assert store.is_active()
     with pytest.raises(UnavailableError):
-        ViewStore("no-such-table", dynamodb).is_active()
+        ViewStore("no-such-table", http_client).is_active()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from result_aggregator import metrics
@@ -18,16 +18,19 @@ from result_aggregator.domain.phases import CJ_ASSESSMENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
     from result_aggregator.domain.events import AnyEvent
     from result_aggregator.domain.storage import StoreCall
     from result_aggregator.ingest import Report
     from result_aggregator.metrics import Metric
 
+    Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
+
 EMF_NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or metrics.namespace("undeployed")
 """Where this process's metrics go in CloudWatch; a deployed function's environment says (`metrics.namespace`)."""
 
 logger = Logger(service=metrics.SERVICE)
-tracer = Tracer(service=metrics.SERVICE, auto_patch=False)
 _emf = Metrics(service=metrics.SERVICE, namespace=EMF_NAMESPACE)
 
 # The format takes up to 100 values of a metric in a line; at the hundredth Powertools writes the line by itself, and
@@ -44,6 +47,23 @@ class Stopwatch:
 
     def seconds(self) -> float:
         return self._clock() - self._start
+
+
+def traced(handler: Handler) -> Handler:
+    """The handler with a segment of its own in X-Ray's traces, where tracing is on (POWERTOOLS_TRACE_DISABLED).
+
+    X-Ray's SDK, and botocore with it, is loaded there alone: it takes longer than the rest of a function.
+    """
+    if (
+        os.environ.get("POWERTOOLS_TRACE_DISABLED", "").lower() == "true"
+        or "LAMBDA_TASK_ROOT" not in os.environ
+    ):
+        return handler
+    from aws_lambda_powertools import Tracer
+
+    tracer = Tracer(service=metrics.SERVICE, auto_patch=False)
+    capture: Callable[[Handler], Handler] = tracer.capture_lambda_handler(capture_response=False)
+    return capture(handler)
 
 
 def report_ingest(report: Report, function: str, seconds: float) -> None:

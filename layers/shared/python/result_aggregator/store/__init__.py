@@ -1,1 +1,1 @@
-"""Where the view and the dead letters are kept: one module per AWS service, the only ones that know boto3."""
+"""Where the view, the dead letters and the metrics are kept: one module per AWS service, and nobody else knows AWS."""

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from result_aggregator.domain.storage import UnavailableError
 from result_aggregator.metrics import METRICS, SERVICE, SERVICE_DIMENSION, Kind, Series, Total
-from result_aggregator.store.aws import CONFIG, session, translated
+from result_aggregator.store.aws import config, session, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ _STATISTICS = {Kind.COUNTER: ("Sum",), Kind.SUMMARY: ("Sum", "SampleCount")}
 @cache
 def _client() -> CloudWatchClient:
     # One attempt: a scraper comes again by itself, and both calls must be over before the function's time is.
-    return session().client("cloudwatch", config=CONFIG.merge(Config(retries={"total_max_attempts": 1})))
+    return session().client("cloudwatch", config=config().merge(Config(retries={"total_max_attempts": 1})))
 
 
 class MetricStore:

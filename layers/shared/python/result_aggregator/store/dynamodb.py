@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
+from base64 import b64decode, b64encode
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from result_aggregator.domain import items, registers
 from result_aggregator.domain.storage import Listed, UnavailableError, Written
-from result_aggregator.store.aws import CONFIG, session, translated
-from result_aggregator.store.calls import calls
+from result_aggregator.store import dynamodb_http
+from result_aggregator.store.dynamodb_http import ConditionFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mypy_boto3_dynamodb import DynamoDBClient
-
     from result_aggregator.domain.items import Attribute, Change, Item, Times
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
 USER_INDEX = "user-batches"
 
@@ -31,19 +28,12 @@ _GET_ROUNDS = 5
 _SHARING = 20
 
 
-@cache
-def _client() -> DynamoDBClient:
-    client = session().client("dynamodb", config=CONFIG)
-    calls.watch(client)
-    return client
-
-
 class ViewStore:
     """The table of the view. Methods raise UnavailableError or UnacceptableError (`domain.storage`)."""
 
-    def __init__(self, table_name: str, dynamodb: DynamoDBClient | None = None) -> None:
+    def __init__(self, table_name: str, dynamodb: DynamoDB | None = None) -> None:
         self._table = table_name
-        self._dynamodb = dynamodb or _client()
+        self._dynamodb = dynamodb or dynamodb_http.client()
 
     def write(self, change: Change) -> dict[str, Written]:
         """Merge a change into its item and say what became of each register.
@@ -57,17 +47,16 @@ class ViewStore:
         assumed: Item | None = None
         while pending or times:
             update = _Update(change, pending, times, assumed)
+            request = {
+                "TableName": self._table,
+                "Key": _key(change.key),
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                **update.arguments(),
+            }
             try:
-                self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key=_key(change.key),
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **update.arguments(),
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                    raise translated(error) from error
-                stored = _item(_returned(error))
+                self._dynamodb.call("UpdateItem", request)
+            except ConditionFailedError as error:
+                stored = _item(error.item)
                 for name, value in list(pending.items()):
                     there = str(stored.get(name, ""))
                     if there >= value:
@@ -77,8 +66,6 @@ class ViewStore:
                 if times and not items.improvements(stored, times):
                     times = None
                 assumed = stored
-            except BotoCoreError as error:
-                raise translated(error) from error
             else:
                 written.update(dict.fromkeys(pending, Written.APPLIED))
                 break
@@ -156,20 +143,14 @@ class ViewStore:
 
     def is_active(self) -> bool:
         """Whether the table takes reads and writes."""
-        try:
-            status = self._dynamodb.describe_table(TableName=self._table)["Table"]["TableStatus"]
-        except (ClientError, BotoCoreError) as error:
-            raise translated(error) from error
-        return status in ("ACTIVE", "UPDATING")
+        table = self._dynamodb.call("DescribeTable", {"TableName": self._table})["Table"]
+        return table["TableStatus"] in ("ACTIVE", "UPDATING")
 
     def _pages(self, query: dict[str, Any], page_size: int | None = None) -> Iterator[dict[str, Any]]:
         if page_size is not None:
             query["Limit"] = page_size
         while True:
-            try:
-                page = self._dynamodb.query(**query)
-            except (ClientError, BotoCoreError) as error:
-                raise translated(error) from error
+            page = self._dynamodb.call("Query", query)
             yield from page["Items"]
             if "LastEvaluatedKey" not in page:
                 return
@@ -178,10 +159,7 @@ class ViewStore:
     def _get_all(self, keys: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         request: dict[str, Any] = {self._table: {"Keys": keys, "ConsistentRead": True}}
         for _ in range(_GET_ROUNDS):
-            try:
-                answer = self._dynamodb.batch_get_item(RequestItems=request)
-            except (ClientError, BotoCoreError) as error:
-                raise translated(error) from error
+            answer = self._dynamodb.call("BatchGetItem", {"RequestItems": request})
             yield from answer["Responses"].get(self._table, ())
             request = answer.get("UnprocessedKeys") or {}
             if not request:
@@ -252,16 +230,9 @@ def _key(key: items.Key) -> dict[str, Any]:
 
 
 def _typed(value: Attribute) -> dict[str, Any]:
-    return {"B": value} if isinstance(value, bytes) else {"S": value}
-
-
-def _returned(error: ClientError) -> dict[str, Any]:
-    """The item that a failed condition returned; none where the item did not exist."""
-    response: dict[str, Any] = {**error.response}
-    found: dict[str, Any] = response.get("Item", {})
-    return found
+    return {"B": b64encode(value).decode()} if isinstance(value, bytes) else {"S": value}
 
 
 def _item(raw: Mapping[str, Any]) -> Item:
     """An item as plain values: every attribute of the view is a string or bytes."""
-    return {name: next(iter(typed.values())) for name, typed in raw.items()}
+    return {name: typed["S"] if "S" in typed else b64decode(typed["B"]) for name, typed in raw.items()}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from result_aggregator.replays import first_received
-from result_aggregator.store.aws import CONFIG, session, translated
+from result_aggregator.store import aws
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +25,10 @@ PREFIX = "rejected"
 
 @cache
 def _client() -> S3Client:
-    return session().client("s3", config=CONFIG)
+    return aws.session().client("s3", config=aws.config())
+
+
+_making_the_client = Lock()
 
 
 def object_key(topic: str, partition: int, offset: int) -> str:
@@ -51,7 +53,7 @@ class DeadLetterStore:
     ) -> None:
         """`function` is the name of the function that rejects; `clock` says when, for people to read only."""
         self._bucket = bucket
-        self._s3 = s3 or _client()
+        self._s3 = s3
         self._function = function
         self._clock = clock
 
@@ -75,11 +77,16 @@ class DeadLetterStore:
             **received,
         }
         try:
-            self._s3.put_object(
+            self._client().put_object(
                 Bucket=self._bucket,
                 Key=object_key(record.topic, received["partition"], received["offset"]),
                 Body=json.dumps(letter).encode(),
                 ContentType="application/json",
             )
-        except (ClientError, BotoCoreError) as error:
-            raise translated(error) from error
+        except aws.sdk_errors() as error:
+            raise aws.translated(error) from error
+
+    def _client(self) -> S3Client:
+        # Made for the first letter: a function without poison never loads the SDK. Many threads may come with one at once.
+        with _making_the_client:
+            return self._s3 or _client()
