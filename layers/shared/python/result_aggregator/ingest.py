@@ -7,7 +7,7 @@ mended by the redelivery, because a duplicate still widens its batch's times.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -155,8 +155,26 @@ def _write_batches(events: Sequence[Handled], view: WritableView, deadline: Dead
 def _write_all(
     changes: Mapping[Key, Change], view: WritableView, deadline: Deadline
 ) -> dict[Key, dict[str, Written] | StoreError]:
-    results = _writers().map(lambda change: deadline.attempt(partial(view.write, change)), changes.values())
-    return dict(zip(changes, results, strict=True))
+    """What became of each change.
+
+    A few writers that take one after the other, and not a task for each: to hand one over costs more than to sign it.
+    """
+    waiting = deque(changes.values())
+    results: dict[Key, dict[str, Written] | StoreError] = {}
+
+    def write() -> None:
+        while True:
+            try:
+                change = waiting.popleft()  # atomic; to ask first whether something is left would not be
+            except IndexError:
+                return
+            results[change.key] = deadline.attempt(partial(view.write, change))
+
+    others = [_writers().submit(write) for _ in range(min(len(waiting), WRITERS) - 1)]
+    write()
+    for other in others:
+        other.result()
+    return results
 
 
 def _settle(

@@ -17,6 +17,7 @@ import http.client
 import json
 import os
 import random
+import socket
 import ssl
 import time
 from functools import cache
@@ -73,53 +74,61 @@ class Connections:
 
     def __init__(self, endpoint_url: str) -> None:
         parts = urlsplit(endpoint_url)
-        self._host, self._port = parts.hostname or "", parts.port
-        self._tls = _tls() if parts.scheme == "https" else None
+        self._host, is_tls = parts.hostname or "", parts.scheme == "https"
+        self._port = parts.port or (443 if is_tls else 80)
+        self._tls = _tls() if is_tls else None
         # The one used last is taken first, as the others may have died of idleness. Lists pop and append atomically.
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[socket.socket] = []
 
     def send(self, headers: dict[str, str], body: bytes) -> Response:
         """See `Transport`."""
+        # http.client would make these two packets, at two system calls.
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        request = f"POST / HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
         try:
             connection = self._idle.pop()
         except IndexError:
-            return self._exchange(self._made(), headers, body)
+            return self._exchange(self._made(), request)
         try:
-            return self._exchange(connection, headers, body)
+            return self._exchange(connection, request)
         except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
             # Kept connections die, while Lambda freezes a function above all. That is no failed attempt, and to send
             # it again is safe: what the view asks has the same effect twice. The others will be as dead.
             self.close()
-            return self._exchange(self._made(), headers, body)
+            return self._exchange(self._made(), request)
 
     def close(self) -> None:
         """See `Transport`."""
         while self._idle:
             self._idle.pop().close()
 
-    def _made(self) -> http.client.HTTPConnection:
-        if self._tls is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=aws.CONNECT_TIMEOUT_S)
-        return http.client.HTTPSConnection(
-            self._host, self._port, timeout=aws.CONNECT_TIMEOUT_S, context=self._tls
-        )
-
-    def _exchange(
-        self, connection: http.client.HTTPConnection, headers: dict[str, str], body: bytes
-    ) -> Response:
+    def _made(self) -> socket.socket:
+        made = socket.create_connection((self._host, self._port), aws.CONNECT_TIMEOUT_S)
         try:
-            if connection.sock is None:
-                connection.connect()
-                # Set by `connect`, which mypy cannot know.
-                connection.sock.settimeout(aws.READ_TIMEOUT_S)  # type: ignore[attr-defined]
-            connection.request("POST", "/", body, headers)
-            response = connection.getresponse()
-            answer = Response(response.status, response.read())
+            # The end of a large request must not wait for the answer to its beginning.
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                made = self._tls.wrap_socket(made, server_hostname=self._host)
+            made.settimeout(aws.READ_TIMEOUT_S)
         except BaseException:
-            # Half an exchange is left on it, whose answer must not be taken for the next one's.
-            connection.close()
+            made.close()
             raise
-        self._idle.append(connection)
+        return made
+
+    def _exchange(self, connection: socket.socket, request: bytes) -> Response:
+        is_whole = False
+        try:
+            connection.sendall(request)
+            with http.client.HTTPResponse(connection, method="POST") as response:
+                response.begin()
+                answer = Response(response.status, response.read())
+                is_whole = not response.will_close
+        finally:
+            # Half an exchange is left on any other, whose answer must not be taken for the next one's.
+            if is_whole:
+                self._idle.append(connection)
+            else:
+                connection.close()
         return answer
 
 
