@@ -12,6 +12,7 @@ ApiError
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 import zlib
@@ -261,7 +262,7 @@ class Answer(NamedTuple):
     `is_cacheable`: as long as it is revalidated. Otherwise for `max_age` seconds, None of them for not at all.
     """
 
-    body: str
+    body: bytes
     is_cacheable: bool
     content_type: str = "application/json"
     max_age: int | None = None
@@ -410,13 +411,16 @@ class Api:
             logger.warning("metrics not readable", reason=str(error))
             raise UnavailableApiError("the metrics cannot be read now, try again") from error
         return Answer(
-            scrape.text, is_cacheable=False, content_type=exposition.CONTENT_TYPE, max_age=scrape.max_age
+            scrape.text.encode(),
+            is_cacheable=False,
+            content_type=exposition.CONTENT_TYPE,
+            max_age=scrape.max_age,
         )
 
 
 def _response(request: Request, answer: Answer) -> dict[str, Any]:
     """The proxy answer of a success, or of one that the caller has already."""
-    body = answer.body.encode()
+    body = answer.body
     headers = {CORRELATION_HEADER: request.correlation_id, "Cache-Control": "no-store"}
     if answer.is_cacheable:
         etag = f'W/"{urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()}"'
@@ -435,7 +439,7 @@ def _response(request: Request, answer: Answer) -> dict[str, Any]:
             "body": b64encode(packed).decode(),
             "isBase64Encoded": True,
         }
-    return {"statusCode": 200, "headers": headers, "body": answer.body}
+    return {"statusCode": 200, "headers": headers, "body": body.decode()}
 
 
 def _refusal(request: Request, error: ApiError) -> dict[str, Any]:
@@ -448,5 +452,6 @@ def _refusal(request: Request, error: ApiError) -> dict[str, Any]:
     return {
         "statusCode": error.status,
         "headers": headers,
-        "body": query.encode(error.body(request.correlation_id)),
+        # Escaped, because a caller's own text is in it, which need not be any that UTF-8 can hold.
+        "body": json.dumps(error.body(request.correlation_id)),
     }

@@ -259,7 +259,13 @@ _EMPTY: Answer = dict.fromkeys(
     ]
 )
 
-_PHASES_OF_ITEMS = tuple(phase for phase in PHASES if phase is not CJ_ASSESSMENT)
+# Of the phases whose results lie in the essays' own items: the register, and what an answer calls its values.
+_RESULTS_OF_ITEMS = tuple(
+    (phase.name, tuple((key, name) for name, key in phase.answer_fields))
+    for phase in PHASES
+    if phase is not CJ_ASSESSMENT
+)
+_CJ_STATUS = f"{CJ_ASSESSMENT.name}_status"
 # What an answer calls the fields of a ranking's entry.
 _RANKED_FIELDS = tuple(
     {key: name for name, key in CJ_ASSESSMENT.answer_fields}.get(field, field)
@@ -273,20 +279,26 @@ def _essay_answer(
     answer = _EMPTY.copy()
     answer["essay_id"] = essay_id
     updated_at = ""
-    if identity := item.get(items.IDENTITY):
-        answer["filename"], answer["original_text_storage_id"] = registers.payload_of(str(identity))
-        updated_at = registers.time_of(str(identity))
     if entry is not None:
-        answer[f"{CJ_ASSESSMENT.name}_status"] = ranking_status
+        answer[_CJ_STATUS] = ranking_status
         answer.update(zip(_RANKED_FIELDS, entry, strict=True))
-        updated_at = max(updated_at, ranked_at)
-    for phase in _PHASES_OF_ITEMS:
-        if value := item.get(phase.name):
-            result = registers.payload_of(str(value))
-            updated_at = max(updated_at, registers.time_of(str(value)))
-            for name, key in phase.answer_fields:
-                answer[name] = result.get(key)
-            if answer["original_text_storage_id"] is None:
-                answer["original_text_storage_id"] = result.get("original_text_storage_id")
+        updated_at = ranked_at
+    original = None
+    for register, results in _RESULTS_OF_ITEMS:
+        value: Any = item.get(register)
+        if value is not None:
+            updated_at = max(updated_at, registers.time_of(value))
+            result = registers.payload_of(value)
+            for key, name in results:
+                if key in result:
+                    answer[name] = result[key]
+            if original is None:
+                original = result.get("original_text_storage_id")
+    identity: Any = item.get(items.IDENTITY)
+    if identity is not None:
+        updated_at = max(updated_at, registers.time_of(identity))
+        answer["filename"], answer["original_text_storage_id"] = registers.payload_of(identity)
+    if original is not None and answer["original_text_storage_id"] is None:
+        answer["original_text_storage_id"] = original
     answer["last_updated"] = registers.api_time(updated_at)
     return answer
