@@ -1,0 +1,301 @@
+"""The client of DynamoDB: its signatures are the SDK's, its connections are kept while they live, its patience ends."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as SdkCredentials
+from hypothesis import given
+from hypothesis import strategies as st
+from result_aggregator.domain.storage import UnavailableError
+from result_aggregator.store import aws, dynamodb_http
+from result_aggregator.store.calls import calls
+from result_aggregator.store.dynamodb_http import (
+    ConditionFailedError,
+    Connections,
+    DynamoDB,
+    Response,
+    Signer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REGION = "eu-north-1"
+KEYS = aws.Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None)
+
+
+@pytest.fixture
+def dynamodb_url() -> None:
+    """These tests have servers of their own."""
+
+
+@given(
+    body=st.binary(max_size=200),
+    token=st.none() | st.text("abcXYZ019/+=", min_size=1),
+    now=st.integers(0, 4_000_000_000),
+    host=st.sampled_from(["dynamodb.eu-north-1.amazonaws.com", "127.0.0.1:8000"]),
+)
+def test_signatures_are_the_sdks(body: bytes, token: str | None, now: int, host: str) -> None:
+    """Of the same request at the same time, botocore's signer makes the same signature."""
+    keys = KEYS._replace(session_token=token)
+    mine = Signer(host, REGION, lambda: keys).headers("UpdateItem", body, now)
+    request = AWSRequest("POST", f"https://{host}/", data=body)
+    for name, value in mine.items():
+        if name != "Authorization":
+            request.headers[name] = value
+    request.context["timestamp"] = mine["X-Amz-Date"]
+    signer = SigV4Auth(SdkCredentials(keys.access_key_id, keys.secret_access_key, token), "dynamodb", REGION)
+    signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+
+    assert mine["Authorization"].endswith(f"Signature={signature}")
+    assert (
+        f"/{REGION}/dynamodb/aws4_request, SignedHeaders={signer.signed_headers(signer.headers_to_sign(request))}"
+        in mine["Authorization"]
+    )
+
+
+def test_a_key_is_made_anew_for_another_day_or_another_secret() -> None:
+    """Keys that expired sign nothing more, whatever was signed before."""
+    current = [KEYS]
+    kept = Signer("h", REGION, lambda: current[0])
+    for day, secret in ((1, "one"), (1, "two"), (2, "two"), (1, "one")):
+        current[0] = KEYS._replace(secret_access_key=secret)
+        fresh = Signer("h", REGION, lambda: current[0])
+
+        assert kept.headers("Query", b"{}", day * 86_400) == fresh.headers("Query", b"{}", day * 86_400)
+
+
+class Server(ThreadingHTTPServer):
+    """Answers `{}` on connections that it keeps, and knows how many it was asked for."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.opened: list[socket.socket] = []
+        self.asked: list[dict[str, str]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                size = int(self.headers["Content-Length"])
+                self.rfile.read(size)
+                server.asked.append(
+                    {name.lower(): value for name, value in self.headers.items()} | {"size": str(size)}
+                )
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.opened.append(request)
+        super().process_request(request, client_address)
+
+    def hang_up(self) -> None:
+        """Close every connection, as an idle one is closed."""
+        for one in self.opened:
+            one.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def client(url: str) -> DynamoDB:
+    return DynamoDB(url, REGION, lambda: KEYS)
+
+
+def test_a_connection_is_kept() -> None:
+    """Requests one after the other share one, in one piece and with the headers that were signed."""
+    with serving() as server, closing(Connections(server.url)) as connections:
+        for size in (2, 300_000, 2):
+            assert connections.send({"Host": "h", "X-Amz-Target": "t"}, b"x" * size) == (200, b"{}")
+
+        assert len(server.opened) == 1
+        assert [asked["size"] for asked in server.asked] == ["2", "300000", "2"]
+        assert server.asked[0]["host"] == "h"
+
+
+def test_a_connection_that_died_is_replaced() -> None:
+    """What a server or a frozen function's network closed is no failed attempt: the request goes out on a new one."""
+    with serving() as server, closing(Connections(server.url)) as connections:
+        connections.send({"Host": "h"}, b"{}")
+        server.hang_up()
+
+        assert connections.send({"Host": "h"}, b"{}") == (200, b"{}")
+        assert len(server.opened) == 2
+
+
+def test_an_answer_that_does_not_come_ends_by_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is given up with it: a late answer must not be taken for the next request's."""
+    monkeypatch.setattr(aws, "READ_TIMEOUT_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with closing(Connections(url)) as connections:
+            with pytest.raises(TimeoutError):
+                connections.send({"Host": "h"}, b"{}")
+
+            assert connections._idle == []
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    """After every attempt, and the call log knows of one call that failed."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    calls.take()
+    with pytest.raises(UnavailableError, match="Query: ConnectionRefusedError"):
+        client(f"http://127.0.0.1:{port}").call("Query", {})
+
+    assert [(call.operation, call.status) for call in calls.take()] == [("Query", "error")]
+
+
+def test_the_servers_certificate_is_checked() -> None:
+    """Without a way to switch it off: AWS_CA_BUNDLE names other authorities, as for the SDK."""
+    context = dynamodb_http._tls()
+
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+class Scripted:
+    """A transport that answers as told, one after the other."""
+
+    def __init__(self, *answers: Response | Exception) -> None:
+        self.answers = list(answers)
+
+    def send(self, headers: dict[str, str], body: bytes) -> Response:  # noqa: ARG002 - a transport's
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        pass
+
+
+def refusal(code: str, status: int = 400, **more: Any) -> Response:
+    return Response(
+        status, json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", **more}).encode()
+    )
+
+
+def ask(*answers: Response | Exception) -> tuple[dict[str, Any], int]:
+    """The answer of a client whose server answers so, and how many answers it did not ask for."""
+    transport = Scripted(*answers)
+    made = DynamoDB("http://127.0.0.1", REGION, lambda: KEYS, transport=transport)
+    return made.call("UpdateItem", {}), len(transport.answers)
+
+
+GOOD = Response(200, b'{"Count":1}')
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        TimeoutError(),
+        ConnectionResetError(),
+        refusal("ThrottlingException"),
+        refusal("InternalServerError", 500),
+        Response(503, b"<html>busy</html>"),
+        Response(503, b""),
+        Response(200, b'{"Count":'),
+    ],
+    ids=["timeout", "reset", "throttled", "500", "no JSON", "nothing", "cut off"],
+)
+def test_a_passing_failure_is_tried_once_more(failure: Response | Exception) -> None:
+    """And no more than that: what lasts is for those who know how much time is left."""
+    assert ask(failure, GOOD) == ({"Count": 1}, 0)
+    with pytest.raises(UnavailableError) as caught:
+        ask(*[failure] * aws.ATTEMPTS, GOOD)
+
+    assert caught.value.soon
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"]
+)
+def test_what_somebody_has_to_mend_is_not_tried_again(code: str) -> None:
+    with pytest.raises(UnavailableError, match=code) as caught:
+        ask(refusal(code))
+
+    assert not caught.value.soon
+
+
+def test_a_condition_that_failed_brings_the_item() -> None:
+    """It is no failure: it is how a duplicate is found, and counted as what it is."""
+    calls.take()
+    with pytest.raises(ConditionFailedError) as caught:
+        ask(refusal("ConditionalCheckFailedException", Item={"pk": {"S": "b"}}))
+
+    assert caught.value.item == {"pk": {"S": "b"}}
+    assert [call.status for call in calls.take()] == ["condition_failed"]
+
+
+def test_keys_come_from_the_environment_or_from_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda's functions have them in the environment, those restored from a snapshot ask a container's endpoint."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+
+    assert aws.credentials() == ("id", "secret", "token")
+
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setattr(aws, "_sdk_credentials", lambda: SdkCredentials("other", "hidden"))
+
+    assert aws.credentials() == ("other", "hidden", None)
+
+    monkeypatch.setattr(aws, "_sdk_credentials", lambda: None)
+    with pytest.raises(UnavailableError, match="no AWS credentials"):
+        aws.credentials()
+
+
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        ({}, "https://dynamodb.eu-north-1.amazonaws.com"),
+        ({"AWS_REGION": "cn-north-1"}, "https://dynamodb.cn-north-1.amazonaws.com.cn"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1/"}, "http://127.0.0.1:1"),
+        (
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:2"},
+            "http://127.0.0.1:2",
+        ),
+    ],
+)
+def test_the_address_is_the_environments_or_the_regions(
+    environment: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_REGION", REGION)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert aws.endpoint_url("dynamodb") == url
+    assert urlsplit(url).netloc
