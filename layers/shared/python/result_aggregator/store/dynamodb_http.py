@@ -3,7 +3,7 @@
 An UpdateItem through boto3 takes 0.8 ms of CPU, most of it spent on what never changes between two of ours: validating
 and serialising by the service's description, resolving the endpoint, walking the answer by the description again.
 This takes 0.2 ms (`make bench-ingest` compares whole handlers), and importing boto3 takes longer than all other imports
-of a function together. What it does not do: anything that the view does not need.
+of a function together. What it does not do: anything that the view does not need, and proxies.
 
 Sources: DynamoDB developer guide, "DynamoDB low-level API" (the JSON protocol); IAM user guide, "Create a signed AWS API
 request" (Signature Version 4).
@@ -91,10 +91,12 @@ class Connections:
             return self._exchange(self._made(), request)
         try:
             return self._exchange(connection, request)
-        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
-            # Kept connections die, while Lambda freezes a function above all. That is no failed attempt, and to send
-            # it again is safe: what the view asks has the same effect twice. The others will be as dead.
+        except OSError as error:
+            # Kept connections die, while Lambda freezes a function above all; the others will be as dead as this one.
             self.close()
+            if isinstance(error, TimeoutError):
+                raise
+            # That is no failed attempt. To send it again is safe: what the view asks has the same effect twice.
             return self._exchange(self._made(), request)
 
     def close(self) -> None:
@@ -107,6 +109,7 @@ class Connections:
         try:
             # The end of a large request must not wait for the answer to its beginning.
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if self._tls is not None:
                 made = self._tls.wrap_socket(made, server_hostname=self._host)
             made.settimeout(aws.READ_TIMEOUT_S)
