@@ -9,6 +9,7 @@ from result_aggregator import settings, snapshot
 from result_aggregator.exposition import Exposition
 from result_aggregator.http import Api
 from result_aggregator.observability import EMF_NAMESPACE, logger, report_store_calls, traced
+from result_aggregator.store import aws
 from result_aggregator.store.calls import calls
 from result_aggregator.store.dynamodb import ViewStore
 
@@ -34,8 +35,14 @@ def _metrics() -> Exposition:
     return Exposition(MetricStore(EMF_NAMESPACE))
 
 
+def _start() -> None:
+    _api()
+    # A copy's credentials come from an endpoint that the SDK knows: its import belongs into the snapshot.
+    aws.session()
+
+
 if snapshot.is_taken():
-    snapshot.prepare(_api)
+    snapshot.prepare(_start)
 
 
 @logger.inject_lambda_context(clear_state=True)

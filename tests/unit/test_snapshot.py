@@ -58,6 +58,7 @@ sys.path.insert(0, "functions/query")
 import handler, random
 import snapshot_restore_py
 assert handler._api.cache_info().currsize == 1, "not prepared"
+assert "boto3" in sys.modules, "the first request of a copy would load the SDK to get its credentials"
 assert snapshot_restore_py.get_after_restore(), "nothing happens after a restore"
 """
     environment = {
