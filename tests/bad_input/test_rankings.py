@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from result_aggregator.domain.ranking import MAX_ENTRIES_BYTES, unpack
+from result_aggregator.domain.ranking import MAX_ENTRIES_BYTES, RankedEssay, unpack
 
 from tests.bad_input.good import GOOD
 from tests.bad_input.spoilt import Spoilt
@@ -41,7 +41,7 @@ def ranking(dialect: str, places: Iterable[tuple[str, int]], **data: Any) -> tup
 def ranked(deliveries: Deliveries, batch_id: str = "b") -> dict[str, int]:
     """The stored ranking: rank by essay."""
     [item] = [item for item in deliveries.stored(batch_id) if item["sk"] == "cj"]
-    return {essay: place.rank for essay, place in unpack(item["entries"]).items()}
+    return {essay: RankedEssay(*place).rank for essay, place in unpack(item["entries"]).items()}
 
 
 @every_dialect

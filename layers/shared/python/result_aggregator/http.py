@@ -18,7 +18,7 @@ import uuid
 import zlib
 from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -423,7 +423,7 @@ def _response(request: Request, answer: Answer) -> dict[str, Any]:
     body = answer.body
     headers = {CORRELATION_HEADER: request.correlation_id, "Cache-Control": "no-store"}
     if answer.is_cacheable:
-        etag = f'W/"{urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()}"'
+        etag = f'W/"{urlsafe_b64encode(sha256(body).digest()[:15]).decode()}"'
         headers |= {"Cache-Control": "private, no-cache", "ETag": etag, "Vary": "Accept-Encoding"}
         if request.has(etag):
             return {"statusCode": 304, "headers": headers, "body": ""}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
+from itertools import accumulate, islice
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -97,29 +97,47 @@ def batch_status(
         found = store.read_essays(batch_id, after, None if limit is None else limit + 1)
 
     essays: list[bytes] = []
+    essay_ids: list[str] = []
     counts = view.StatusCounts() if cursor is None else None
-    size, last, is_cut = 0, "", False
+    length, is_cut = 0, False
     for answer in view.essay_answers(found, ranking, after):
         if counts is not None:
             counts.add(answer)
         if not is_cut:
             text = encode(answer)
-            size += _size(text)
-            is_cut = size > ESSAYS_BUDGET or len(essays) == limit
-        if not is_cut:
             essays.append(text)
-            last = answer["essay_id"]
+            essay_ids.append(answer["essay_id"])
+            length += len(text)
+            is_cut = length > ESSAYS_BUDGET or len(essays) - 1 == limit
         elif counts is None:
             break
+    shown = _fitting(essays, length, limit)
+    is_cut = shown < len(essays)
     return Status(
         batch=view.batch_answer(batch_id, batch, default_pipeline)
         | {"phases": view.phase_summaries(batch, default_pipeline, counts.by_phase() if counts else None)},
-        essays=essays,
+        essays=essays[:shown],
         pagination={
             "limit": limit,
-            "next_cursor": cursors.make([last, _version_of(ranking)], bound_to) if is_cut else None,
+            "next_cursor": cursors.make([essay_ids[shown - 1], _version_of(ranking)], bound_to)
+            if is_cut
+            else None,
         },
     )
+
+
+def _fitting(essays: Sequence[bytes], length: int, limit: int | None) -> int:
+    """How many of the first essays, `length` bytes in all, an answer takes."""
+    if _LARGEST * length > ESSAYS_BUDGET:
+        sizes = enumerate(accumulate(map(_size, essays)))
+        fitting = next((number for number, size in sizes if size > ESSAYS_BUDGET), len(essays))
+    else:
+        fitting = len(essays)
+    return fitting if limit is None else min(fitting, limit)
+
+
+# A byte becomes six at the most (`_size`): U+007F, as `\u007f`.
+_LARGEST = 6
 
 
 def _size(text: bytes) -> int:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # DynamoDB's item limit is 400 KB with names and keys (Service quotas); the rest of this item stays under 8 KB.
 MAX_ENTRIES_BYTES = 392 * 1024
@@ -40,6 +43,6 @@ def pack(entries: tuple[RankedEssay, ...]) -> bytes:
     return packed
 
 
-def unpack(packed: bytes) -> dict[str, RankedEssay]:
-    """The stored entries by essay id."""
-    return {row[0]: RankedEssay(*row) for row in json.loads(zlib.decompress(packed))}
+def unpack(packed: bytes) -> dict[str, Sequence[Any]]:
+    """The stored entries by essay id: the fields of `RankedEssay`, as many as it had when the ranking was written."""
+    return {row[0]: row for row in json.loads(zlib.decompress(packed))}

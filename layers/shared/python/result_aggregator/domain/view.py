@@ -274,14 +274,15 @@ _RANKED_FIELDS = tuple(
 
 
 def _essay_answer(
-    essay_id: str, item: Item, entry: RankedEssay | None, ranked_at: str, ranking_status: str
+    essay_id: str, item: Item, entry: Sequence[Any] | None, ranked_at: str, ranking_status: str
 ) -> Answer:
     answer = _EMPTY.copy()
     answer["essay_id"] = essay_id
     updated_at = ""
     if entry is not None:
         answer[_CJ_STATUS] = ranking_status
-        answer.update(zip(_RANKED_FIELDS, entry, strict=True))
+        # Fields that came later are missing from older rankings, and null here.
+        answer.update(zip(_RANKED_FIELDS, entry, strict=False))
         updated_at = ranked_at
     original = None
     for register, results in _RESULTS_OF_ITEMS:
