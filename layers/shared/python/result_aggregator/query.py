@@ -109,7 +109,7 @@ def batch_status(
             essay_ids.append(answer["essay_id"])
             length += len(text)
             is_cut = length > ESSAYS_BUDGET or len(essays) - 1 == limit
-        elif counts is None:
+        if is_cut and counts is None:
             break
     shown = _fitting(essays, length, limit)
     is_cut = shown < len(essays)
