@@ -18,7 +18,10 @@ def removal(settings: Settings) -> RemovalPolicy:
 
 
 class ViewTable(Construct):
-    """The one table: `pk`/`sk`, and a sparse index that lists a user's batches newest first."""
+    """A table of the view: `pk`/`sk`, and a sparse index that lists a user's batches newest first.
+
+    There is one, and while the view is rebuilt or just was, a second of another generation beside it.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
         super().__init__(scope, construct_id)

@@ -18,6 +18,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -68,6 +69,11 @@ class Cloud:
     @cached_property
     def s3(self) -> S3Client:
         client: S3Client = self._client("s3", s3={"addressing_style": "path"})
+        return client
+
+    @cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        client: DynamoDBClient = self._client("dynamodb", max_pool_connections=32)
         return client
 
     @cached_property
