@@ -85,8 +85,16 @@ docs: $(SETUP) ## make a page of docs/openapi.yaml: .build/api.html
 	@$(BIN)/python docs/page.py
 
 .PHONY: synth
-synth: $(SETUP) ## synthesise the CDK stacks (STAGE=dev, no credentials needed)
-	$(CDK) synth --quiet -c stage=$(or $(STAGE),dev)
+synth: $(SETUP) ## synthesise the CDK stacks (STAGE=dev, ARGS="-c <setting>=<value>", no credentials needed)
+	$(CDK) synth --quiet -c stage=$(or $(STAGE),dev) $(ARGS)
+
+.PHONY: diff
+diff: $(SETUP) ## say what a deployment would change in AWS (STAGE, ARGS)
+	$(CDK) diff -c stage=$(if $(STAGE),$(STAGE),$(error say which STAGE)) $(ARGS)
+
+.PHONY: deploy
+deploy: $(SETUP) ## deploy a stage to AWS (STAGE, ARGS)
+	$(CDK) deploy --all -c stage=$(if $(STAGE),$(STAGE),$(error say which STAGE)) $(ARGS)
 
 .PHONY: setup
 setup: $(SETUP) ## install everything, start nothing

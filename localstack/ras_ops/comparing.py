@@ -51,7 +51,7 @@ class Comparison:
     def note(self, item: Item, verdict: Verdict) -> None:
         self.counts[verdict] += 1
         if verdict is Verdict.BEHIND and len(self.behind) < _EXAMPLES:
-            self.behind.append(f"{items.batch_id_of(str(item['pk']))} {str(item['sk'])}")
+            self.behind.append(f"{items.batch_id_of(str(item['pk']))} {item['sk']!s}")
 
 
 def lacking(old: Item, new: Item | None) -> Change | None:
