@@ -32,18 +32,19 @@ ROOT_SECRET = "test"  # noqa: S105 (the emulators' well-known key)
 
 @dataclass(frozen=True)
 class Cloud:
-    """The emulated AWS at one address, as its root user."""
+    """The emulated AWS at one address, as its root user, unless another key is given."""
 
     endpoint_url: str
     region: str
     retries: int = field(default=3)
+    key: str = ROOT_KEY
 
     def _client(self, service: str, **options: Any) -> Any:
         # localstack-client prefers this variable to the address it is given, and a shell may hold another stack's.
         elsewhere = os.environ.pop("AWS_ENDPOINT_URL", None)
         try:
             session = localstack_client.session.Session(
-                aws_access_key_id=ROOT_KEY,
+                aws_access_key_id=self.key,
                 aws_secret_access_key=ROOT_SECRET,
                 region_name=self.region,
                 localstack_host=urlparse(self.endpoint_url).netloc,
@@ -84,6 +85,14 @@ class Cloud:
     @cached_property
     def sns(self) -> Any:
         return self._client("sns")
+
+    @cached_property
+    def gateway(self) -> Any:
+        return self._client("apigateway")
+
+    @cached_property
+    def msk(self) -> Any:
+        return self._client("kafka")
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:

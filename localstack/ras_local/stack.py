@@ -158,6 +158,9 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         bootstrap_servers = broker_ready()
         table_ready()
     cloud = Cloud(endpoint_url, region())
+    if emulator.elsewhere():
+        for what in emulator.lacking(endpoint_url):
+            timings.say(f"{endpoint_url} lacks {what}")
     with timings.step("cdk deploy"):
         callers.create_roles(cloud)
         deploy.create_asset_bucket(cloud)
