@@ -334,6 +334,11 @@ class Settings(BaseModel):
         return self.provisioned
 
     @property
+    def keeps_given_up(self) -> bool:
+        """Whether what the retries gave up goes into the dead-letter bucket."""
+        return self.on_failure and self.on_failure_topic is None
+
+    @property
     def generations(self) -> list[int]:
         """The tables that there are, newest first."""
         return sorted({self.table_generation, self.second_generation or self.table_generation}, reverse=True)

@@ -98,7 +98,13 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
     if settings.operations:
         operations = stack("operations", "dashboard and alarms")
         topic = Operations(
-            operations, "OnCall", settings=settings, table=table, key=key, cluster_arn=cluster_arn
+            operations,
+            "OnCall",
+            settings=settings,
+            table=table,
+            bucket=bucket,
+            key=key,
+            cluster_arn=cluster_arn,
         ).topic
         output(operations, "AlarmTopicArn", topic.topic_arn, "Where alarms go; subscribe whoever is on call")
 
@@ -174,7 +180,7 @@ def _add_ingest(
         service.allow(
             "KeepRejected", actions=["s3:PutObject"], resources=[bucket.arn_for_objects("rejected/*")]
         )
-        if settings.on_failure and settings.on_failure_topic is None:
+        if settings.keeps_given_up:
             # Lambda keeps what the retries gave up with the function's own rights, under a prefix of its choice.
             service.allow(
                 "KeepGivenUp", actions=["s3:PutObject"], resources=[bucket.arn_for_objects("aws/lambda/*")]
