@@ -195,7 +195,7 @@ def _add_ingest(
         )
         # As the report names the bucket: by the export that brings its ARN here.
         imported = stack.resolve(Stack.of(bucket).export_value(bucket.bucket_arn))["Fn::ImportValue"]
-        for prefix in ("rejected", "aws/lambda"):
+        for prefix in ("rejected", "aws/lambda") if settings.keeps_given_up else ("rejected",):
             acknowledge_star(
                 service.role,
                 f"{imported}/{prefix}/*",
