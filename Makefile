@@ -72,7 +72,7 @@ lint: $(SETUP) ## check format, lint rules, types, and the pins against the advi
 	$(BIN)/mypy
 	@$(BIN)/python -m infra.audit
 
-# pip-audit ends with 1 where it finds something: infra.audit says so then, once it is kept.
+# pip-audit and npm end with 1 where they find something: infra.audit says so then, once it is kept.
 LOCKS = $(wildcard layers/*/requirements.txt requirements/*.txt)
 .PHONY: audit
 audit: $(SETUP) $(AUDIT_VENV)/.stamp ## ask the advisory database about every pin and keep its answers (needs a network)
@@ -81,6 +81,7 @@ audit: $(SETUP) $(AUDIT_VENV)/.stamp ## ask the advisory database about every pi
 	  $(AUDIT_VENV)/bin/pip-audit --vulnerability-service osv $(AUDIT_OPTIONS) --disable-pip --progress-spinner off --format json \
 	    --output .build/audit/$${lock//\//-}.json --requirement $$lock || test -s .build/audit/$${lock//\//-}.json || exit 1; \
 	done
+	@npm audit --package-lock-only --json > .build/audit/npm.json || test -s .build/audit/npm.json
 	@$(BIN)/python -m infra.audit .build/audit/*.json
 
 .PHONY: format
