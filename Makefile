@@ -98,8 +98,8 @@ synth: $(SETUP) ## synthesise the CDK stacks (STAGE=dev, ARGS="-c <setting>=<val
 	$(CDK) synth --quiet -c stage=$(or $(STAGE),dev) $(ARGS)
 
 .PHONY: diff
-diff: $(SETUP) ## say what a deployment would change in AWS (STAGE, ARGS)
-	$(CDK) diff -c stage=$(if $(STAGE),$(STAGE),$(error say which STAGE)) $(ARGS)
+diff: $(SETUP) ## say what a deployment would change in AWS, by reading its templates (STAGE, ARGS)
+	$(CDK) diff --method=template -c stage=$(if $(STAGE),$(STAGE),$(error say which STAGE)) $(ARGS)
 
 .PHONY: deploy
 deploy: $(SETUP) ## deploy a stage to AWS (STAGE, ARGS)

@@ -55,7 +55,7 @@ def test_all_that_ci_runs_runs_here_too() -> None:
 
 def test_every_stage_that_goes_to_aws_is_there() -> None:
     """Synthesised, compared and deployed, in the order in which a change should meet them."""
-    jobs = workflow("checks.yml")["jobs"]
+    jobs = workflow("checks.yml")["jobs"] | workflow("diff.yml")["jobs"]
     deploying = workflow("deploy.yml")["jobs"]
     order = [job["with"]["stage"] for job in deploying.values() if "with" in job]
 
@@ -74,7 +74,7 @@ def test_a_deployment_waits_in_its_own_environment() -> None:
     assert workflow("deploy.yml")[ON] == {"push": {"branches": ["main"]}}
     assert workflow("deploy-stage.yml")[ON].keys() == {"workflow_call"}
     # A pull request's code runs as another environment, whose role cannot deploy.
-    assert workflow("checks.yml")["jobs"]["diff"]["environment"] == "${{ matrix.stage }}-diff"
+    assert workflow("diff.yml")["jobs"]["diff"]["environment"] == "${{ matrix.stage }}-diff"
     assert workflow("deploy.yml")["concurrency"]["cancel-in-progress"] is False
 
 
@@ -95,6 +95,18 @@ def test_rights_are_the_least(name: str) -> None:
                 assert step["with"]["persist-credentials"] is False
     assert "secrets." not in (FOLDER / name).read_text()
     assert "pull_request_target" not in found[ON]
+
+
+def test_a_called_workflow_asks_for_no_more_than_its_caller_gives() -> None:
+    """GitHub refuses the whole run otherwise, even where the job that asks would be skipped."""
+    for name in NAMES:
+        found = workflow(name)
+        for job in found["jobs"].values():
+            if "uses" in job:
+                given = job.get("permissions", found["permissions"])
+                called = workflow(Path(job["uses"]).name)
+                for inner in called["jobs"].values():
+                    assert inner.get("permissions", called["permissions"]).items() <= given.items()
 
 
 @pytest.mark.parametrize("name", NAMES)
