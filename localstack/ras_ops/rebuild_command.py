@@ -47,8 +47,9 @@ def rebuild(
     write_second). On the stack on this machine they are made here; with --stage you are told what to deploy, and run
     this again afterwards.
 
-    It needs what `ras replay --via function` needs, and dynamodb:DescribeTable and Scan on the old table, BatchGetItem
-    on the new one, with --missing copy also UpdateItem there.
+    It needs what `ras replay --via function` needs, and cloudformation:DescribeStacks, lambda:GetFunctionConfiguration,
+    dynamodb:DescribeTable on both tables, Scan on the old and BatchGetItem on the new one, with --missing copy also
+    UpdateItem there.
 
     \b
     Examples:

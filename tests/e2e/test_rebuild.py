@@ -14,7 +14,7 @@ from ras_local.cli import main
 from ras_local.paths import StateDir
 from ras_local.publish import Event, publish, read_events
 from ras_ops.deployment import choose
-from ras_ops.rebuilding import read_tables
+from ras_ops.rebuilding import Fill, read_tables
 from result_aggregator.domain import items
 
 from tests import samples
@@ -121,8 +121,10 @@ class Life:
             seen |= essays
 
 
-def test_a_rebuild_is_never_noticed(own: Stack, state: StateDir, ras: Callable[..., Result]) -> None:
-    """Rebuilt and switched, back, forth again, the old table given up: every answer is right, none is ever less."""
+def test_a_rebuild_is_never_noticed(
+    own: Stack, state: StateDir, ras: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted, rebuilt and switched, back, forth again, the old table given up: every answer is right, none is ever less."""
     before = answers(own)
     deployment = choose(state=state)
     old = read_tables(deployment).live
@@ -138,6 +140,18 @@ def test_a_rebuild_is_never_noticed(own: Stack, state: StateDir, ras: Callable[.
     assert "records would be handed over" in ras("--dry-run").stderr
 
     with Life(own) as life:
+        with monkeypatch.context() as stopped:
+            topics = iter(range(3))
+            hand_over = Fill.hand_over
+
+            def interrupted(*arguments: Any) -> Any:
+                if next(topics, None) is None:
+                    raise KeyboardInterrupt
+                return hand_over(*arguments)
+
+            stopped.setattr(Fill, "hand_over", interrupted)
+            ras("--yes", code=130)
+        begun = read_tables(deployment)
         told = ras("--yes").stderr
         rebuilt = answers(own)
         switched = read_tables(deployment)
@@ -151,6 +165,8 @@ def test_a_rebuild_is_never_noticed(own: Stack, state: StateDir, ras: Callable[.
 
     assert life.problems == []
     assert (life.published > 20, life.asked > 50) == (True, True)
+    assert (begun.live, begun.in_step) == (old, True)
+    assert "deploying: a second table" not in told
     assert "1 read otherwise now" in told
     assert rebuilt == before
     assert (switched.live.generation, switched.second, switched.in_step) == (2, old, True)

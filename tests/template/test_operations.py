@@ -14,6 +14,7 @@ from ras_ops.letters import BATCH_PREFIX
 from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.topics import TOPICS
 
+from infra.settings import Settings
 from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, ROOT, Assembly, assembly
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ RUNBOOK = ROOT / "docs/runbook.md"
 SECTIONS = dict(
     re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", RUNBOOK.read_text(), flags=re.MULTILINE | re.DOTALL)
 )
+UPGRADES = (ROOT / "docs/upgrades.md").read_text()
 COMMANDS = [
     (section, command)
     for section, text in SECTIONS.items()
@@ -84,6 +86,20 @@ def test_sections_say_what_why_and_what_to_do(section: str) -> None:
 def test_commands_of_the_runbook_parse(section: str, command: str) -> None:  # noqa: ARG001 - names the example
     """Commands, options and their values exist as written."""
     parse(command)
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^ras [^#\n]+", UPGRADES, re.MULTILINE))))
+def test_commands_of_the_upgrades_parse(command: str) -> None:
+    """As those of the runbook."""
+    parse(command)
+
+
+def test_deployments_of_the_upgrades_are_settings() -> None:
+    """Each `-c` of docs/upgrades.md, and each of its table, is a setting."""
+    named = re.findall(r"-c ([a-z_]+)=", UPGRADES) + re.findall(r"\b([a-z]+_[a-z_]+)=\w", UPGRADES)
+
+    assert set(named) == {"table_generation", "second_generation", "write_second"}
+    assert set(named) <= set(Settings.model_fields)
 
 
 @pytest.mark.parametrize(
