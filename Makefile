@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 EMULATOR_VENV := .venv-emulator
 AUDIT_VENV := .venv-audit
+LOCALSTACK_VENV := .venv-localstack
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 CDK := node_modules/.bin/cdk
@@ -23,15 +24,22 @@ demo: $(SETUP) ## run the whole service on this machine with sample events, quer
 	@$(BIN)/ras demo
 
 .PHONY: up
-up: $(SETUP) ## start the stack on this machine; writes .local/stack.json
+up: $(SETUP) ## start the stack on this machine; writes .local/stack.json (BACKEND=localstack: on LocalStack and Kafka in Docker)
+ifeq ($(BACKEND),localstack)
+	docker compose -f localstack/docker-compose.yml up --detach --wait
+	@RAS_EMULATOR=http://127.0.0.1:4566 RAS_BROKER=127.0.0.1:9092 $(BIN)/ras up
+else ifeq ($(BACKEND),)
 	@$(BIN)/ras up
+else
+	$(error BACKEND=$(BACKEND) is unknown: leave it out, or say localstack)
+endif
 
 .PHONY: down
 down: $(SETUP) ## stop what `make up` started
 	@$(BIN)/ras down
 
 .PHONY: test
-test: $(SETUP) ## run every test
+test: $(SETUP) localstack-free ## run every test
 	$(BIN)/pytest
 
 .PHONY: soak
@@ -64,7 +72,7 @@ lint: $(SETUP) ## check format, lint rules, types, and the pins against the advi
 	$(BIN)/mypy
 	@$(BIN)/python -m infra.audit
 
-# pip-audit ends with 1 where it finds something: infra.audit says so then, once it is kept.
+# pip-audit and npm end with 1 where they find something: infra.audit says so then, once it is kept.
 LOCKS = $(wildcard layers/*/requirements.txt requirements/*.txt)
 .PHONY: audit
 audit: $(SETUP) $(AUDIT_VENV)/.stamp ## ask the advisory database about every pin and keep its answers (needs a network)
@@ -73,6 +81,7 @@ audit: $(SETUP) $(AUDIT_VENV)/.stamp ## ask the advisory database about every pi
 	  $(AUDIT_VENV)/bin/pip-audit --vulnerability-service osv $(AUDIT_OPTIONS) --disable-pip --progress-spinner off --format json \
 	    --output .build/audit/$${lock//\//-}.json --requirement $$lock || test -s .build/audit/$${lock//\//-}.json || exit 1; \
 	done
+	@npm audit --package-lock-only --json > .build/audit/npm.json || test -s .build/audit/npm.json
 	@$(BIN)/python -m infra.audit .build/audit/*.json
 
 .PHONY: format
@@ -85,19 +94,30 @@ docs: $(SETUP) ## make a page of docs/openapi.yaml: .build/api.html
 	@$(BIN)/python docs/page.py
 
 .PHONY: synth
-synth: $(SETUP) ## synthesise the CDK stacks (STAGE=dev, no credentials needed)
-	$(CDK) synth --quiet -c stage=$(or $(STAGE),dev)
+synth: $(SETUP) ## synthesise the CDK stacks (STAGE=dev, ARGS="-c <setting>=<value>", no credentials needed)
+	$(CDK) synth --quiet -c stage=$(or $(STAGE),dev) $(ARGS)
+
+.PHONY: diff
+diff: $(SETUP) ## say what a deployment would change in AWS, by reading its templates (STAGE, ARGS)
+	$(CDK) diff --method=template -c stage=$(if $(STAGE),$(STAGE),$(error say which STAGE)) $(ARGS)
+
+.PHONY: deploy
+deploy: $(SETUP) ## deploy a stage to AWS (STAGE, ARGS)
+	$(CDK) deploy --all -c stage=$(if $(STAGE),$(STAGE),$(error say which STAGE)) $(ARGS)
 
 .PHONY: setup
 setup: $(SETUP) ## install everything, start nothing
 
 .PHONY: lock
 lock: $(VENV)/.stamp-uv ## resolve the pinned requirements again
-	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/audit requirements/dev; do \
+	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/localstack requirements/audit requirements/dev; do \
 	  extra=; [ $$name = requirements/dev ] && extra="-c layers/dependencies/requirements.txt -c layers/client/requirements.txt"; \
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header $$extra $$name.in -o $$name.txt; \
 	done
+
+.PHONY: localstack-free
+localstack-free: $(LOCALSTACK_VENV)/.stamp ## install LocalStack's free edition from PyPI, which `make test` does by itself
 
 .PHONY: servers
 servers: $(SETUP) ## fetch Apache Kafka and DynamoDB Local, which the tests do by themselves (needs a JDK and Maven)
@@ -110,7 +130,7 @@ lock-servers: $(SETUP) ## write down the hashes of the servers' jars again, afte
 .PHONY: clean
 clean: ## remove everything that can be made again
 	@if [ -x $(BIN)/ras ]; then $(BIN)/ras down; fi
-	rm -rf $(VENV) $(EMULATOR_VENV) $(AUDIT_VENV) node_modules .build .local cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(EMULATOR_VENV) $(AUDIT_VENV) $(LOCALSTACK_VENV) node_modules .build .local cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.stamp-uv: requirements/bootstrap.txt
 	@echo "setup: Python environment"
@@ -128,6 +148,12 @@ $(EMULATOR_VENV)/.stamp: $(VENV)/.stamp-uv requirements/emulator.txt
 	@echo "setup: AWS emulator"
 	@$(PYTHON) -m venv --without-pip $(EMULATOR_VENV)
 	@$(UV) pip install --quiet --python $(EMULATOR_VENV)/bin/python --require-hashes -r requirements/emulator.txt
+	@touch $@
+
+$(LOCALSTACK_VENV)/.stamp: $(VENV)/.stamp-uv requirements/localstack.txt
+	@echo "setup: LocalStack"
+	@$(PYTHON) -m venv --without-pip $(LOCALSTACK_VENV)
+	@$(UV) pip install --quiet --python $(LOCALSTACK_VENV)/bin/python --require-hashes -r requirements/localstack.txt
 	@touch $@
 
 $(AUDIT_VENV)/.stamp: $(VENV)/.stamp-uv requirements/audit.txt

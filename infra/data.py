@@ -12,13 +12,20 @@ from infra.settings import Settings
 
 USER_INDEX = "user-batches"
 
+# Under which Lambda keeps batches that a mapping gave up, and the name of the bucket's metrics of that.
+GIVEN_UP_PREFIX = "aws/lambda/"
+GIVEN_UP_METRICS = "given-up"
+
 
 def removal(settings: Settings) -> RemovalPolicy:
     return RemovalPolicy.RETAIN if settings.removal_policy == "retain" else RemovalPolicy.DESTROY
 
 
 class ViewTable(Construct):
-    """The one table: `pk`/`sk`, and a sparse index that lists a user's batches newest first."""
+    """A table of the view: `pk`/`sk`, and a sparse index that lists a user's batches newest first.
+
+    There is one, and while the view is rebuilt or just was, a second of another generation beside it.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
         super().__init__(scope, construct_id)
@@ -70,6 +77,10 @@ class DeadLetters(Construct):
             minimum_tls_version=1.2 if settings.tls_only else None,
             # A topic that is made again counts its offsets from zero: the older record must not be overwritten.
             versioned=True,
+            # Lambda counts what it gives up by mapping id, which nobody knows beforehand; S3 counts what arrives.
+            metrics=[s3.BucketMetrics(id=GIVEN_UP_METRICS, prefix=GIVEN_UP_PREFIX)]
+            if settings.operations and settings.keeps_given_up
+            else None,
             lifecycle_rules=[
                 s3.LifecycleRule(
                     id="expire",

@@ -168,6 +168,12 @@ class ServiceFunction(Construct):
             else self.function
         )
 
+    def allow_apart(self, sid: str, *, actions: list[str], resources: list[str]) -> None:
+        """A right in a policy of its own. CloudFormation removes it after, not before, the function is done with it."""
+        statement = iam.PolicyStatement(sid=sid, actions=actions, resources=resources)
+        policy = iam.Policy(self, sid, statements=[statement], roles=[self.role])
+        self.function.node.add_dependency(policy)
+
     def allow(self, sid: str, *, actions: list[str], resources: list[str]) -> None:
         self.role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
 

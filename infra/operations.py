@@ -13,6 +13,7 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
@@ -29,6 +30,7 @@ from result_aggregator.metrics import (
 )
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
 
+from infra.data import GIVEN_UP_METRICS
 from infra.mappings import consumer_group
 from infra.settings import Settings
 
@@ -73,12 +75,14 @@ class Operations(Construct):
         *,
         settings: Settings,
         table: dynamodb.ITable,
+        bucket: s3.IBucket,
         cluster_arn: str,
         key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._settings = settings
         self._table = table
+        self._bucket = bucket
         self._cluster_name = Fn.select(1, Fn.split("/", cluster_arn))
         self.topic = self._topic(key)
         for watch in self._watches():
@@ -121,8 +125,20 @@ class Operations(Construct):
 
     def _watches(self) -> list[Watch]:
         per_function = [watch for folder in INGEST for watch in self._ingest_watches(folder)]
+        given_up = [
+            Watch(
+                kind="given-up-batches",
+                part="bucket",
+                meaning="Mappings have given up batches after all their retries, and kept them as dead letters.",
+                metric=self._given_up(FIVE_MINUTES),
+                threshold=0,
+                bad=1,
+                of=1,
+            )
+        ]
         return [
             *per_function,
+            *(given_up if self._settings.keeps_given_up else []),
             Watch(
                 kind="api-5xx",
                 part="api",
@@ -299,6 +315,7 @@ class Operations(Construct):
                     ),
                     *(self._function(folder, "Errors", "Sum", MINUTE) for folder in (*INGEST, "query")),
                     self._emitted(ORPHAN_BATCHES, {"function": self._name("query")}, MINUTE),
+                    *([self._given_up(MINUTE)] if self._settings.keeps_given_up else []),
                 ],
             ),
         ]
@@ -430,6 +447,17 @@ class Operations(Construct):
             dimensions_map={"TableName": self._table.table_name},
             statistic=statistic,
             period=period,
+        )
+
+    def _given_up(self, period: Duration) -> cloudwatch.Metric:
+        """What Lambda has put into the bucket, for all mappings together."""
+        return cloudwatch.Metric(
+            namespace="AWS/S3",
+            metric_name="PutRequests",
+            dimensions_map={"BucketName": self._bucket.bucket_name, "FilterId": GIVEN_UP_METRICS},
+            statistic="Sum",
+            period=period,
+            label="batches given up",
         )
 
     def _of_group(self, topic: str, name: str) -> cloudwatch.Metric:

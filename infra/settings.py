@@ -207,6 +207,14 @@ class Settings(BaseModel):
     api_log_role: bool = Field(default=True, description="make the account's API Gateway logging role")
 
     # --- data
+    # Rebuilding the view into another table is a change of these three: docs/upgrades.md.
+    table_generation: int = Field(
+        default=1, ge=1, le=999, description="the table that queries are answered from"
+    )
+    second_generation: int | None = Field(
+        default=None, ge=1, le=999, description="a second table beside it; None: there is one table"
+    )
+    write_second: bool = Field(default=True, description="false: the second table stays as it is")
     deletion_protection: bool = True
     removal_policy: Literal["retain", "destroy"] = "retain"
     dead_letter_days: int = Field(default=90, ge=1, le=3650)
@@ -260,6 +268,12 @@ class Settings(BaseModel):
             raise ValueError(
                 f"minimum_pollers: {self.minimum_pollers} is more than maximum_pollers ({self.maximum_pollers})"
             )
+        if self.second_generation == self.table_generation:
+            raise ValueError(
+                f"second_generation: {self.second_generation} is table_generation; allowed: any other generation"
+            )
+        if not self.write_second and self.second_generation is None:
+            raise ValueError("write_second: false, but there is no second_generation")
         self._check_cluster()
         if self.cluster_arn is None and not self.private_network:
             raise ValueError(
@@ -318,6 +332,21 @@ class Settings(BaseModel):
     def partial_batch_response(self) -> bool:
         """Whether Lambda honours a list of failed records; elsewhere returning one loses them."""
         return self.provisioned
+
+    @property
+    def keeps_given_up(self) -> bool:
+        """Whether what the retries gave up goes into the dead-letter bucket."""
+        return self.on_failure and self.on_failure_topic is None
+
+    @property
+    def generations(self) -> list[int]:
+        """The tables that there are, newest first."""
+        return sorted({self.table_generation, self.second_generation or self.table_generation}, reverse=True)
+
+    @property
+    def written_generations(self) -> list[int]:
+        """The tables that events go into, newest first, which is the order of writing."""
+        return self.generations if self.write_second else [self.table_generation]
 
     def batching(self, topic: str) -> Batching:
         return self.topic_batching.get(topic) or BATCHING[TOPICS[topic].function]

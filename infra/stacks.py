@@ -59,9 +59,9 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
 
     caller_role_arns = [role_arn(role) for role in settings.callers.values()]
     data = stack("data", "the view and the dead letters")
-    table = ViewTable(data, "View", settings=settings).table
+    tables = _add_tables(data, settings)
+    table = tables[settings.table_generation]
     bucket = DeadLetters(data, "DeadLetters", settings=settings).bucket
-    output(data, "TableName", table.table_name, "The table of the view")
     output(
         data,
         "DeadLetterBucketName",
@@ -90,15 +90,21 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
         raise AssertionError("settings allow no stage with neither a cluster nor a network")
 
     ingest = stack("ingest", "events in")
-    _add_ingest(ingest, settings, dependencies, table, bucket, cluster_arn, key)
+    _add_ingest(ingest, settings, dependencies, tables, bucket, cluster_arn, key)
 
     api = stack("api", "queries out")
-    _add_api(api, settings, dependencies, table, network.api_endpoint if network else None, key)
+    _add_api(api, settings, dependencies, tables, network.api_endpoint if network else None, key)
 
     if settings.operations:
         operations = stack("operations", "dashboard and alarms")
         topic = Operations(
-            operations, "OnCall", settings=settings, table=table, key=key, cluster_arn=cluster_arn
+            operations,
+            "OnCall",
+            settings=settings,
+            table=table,
+            bucket=bucket,
+            key=key,
+            cluster_arn=cluster_arn,
         ).topic
         output(operations, "AlarmTopicArn", topic.topic_arn, "Where alarms go; subscribe whoever is on call")
 
@@ -109,11 +115,35 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
     Tags.of(app).add("stage", settings.stage)
 
 
+def _add_tables(data: Stack, settings: Settings) -> dict[int, dynamodb.Table]:
+    """The view's table, or two of them, by generation."""
+    tables = {
+        # The first one's name has no number, as it is of every deployment before there was a second.
+        generation: ViewTable(
+            data, f"View{generation}" if generation > 1 else "View", settings=settings
+        ).table
+        for generation in settings.generations
+    }
+    for table in tables.values():
+        # Exported whether somebody imports it or not: what stops using a table is deployed after this stack, and
+        # CloudFormation would refuse to take an export away that is still in use. That refusal is welcome elsewhere:
+        # a deployment without these settings cannot take the table away that is being asked.
+        data.export_value(table.table_name)
+        data.export_value(table.table_arn)
+    live = settings.table_generation
+    output(data, "TableName", tables[live].table_name, "The table of the view")
+    output(data, "TableGeneration", str(live), "The setting table_generation")
+    if second := settings.second_generation:
+        output(data, "SecondTableName", tables[second].table_name, "The table beside it")
+        output(data, "SecondTableGeneration", str(second), "The setting second_generation")
+    return tables
+
+
 def _add_ingest(
     stack: Stack,
     settings: Settings,
     dependencies: Path,
-    table: dynamodb.Table,
+    tables: dict[int, dynamodb.Table],
     bucket: s3.Bucket,
     cluster_arn: str,
     key: kms.IKey | None,
@@ -132,7 +162,7 @@ def _add_ingest(
             memory_mb=settings.ingest_memory_mb,
             timeout_seconds=settings.ingest_timeout_seconds,
             environment={
-                "TABLE_NAME": table.table_name,
+                "TABLE_NAME": ",".join(tables[number].table_name for number in settings.written_generations),
                 "DEAD_LETTER_BUCKET": bucket.bucket_name,
                 "PARTIAL_BATCH_RESPONSE": "true" if settings.partial_batch_response else "false",
             },
@@ -141,11 +171,16 @@ def _add_ingest(
             concurrency=settings.ingest_concurrency,
         )
         # Conditional writes decide everything, so an ingest function never reads the view.
-        service.allow("WriteView", actions=["dynamodb:UpdateItem"], resources=[table.table_arn])
+        for number in settings.written_generations:
+            service.allow_apart(
+                f"WriteView{number}",
+                actions=["dynamodb:UpdateItem"],
+                resources=[tables[number].table_arn],
+            )
         service.allow(
             "KeepRejected", actions=["s3:PutObject"], resources=[bucket.arn_for_objects("rejected/*")]
         )
-        if settings.on_failure and settings.on_failure_topic is None:
+        if settings.keeps_given_up:
             # Lambda keeps what the retries gave up with the function's own rights, under a prefix of its choice.
             service.allow(
                 "KeepGivenUp", actions=["s3:PutObject"], resources=[bucket.arn_for_objects("aws/lambda/*")]
@@ -160,7 +195,7 @@ def _add_ingest(
         )
         # As the report names the bucket: by the export that brings its ARN here.
         imported = stack.resolve(Stack.of(bucket).export_value(bucket.bucket_arn))["Fn::ImportValue"]
-        for prefix in ("rejected", "aws/lambda"):
+        for prefix in ("rejected", "aws/lambda") if settings.keeps_given_up else ("rejected",):
             acknowledge_star(
                 service.role,
                 f"{imported}/{prefix}/*",
@@ -182,7 +217,7 @@ def _add_api(
     stack: Stack,
     settings: Settings,
     dependencies: Path,
-    table: dynamodb.Table,
+    tables: dict[int, dynamodb.Table],
     vpc_endpoint: ec2.IInterfaceVpcEndpoint | None,
     key: kms.IKey | None,
 ) -> None:
@@ -196,7 +231,7 @@ def _add_api(
         memory_mb=settings.query_memory_mb,
         timeout_seconds=settings.query_timeout_seconds,
         environment={
-            "TABLE_NAME": table.table_name,
+            "TABLE_NAME": tables[settings.table_generation].table_name,
             "ALLOWED_CALLERS": json.dumps(callers),
             "DEFAULT_PIPELINE": settings.default_pipeline,
         },
@@ -205,13 +240,17 @@ def _add_api(
         concurrency=settings.query_concurrency,
         snap_start=settings.snap_start,
     )
+    # Both tables, while events go into both: then the switch changes no right, and no answer fails in between.
+    readable = [tables[number].table_arn for number in settings.written_generations]
     service.allow(
         "ReadView",
         actions=["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:Query"],
-        resources=[table.table_arn],
+        resources=readable,
     )
     service.allow(
-        "ListBatches", actions=["dynamodb:Query"], resources=[f"{table.table_arn}/index/{USER_INDEX}"]
+        "ListBatches",
+        actions=["dynamodb:Query"],
+        resources=[f"{table_arn}/index/{USER_INDEX}" for table_arn in readable],
     )
     # For `/metrics`. The service authorization reference has neither a resource nor a condition for them.
     service.allow(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from ras_local import dynamodb_local, emulator, java, processes, stack
+from ras_local import dynamodb_local, emulator, java, localstack, processes, stack
 from ras_local.errors import StackError
 from ras_local.paths import StateDir
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 KAFKA = "kafka"
 DYNAMODB_LOCAL = "dynamodb-local"
 EMULATOR = "emulator"
+LOCALSTACK = "localstack"
 
 # What could not be had in this session, and why.
 _missing: dict[str, str] = {}
@@ -40,6 +41,8 @@ def server(name: str) -> ParameterSet:
 def require(*names: str) -> None:
     """Fetch servers. Skips the test, or with CI=true fails it, where that is not possible."""
     for name in names:
+        if name == LOCALSTACK:
+            continue  # no server of Maven's: its fixture says whether it is there
         try:
             java.fetch(name)
         except StackError as error:
@@ -108,6 +111,17 @@ def dynamodb_local_url(servers_folder: StateDir) -> str:
 def emulator_url(servers_folder: StateDir) -> str:
     """The emulator alone, with nothing deployed."""
     endpoint_url, wait = emulator.start(servers_folder)
+    wait()
+    return endpoint_url
+
+
+@pytest.fixture(scope="session")
+def localstack_url(servers_folder: StateDir) -> str:
+    """LocalStack's free edition, with nothing deployed, on DynamoDB Local."""
+    if not localstack.installed():
+        _missing[LOCALSTACK] = "It is not installed. Run `make localstack-free`"
+    require(DYNAMODB_LOCAL, LOCALSTACK)
+    endpoint_url, wait = localstack.start(servers_folder)
     wait()
     return endpoint_url
 

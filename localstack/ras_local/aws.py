@@ -18,6 +18,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -31,18 +32,19 @@ ROOT_SECRET = "test"  # noqa: S105 (the emulators' well-known key)
 
 @dataclass(frozen=True)
 class Cloud:
-    """The emulated AWS at one address, as its root user."""
+    """The emulated AWS at one address, as its root user, unless another key is given."""
 
     endpoint_url: str
     region: str
     retries: int = field(default=3)
+    key: str = ROOT_KEY
 
     def _client(self, service: str, **options: Any) -> Any:
         # localstack-client prefers this variable to the address it is given, and a shell may hold another stack's.
         elsewhere = os.environ.pop("AWS_ENDPOINT_URL", None)
         try:
             session = localstack_client.session.Session(
-                aws_access_key_id=ROOT_KEY,
+                aws_access_key_id=self.key,
                 aws_secret_access_key=ROOT_SECRET,
                 region_name=self.region,
                 localstack_host=urlparse(self.endpoint_url).netloc,
@@ -71,6 +73,11 @@ class Cloud:
         return client
 
     @cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        client: DynamoDBClient = self._client("dynamodb", max_pool_connections=32)
+        return client
+
+    @cached_property
     def sqs(self) -> SQSClient:
         client: SQSClient = self._client("sqs")
         return client
@@ -78,6 +85,14 @@ class Cloud:
     @cached_property
     def sns(self) -> Any:
         return self._client("sns")
+
+    @cached_property
+    def gateway(self) -> Any:
+        return self._client("apigateway")
+
+    @cached_property
+    def msk(self) -> Any:
+        return self._client("kafka")
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:

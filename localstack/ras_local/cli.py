@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 from ras_ops.dead_letters_command import dead_letters, described
 from ras_ops.options import failures
+from ras_ops.rebuild_command import rebuild
 from ras_ops.replay_command import replay
 
 from ras_local import processes
@@ -53,6 +54,7 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 main.add_command(dead_letters)
+main.add_command(rebuild)
 main.add_command(replay)
 
 

@@ -16,6 +16,8 @@ from ras_local.errors import StackError
 from ras_local.paths import ACCOUNT, REPOSITORY, STAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ras_local.aws import Cloud
     from ras_local.paths import StateDir
 
@@ -51,8 +53,8 @@ def create_asset_bucket(cloud: Cloud) -> None:
         )
 
 
-def deploy(state: StateDir, cloud: Cloud) -> Outputs:
-    """Synthesise the local stage and deploy every stack of it.
+def deploy(state: StateDir, cloud: Cloud, settings: Mapping[str, str] | None = None) -> Outputs:
+    """Synthesise the local stage, with `settings` beside its own, and deploy every stack of it.
 
     Raises StackError with the end of CDK's own output when it fails.
     """
@@ -65,6 +67,7 @@ def deploy(state: StateDir, cloud: Cloud) -> Outputs:
         "--context=stage=" + STAGE,
         f"--context=region={cloud.region}",
         *_functions(cloud),
+        *(f"--context={name}={value}" for name, value in (settings or {}).items()),
         f"--output={state.cloud_assembly}",
         f"--outputs-file={state.outputs_file}",
         # The emulator applies a template at once, so a change set would only be one more round trip.

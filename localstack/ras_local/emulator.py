@@ -7,8 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 import requests
+from botocore.exceptions import ClientError
 
 from ras_local import processes
+from ras_local.aws import Cloud
 from ras_local.errors import StackError
 from ras_local.paths import ACCOUNT, REPOSITORY, region
 
@@ -33,6 +35,30 @@ def is_localstack(endpoint_url: str) -> bool:
     return _has(f"{endpoint_url}/_localstack/info")
 
 
+def elsewhere() -> bool:
+    """Whether RAS_EMULATOR is the address of one that is not ours to start."""
+    return (os.environ.get("RAS_EMULATOR", "") or EMBEDDED) != EMBEDDED
+
+
+def lacking(endpoint_url: str) -> list[str]:
+    """What of AWS is not there, found by trying it: nothing in the embedded one, MSK and IAM in LocalStack's free edition."""
+    found = []
+    nobody = Cloud(endpoint_url, region(), retries=1, key="AKIAMADEUPMADEUPMADE")
+    try:
+        nobody.iam.list_roles()
+    except ClientError:
+        pass
+    else:
+        found.append(
+            "signatures and policies: it lets everybody in, so who may ask what is neither kept nor tested"
+        )
+    try:
+        Cloud(endpoint_url, region(), retries=1).msk.list_clusters()
+    except ClientError:
+        found.append("MSK: the mappings' topics are read from the broker of RAS_BROKER, as here ever")
+    return found
+
+
 def _has(url: str) -> bool:
     try:
         return requests.get(url, timeout=2).ok
@@ -49,9 +75,8 @@ def start(
     `functions_environment` is what every function finds in its environment besides what its configuration says.
     Raises StackError when it is not installed, the wished port is taken, or RAS_EMULATOR is no address.
     """
-    wish = os.environ.get("RAS_EMULATOR", "") or EMBEDDED
-    if wish != EMBEDDED:
-        return _join(wish.rstrip("/"), functions_environment)
+    if elsewhere():
+        return _join(os.environ["RAS_EMULATOR"].rstrip("/"), functions_environment)
     if not PROGRAM.exists():
         raise StackError("the AWS emulator is not installed", "Run `make setup`.")
     port = processes.choose_port("RAS_EMULATOR_PORT", DEFAULT_PORT)

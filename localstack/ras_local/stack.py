@@ -9,7 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -158,6 +158,9 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         bootstrap_servers = broker_ready()
         table_ready()
     cloud = Cloud(endpoint_url, region())
+    if emulator.elsewhere():
+        for what in emulator.lacking(endpoint_url):
+            timings.say(f"{endpoint_url} lacks {what}")
     with timings.step("cdk deploy"):
         callers.create_roles(cloud)
         deploy.create_asset_bucket(cloud)
@@ -180,6 +183,19 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         start_poller(state, stack)
         _warm(stack)
         _wait_for_mappings(state)
+    write_private(state.stack_file, json.dumps(asdict(stack), indent=2) + "\n")
+    return stack
+
+
+def deploy_again(state: StateDir, settings: Mapping[str, str]) -> Stack:
+    """Deploy the running stack with these settings beside the local stage's own. Raises StackError."""
+    stack = load(state)
+    if state.dynamodb_local.exists():
+        raise StackError(
+            "tables made later are not copied to DynamoDB Local", "Start the stack without RAS_DYNAMODB."
+        )
+    outputs = deploy.deploy(state, stack.cloud, settings)
+    stack = replace(stack, table_name=outputs.table_name)
     write_private(state.stack_file, json.dumps(asdict(stack), indent=2) + "\n")
     return stack
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ras_local.event_source_mapping import Settings
 
 _LONGEST_INVOCATION_S = 900
+_CHANGE_WAIT_S = 120
+
+LIVE = "live"
+"""The alias of functions that start from a snapshot (`infra.functions`)."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,26 @@ class Deployment:
             if mapping.function_name.startswith(f"ras-{self.stage}-")
         ]
 
+    def outputs(self) -> dict[str, str]:
+        """What the stack of the view and the dead letters tells. Raises StackError where there is none."""
+        return _outputs(self.cloud, f"ras-{self.stage}-data")
+
+    def environment(self, folder: str) -> dict[str, str]:
+        """What a deployed function finds in its environment, once a change that is under way is through.
+
+        Where callers use an alias, that is the environment of the version behind it.
+        """
+        name = f"ras-{self.stage}-{folder.replace('_', '-')}"
+        lambda_ = self.cloud.functions
+        lambda_.get_waiter("function_updated").wait(
+            FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": _CHANGE_WAIT_S}
+        )
+        try:
+            found = lambda_.get_function_configuration(FunctionName=name, Qualifier=LIVE)
+        except lambda_.exceptions.ResourceNotFoundException:
+            found = lambda_.get_function_configuration(FunctionName=name)
+        return dict(found.get("Environment", {}).get("Variables", {}))
+
     def brokers(self) -> Brokers:
         """The cluster that the mappings read, unless one was given. Raises StackError where none can be told."""
         if self.given_brokers is not None:
@@ -157,20 +181,23 @@ def choose(
 
 
 def _bucket_name(account: Account, stack_name: str) -> str:
+    name = _outputs(account, stack_name).get("DeadLetterBucketName")
+    if not name:
+        raise StackError(f"stack {stack_name} has no output DeadLetterBucketName")
+    return name
+
+
+def _outputs(cloud: Cloud, stack_name: str) -> dict[str, str]:
     try:
-        answer = account.stacks.describe_stacks(StackName=stack_name)
+        answer = cloud.stacks.describe_stacks(StackName=stack_name)
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") != "ValidationError":
             raise
         raise StackError(
-            f"there is no stack {stack_name} in {account.region}",
+            f"there is no stack {stack_name} in {cloud.region}",
             "Name another --stage, --profile or --region.",
         ) from error
-    outputs = {
-        output.get("OutputKey"): output.get("OutputValue")
+    return {
+        output.get("OutputKey", ""): output.get("OutputValue", "")
         for output in answer["Stacks"][0].get("Outputs", [])
     }
-    name = outputs.get("DeadLetterBucketName")
-    if not name:
-        raise StackError(f"stack {stack_name} has no output DeadLetterBucketName")
-    return name

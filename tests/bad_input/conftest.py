@@ -6,7 +6,8 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from result_aggregator import ingest_function
+from result_aggregator import settings
+from result_aggregator.store.dynamodb import ViewStore
 from result_aggregator.topics import TOPICS
 
 from tests.handlers.conftest import Logs, Service, dynamodb_url, logs, service
@@ -49,7 +50,7 @@ class Deliveries:
 
     def stored(self, batch_id: str) -> list[dict[str, Any]]:
         """The batch's items, without the key that names it."""
-        view, _ = ingest_function._stores()
+        view = ViewStore(settings.text("TABLE_NAME"))
         return [
             {name: value for name, value in item.items() if name != "pk"}
             for item in view.read_partition(batch_id)

@@ -11,13 +11,15 @@ from urllib.parse import parse_qs, urlparse
 import boto3
 import pytest
 from botocore.exceptions import ClientError, ProfileNotFound
+from botocore.stub import Stubber
 from confluent_kafka import Consumer
 from ras_local.broker import quiet_client
 from ras_local.deployed import DeployedMappings
 from ras_local.errors import StackError
 from ras_local.paths import StateDir, write_private
-from ras_ops.deployment import Account, Brokers, Deployment, choose, msk_iam
+from ras_ops.deployment import LIVE, Account, Brokers, Deployment, choose, msk_iam
 
+from infra import functions
 from tests.dead_letters.made import SETTINGS
 from tests.dynamodb import REGION
 
@@ -192,3 +194,39 @@ def test_clients_ask_for_a_token_by_themselves() -> None:
     Consumer({**quiet_client("127.0.0.1:1", group_id="g"), **settings}).close()
 
     assert asked
+
+
+@pytest.mark.parametrize("aliased", [True, False], ids=["with a snapshot", "without"])
+def test_a_functions_environment_is_that_of_what_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+    state: StateDir,
+    aws: None,  # noqa: ARG001 - credentials
+    *,
+    aliased: bool,
+) -> None:
+    """Once a change is through: behind the alias where there is one, else the function's own."""
+    functions = boto3.client("lambda")
+    name = {"FunctionName": "ras-dev-ingest-essays"}
+    variables = {"Environment": {"Variables": {"TABLE_NAME": "view"}}}
+    with Stubber(functions) as answers:
+        for status in ("InProgress", "Successful"):
+            answers.add_response("get_function_configuration", {"LastUpdateStatus": status}, name)
+        if aliased:
+            answers.add_response("get_function_configuration", variables, {**name, "Qualifier": "live"})
+        else:
+            answers.add_client_error(
+                "get_function_configuration",
+                "ResourceNotFoundException",
+                expected_params={**name, "Qualifier": "live"},
+            )
+            answers.add_response("get_function_configuration", variables, name)
+        monkeypatch.setattr(Account, "_client", lambda *_, **__: functions)
+        found = Deployment("dev", Account("", REGION), "bucket", state)
+
+        assert found.environment("ingest_essays") == {"TABLE_NAME": "view"}
+        answers.assert_no_pending_responses()
+
+
+def test_the_alias_is_the_one_that_the_stacks_make() -> None:
+    """Under the same name."""
+    assert LIVE == functions.LIVE

@@ -1,16 +1,20 @@
-"""The store's tests run on three implementations of DynamoDB: each misses what another has."""
+"""The store's tests run on four implementations of DynamoDB: each misses what another has."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.real_servers import DYNAMODB_LOCAL, EMULATOR, server
+from tests.real_servers import DYNAMODB_LOCAL, EMULATOR, LOCALSTACK, server
 
 
-@pytest.fixture(params=["moto", server(DYNAMODB_LOCAL), server(EMULATOR)])
+@pytest.fixture(params=["moto", server(DYNAMODB_LOCAL), server(EMULATOR), server(LOCALSTACK)])
 def dynamodb_url(request: pytest.FixtureRequest) -> str | None:
-    """moto in this process, AWS's DynamoDB Local, and the emulator that the stack on this machine runs on."""
-    fixtures = {DYNAMODB_LOCAL: "dynamodb_local_url", EMULATOR: "emulator_url"}
+    """moto in this process, AWS's DynamoDB Local, the emulator that the stack on this machine runs on, and LocalStack."""
+    fixtures = {
+        DYNAMODB_LOCAL: "dynamodb_local_url",
+        EMULATOR: "emulator_url",
+        LOCALSTACK: "localstack_url",
+    }
     if request.param == "moto":
         return None
     url: str = request.getfixturevalue(fixtures[request.param])

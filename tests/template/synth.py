@@ -13,13 +13,16 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
 from infra.settings import Settings, load_settings
 from infra.stacks import add_stacks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "111122223333"
@@ -169,6 +172,11 @@ def context() -> dict[str, Any]:
 @cache
 def assembly(stage: str, **overrides: str | int | bool) -> Assembly:
     """The templates of a stage, with settings overridden as `cdk -c` would; SettingsError like `cdk synth`."""
+    return synthesised(stage, overrides)
+
+
+def synthesised(stage: str, overrides: Mapping[str, Any]) -> Assembly:
+    """As `assembly`, made anew."""
     settings = load_settings({**context(), "stage": stage, **overrides}, {})
     folder = tempfile.mkdtemp(prefix="ras-synth-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -120,5 +120,5 @@ def test_local_bucket_is_reached_over_plain_http(local: Assembly) -> None:
 
 def test_outputs_are_what_scripts_read(stage: Assembly) -> None:
     """Exactly these names, which the local stack and others look up."""
-    assert set(stage.outputs("data")) == {"TableName", "DeadLetterBucketName"}
+    assert set(stage.outputs("data")) == {"TableName", "TableGeneration", "DeadLetterBucketName"}
     assert set(stage.outputs("api")) == {"ApiId", "ApiUrl"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_cdk import App, Stack
+from aws_cdk import App, Stack, Validations
 from aws_cdk import aws_s3 as s3
 
 from infra.findings import acknowledge
-from tests.template.synth import CLUSTER_ARN, GIVEN_VPC, Assembly, assembly, findings
+from tests.template.synth import CLUSTER_ARN, GIVEN_VPC, Assembly, assembly, findings, synthesised
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +58,49 @@ def test_nothing_is_acknowledged_for_a_whole_stack(prod: Assembly) -> None:
         assert path.count("/") >= 2, f"{path} is a stack"
         for reason in rules.values():
             assert len(reason.split()) > 5
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings"),
+    [
+        ("prod", {}),
+        ("prod", {"new_cluster": "provisioned", "second_generation": 2}),
+        ("dev", {"vpc": GIVEN_VPC, "cluster_arn": CLUSTER_ARN, "on_failure_topic": "ras.given-up"}),
+    ],
+    ids=["prod", "provisioned cluster", "given network"],
+)
+def test_no_acknowledgement_is_for_nothing(
+    stage: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each covers a finding that would be there without it, on its own construct: what is mended is acknowledged no more."""
+    given = acknowledged(assembly(stage, **settings))
+    monkeypatch.setattr(Validations, "acknowledge", lambda *_: None)
+    raw = synthesised(stage, settings).findings
+    stale = [
+        f"{path}: {rule}"
+        for path, rules in given.items()
+        for rule in rules
+        # Those on CloudFormation's validation are the CDK's own, on what it makes itself.
+        if not rule.startswith("CloudFormation-Validate::")
+        and not any(covers(path, rule, finding) for finding in raw)
+    ]
+
+    assert stale == []
+
+
+def covers(path: str, rule: str, finding: str) -> bool:
+    """Whether an acknowledgement on a construct is about a finding, which may be on a resource inside it."""
+    name, _, where = finding.partition(" ")
+    return rule.removeprefix("AwsSolutions::") == name and f"/{where}/".startswith(f"{path}/")
+
+
+def test_stale_acknowledgements_are_seen() -> None:
+    """The check above does see another rule, and another construct."""
+    finding = "AwsSolutions-S1 Stack/Bucket/Resource"
+
+    assert covers("/Stack/Bucket", "AwsSolutions::AwsSolutions-S1", finding)
+    assert not covers("/Stack/Bucket", "AwsSolutions::AwsSolutions-S10", finding)
+    assert not covers("/Stack/Buck", "AwsSolutions::AwsSolutions-S1", finding)
 
 
 def acknowledged(stage: Assembly) -> dict[str, dict[str, str]]:

@@ -148,8 +148,11 @@ def test_destination_is_a_topic_by_setting() -> None:
     topics = CLUSTER_ARN.replace(":cluster/", ":topic/")
 
     assert destinations == {"kafka://ras.given-up"}
+    roles: dict[str, list[dict[str, Any]]] = {}
     for policy in stage.properties("ingest", "AWS::IAM::Policy"):
-        may = policy["PolicyDocument"]["Statement"]
+        roles.setdefault(policy["Roles"][0], []).extend(policy["PolicyDocument"]["Statement"])
+    assert len(roles) == 3
+    for may in roles.values():
         assert allows(may, "kafka-cluster:WriteData", f"{topics}/ras.given-up")
         assert not allows(may, "kafka-cluster:WriteData", f"{topics}/huleedu.essay.nlp.completed.v1")
         assert not allows(may, "s3:PutObject", f"arn:aws:s3:::{bucket.lower()}/aws/lambda/x")

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 from ras_local.cli import main
+from ras_ops.letters import BATCH_PREFIX
 from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.topics import TOPICS
 
-from tests.template.synth import ACCOUNT, ROOT, Assembly, assembly
+from infra.settings import Settings
+from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, ROOT, Assembly, assembly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,7 @@ RUNBOOK = ROOT / "docs/runbook.md"
 SECTIONS = dict(
     re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", RUNBOOK.read_text(), flags=re.MULTILINE | re.DOTALL)
 )
+UPGRADES = (ROOT / "docs/upgrades.md").read_text()
 COMMANDS = [
     (section, command)
     for section, text in SECTIONS.items()
@@ -85,6 +88,20 @@ def test_commands_of_the_runbook_parse(section: str, command: str) -> None:  # n
     parse(command)
 
 
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^ras [^#\n]+", UPGRADES, re.MULTILINE))))
+def test_commands_of_the_upgrades_parse(command: str) -> None:
+    """As those of the runbook."""
+    parse(command)
+
+
+def test_deployments_of_the_upgrades_are_settings() -> None:
+    """Each `-c` of docs/upgrades.md, and each of its table, is a setting."""
+    named = re.findall(r"-c ([a-z_]+)=", UPGRADES) + re.findall(r"\b([a-z]+_[a-z_]+)=\w", UPGRADES)
+
+    assert set(named) == {"table_generation", "second_generation", "write_second"}
+    assert set(named) <= set(Settings.model_fields)
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -123,6 +140,7 @@ def parse(line: str) -> None:
             "throttles",
             {"ingest-batches", "ingest-essays", "ingest-rankings", "query", "table-reads", "table-writes"},
         ),
+        ("given-up-batches", {"bucket"}),
         ("api-5xx", {"api"}),
         ("api-p99", {"api"}),
         ("orphan-batches", {"query"}),
@@ -167,6 +185,18 @@ def test_thresholds_by_setting() -> None:
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "on-call@example.com")
 
 
+def test_given_up_batches_are_counted_where_lambda_puts_them(prod: Assembly) -> None:
+    """By the bucket, under the prefix that functions may write; where they go elsewhere there is nothing to count."""
+    (metered,) = prod.only("data", "AWS::S3::Bucket")["MetricsConfigurations"]
+    elsewhere = assembly("prod", vpc=GIVEN_VPC, cluster_arn=CLUSTER_ARN, on_failure_topic="ras.given-up")
+
+    assert metered == {"Id": "given-up", "Prefix": BATCH_PREFIX}
+    for stage in (elsewhere, assembly("prod", on_failure="false")):
+        assert "given-up-batches" not in sections_of(stage)
+        assert "MetricsConfigurations" not in stage.only("data", "AWS::S3::Bucket")
+        assert "AWS/S3" not in {namespace for namespace, _, _ in metrics_of(stage)}
+
+
 def test_topic_takes_alarms_of_the_account_only_and_is_encrypted(aws_stage: Assembly) -> None:
     """Under our key, as an alarm cannot publish under the one that AWS manages; nothing over plain HTTP."""
     topic = aws_stage.only("operations", "AWS::SNS::Topic")
@@ -191,6 +221,8 @@ def test_topic_takes_alarms_of_the_account_only_and_is_encrypted(aws_stage: Asse
 def test_metrics_are_of_what_is_deployed(aws_stage: Assembly) -> None:
     """Functions, API, table, consumer groups: every dimension names one of this stage's."""
     (table,) = aws_stage.resources("data", "AWS::DynamoDB::Table")
+    metered = aws_stage.only("data", "AWS::S3::Bucket")
+    bucket = aws_stage.outputs("data")["DeadLetterBucketName"]
     functions = {
         function["FunctionName"]
         for part in ("ingest", "api")
@@ -203,6 +235,8 @@ def test_metrics_are_of_what_is_deployed(aws_stage: Assembly) -> None:
         "function": functions,
         "service": {"result-aggregator"},
         "TableName": {table},
+        "BucketName": {bucket},
+        "FilterId": {one["Id"] for one in metered["MetricsConfigurations"]},
         "ApiName": {aws_stage.only("api", "AWS::ApiGateway::RestApi")["Name"]},
         "Stage": {aws_stage.only("api", "AWS::ApiGateway::Stage")["StageName"]},
         "Cluster Name": {cluster},
@@ -212,7 +246,7 @@ def test_metrics_are_of_what_is_deployed(aws_stage: Assembly) -> None:
     found = list(metrics_of(aws_stage))
 
     assert {namespace for namespace, _, _ in found} == {
-        "AWS/ApiGateway", "AWS/DynamoDB", "AWS/Kafka", "AWS/Lambda", f"ResultAggregator/{aws_stage.settings.stage}",
+        "AWS/ApiGateway", "AWS/DynamoDB", "AWS/Kafka", "AWS/Lambda", "AWS/S3", f"ResultAggregator/{aws_stage.settings.stage}",
     }  # fmt: skip
     for _, name, dimensions in found:
         assert dimensions, name

@@ -6,7 +6,7 @@ import json
 from datetime import date
 from typing import TYPE_CHECKING
 
-from infra.audit import LOCKS, condensed, judged, pins
+from infra.audit import LOCKS, NPM_LOCK, condensed, judged, npm_pins, pins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +31,61 @@ REPORT = json.dumps(
 )
 
 
-def snapshot(day: date = TODAY) -> str:
-    return json.dumps(condensed([REPORT], day))
+# As npm 10 writes it with `audit --json`: `b` has an advisory, `a` depends on it.
+NPM = {"node_modules/a": "npm:a@1.0.0", "node_modules/a/node_modules/b": "npm:b@2.0.0"}
+NPM_REPORT = json.dumps(
+    {
+        "auditReportVersion": 2,
+        "vulnerabilities": {
+            "a": {"name": "a", "via": ["b"], "nodes": ["node_modules/a"]},
+            "b": {
+                "name": "b",
+                "via": [{"source": 1, "title": "bad", "url": "https://github.com/advisories/GHSA-1"}],
+                "nodes": ["node_modules/a/node_modules/b"],
+            },
+        },
+        "metadata": {},
+    }
+)
+
+
+def snapshot(day: date = TODAY, *reports: str) -> str:
+    return json.dumps(condensed(reports or [REPORT], NPM, day))
 
 
 def test_known_advisory_fails() -> None:
     """The pin and the advisory's id are named; a pin without one passes in silence."""
     assert judged({"bad==2.0"}, snapshot(), TODAY) == (["bad==2.0 has a published advisory: PYSEC-1"], [])
     assert judged({"good-package==1.0"}, snapshot(), TODAY) == ([], [])
+
+
+def test_npm_pins_are_judged_alike() -> None:
+    """The package that has the advisory, by its own version; what depends on it is not blamed as well."""
+    kept = snapshot(TODAY, REPORT, NPM_REPORT)
+
+    assert judged({"npm:b@2.0.0"}, kept, TODAY) == (["npm:b@2.0.0 has a published advisory: GHSA-1"], [])
+    assert judged({"npm:a@1.0.0", "good-package==1.0"}, kept, TODAY) == ([], [])
+
+
+def test_a_registry_that_knows_no_advisories_has_said_nothing() -> None:
+    """npm's error is no clean answer."""
+    kept = snapshot(TODAY, REPORT, json.dumps({"message": "404 Not Found", "error": {"summary": ""}}))
+
+    assert "NOT AUDITED" in judged({"npm:a@1.0.0"}, kept, TODAY)[1][0]
+
+
+def test_npm_pins_are_read_from_the_lock_file(tmp_path: Path) -> None:
+    """Nested and scoped ones too, and not the project itself."""
+    lock = tmp_path / "package-lock.json"
+    packages = {
+        "": {"name": "project"},
+        "node_modules/@s/c": {"version": "1.0.0"},
+        "node_modules/@s/c/node_modules/d": {"version": "2.0.0"},
+    }
+    lock.write_text(json.dumps({"packages": packages}))
+
+    assert set(npm_pins(lock).values()) == {"npm:@s/c@1.0.0", "npm:d@2.0.0"}
+    assert any(pin.startswith("npm:aws-cdk@") for pin in npm_pins(NPM_LOCK).values())
 
 
 def test_what_is_not_known_is_said() -> None:

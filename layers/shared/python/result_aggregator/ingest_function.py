@@ -18,6 +18,7 @@ from result_aggregator.store.s3 import DeadLetterStore
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from result_aggregator.domain.storage import WritableView
     from result_aggregator.ingest import Report
 
 
@@ -26,12 +27,23 @@ class HandedBackError(RuntimeError):
 
 
 @cache
-def _stores() -> tuple[ViewStore, DeadLetterStore]:
+def _stores() -> tuple[WritableView, DeadLetterStore]:
     function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")  # Lambda's own; absent elsewhere
-    return (
-        ViewStore(settings.text("TABLE_NAME")),
-        DeadLetterStore(settings.text("DEAD_LETTER_BUCKET"), function=function),
-    )
+    return _view(), DeadLetterStore(settings.text("DEAD_LETTER_BUCKET"), function=function)
+
+
+def _view() -> WritableView:
+    """The view's table; while it is rebuilt TABLE_NAME names two, the one of the newer generation first."""
+    stores = [ViewStore(name) for name in settings.names("TABLE_NAME")]
+    match stores:
+        case [only]:
+            return only
+        case [first, second]:
+            # Here, because nearly always there is one table.
+            from result_aggregator.store.pair import ViewPair
+
+            return ViewPair(first, second)
+    raise settings.SettingsError(f"environment variable TABLE_NAME names {len(stores)} tables, at most 2")
 
 
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -20,6 +20,14 @@ def text(name: str) -> str:
     return value
 
 
+def names(name: str) -> tuple[str, ...]:
+    """A required setting of one name or more, separated by commas. Raises SettingsError."""
+    found = tuple(part.strip() for part in text(name).split(","))
+    if not all(found):
+        raise SettingsError(f"environment variable {name} holds an empty name")
+    return found
+
+
 def flag(name: str) -> bool:
     """A required setting that is `true` or `false`. Raises SettingsError."""
     value = text(name).lower()

@@ -47,6 +47,9 @@ CREATED_AT = "created_at"
 STARTED_AT = "started_at"
 UPDATED_AT = "updated_at"
 
+# Register -> the attribute that is written exactly when it is (`change_of`).
+_FOLLOWERS = {JOB: ENTRIES, OWNER: USER_ID}
+
 Attribute = str | bytes
 Item = dict[str, Attribute]
 
@@ -177,6 +180,19 @@ def change_of(event: AnyEvent) -> Change:
                 change.set(REQUESTED_PIPELINE, registers.encode(version, event.requested_pipeline))
             if isinstance(event, BatchPhaseChanged):
                 change.set(event.phase, registers.encode(version, event.state))
+    return change
+
+
+def change_to(item: Item) -> Change:
+    """The change that brings everything of a stored item into another table's item, where it is newer."""
+    change = Change(Key(str(item["pk"]), str(item["sk"])))
+    beside = {"pk", "sk", *_FOLLOWERS.values(), CREATED_AT, STARTED_AT, UPDATED_AT}
+    for name in item.keys() - beside:
+        follower = _FOLLOWERS.get(name)
+        change.set(name, str(item[name]), {follower: item[follower]} if follower else None)
+    if CREATED_AT in item:
+        started_at = str(item[STARTED_AT]) if STARTED_AT in item else None
+        change.times = Times(str(item[CREATED_AT]), str(item[UPDATED_AT]), started_at)
     return change
 
 

@@ -1,0 +1,95 @@
+"""LocalStack as a process of its own, without Docker: a second emulator to hold the table, the store and templates against.
+
+It is the free edition from PyPI, which runs no functions without Docker, so the stack itself runs on `emulator`, or on
+a LocalStack in Docker by its address. Its DynamoDB is a program that it would download; it is given ours instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from ras_local import dynamodb_local, emulator, java, processes
+from ras_local.errors import StackError
+from ras_local.paths import REPOSITORY, region
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ras_local.paths import StateDir
+
+PROCESS = "localstack"
+PYTHON = REPOSITORY / ".venv-localstack" / "bin" / "python"
+SERVICES = "apigateway,cloudformation,dynamodb,iam,s3,sqs,ssm,sts"
+
+# LocalStack starts its DynamoDB as `java <options of the machine> -jar <its jar> <options of DynamoDB Local>`.
+_JAVA = """#!/bin/sh
+until [ "$1" = -jar ]; do shift; done
+shift 2
+exec {command} "$@"
+"""
+
+
+def installed() -> bool:
+    return PYTHON.exists()
+
+
+def start(state: StateDir) -> tuple[str, Callable[[], None]]:
+    """Start it on any free port. Gives its address, and how to wait until it answers.
+
+    Raises StackError when it is not installed, or Java or DynamoDB Local's jars are missing.
+    """
+    if not installed():
+        raise StackError("LocalStack is not installed", "Run `make localstack-free`.")
+    root = state.root / "localstack"
+    _give_dynamodb(root)
+    port = processes.choose_port("RAS_LOCALSTACK_PORT", 4567)
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(root),
+        "TMPDIR": str(root),
+        "FILESYSTEM_ROOT": str(root),
+        # Its usual server would listen on every interface, whatever it is told.
+        "GATEWAY_SERVER": "hypercorn",
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "LOCALSTACK_HOST": f"127.0.0.1:{port}",
+        "SERVICES": SERVICES,
+        "DEFAULT_REGION": region(),
+        # Nothing is asked of the network: no certificate for its host name, no news, no account of who uses it.
+        "SKIP_SSL_CERT_DOWNLOAD": "1",
+        "DISABLE_EVENTS": "1",
+        # A machine that is a container itself is still none of LocalStack's.
+        "OVERRIDE_IN_DOCKER": "0",
+        "DOCKER_HOST": "unix:///nonexistent",
+        "DYNAMODB_IN_MEMORY": "1",
+        "DYNAMODB_SHARE_DB": "1",
+    }
+    processes.start(
+        state, PROCESS, [str(PYTHON), "-m", "localstack.runtime.main"], environment=environment, folder=root
+    )
+    endpoint_url = f"http://127.0.0.1:{port}"
+
+    def wait() -> None:
+        processes.wait_until(
+            "LocalStack", lambda: emulator.healthy(endpoint_url), timeout_s=120, state=state, process=PROCESS
+        )
+
+    return endpoint_url, wait
+
+
+def _give_dynamodb(root: Path) -> None:
+    """Put what LocalStack looks for where it would have put its own downloads: a jar, its agent's, and a Java."""
+    libraries = root / "var" / "lib" / "localstack" / "lib"
+    jars, java_home = libraries / "dynamodb-local" / "2", libraries / "java" / "21"
+    (java_home / "bin").mkdir(parents=True)
+    jars.mkdir(parents=True)
+    for name in ("DynamoDBLocal.jar", "ddb-local-loader-0.1.jar", "javassist.jar"):
+        (jars / name).touch()
+    command = java.command(
+        dynamodb_local.SERVER, "Loopback", ["-disableTelemetry"], heap_mb=dynamodb_local.HEAP_MB
+    )
+    program = java_home / "bin" / "java"
+    program.write_text(_JAVA.format(command=shlex.join(command)))
+    program.chmod(0o700)

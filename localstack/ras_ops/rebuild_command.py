@@ -1,0 +1,224 @@
+"""`ras rebuild`: the view into a new table, from the topics, and over to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+from ras_local.errors import StackError
+from ras_local.paths import STAGE as LOCAL
+from ras_local.terminal import console, plain
+
+from ras_ops import options as shared
+
+if TYPE_CHECKING:
+    from ras_ops.deployment import Deployment
+    from ras_ops.rebuilding import Tables
+
+
+@click.command()
+@click.option("--back", is_flag=True, help="After the switch: have the old table asked again.")
+@click.option(
+    "--finish", is_flag=True, help="Give up the table that is not asked. Ends a rebuild, or abandons it."
+)
+@click.option(
+    "--missing",
+    type=click.Choice(["copy", "drop"]),
+    help="What the old table has, but the topics no longer tell: copy it into the new one, or go without."
+    "  [default: refuse]",
+)
+@click.option("--restart", is_flag=True, help="Fill from the beginning, instead of going on.")
+@shared.dry_run
+@shared.yes
+@shared.of_deployment
+@shared.of_brokers
+@shared.failures
+def rebuild(
+    *, back: bool, finish: bool, missing: str | None, restart: bool, dry_run: bool, yes: bool, **options: Any
+) -> None:
+    """Build the view anew in a second table, from everything that the topics hold, and have that one asked.
+
+    The old table answers meanwhile, and events go into both. Once the new one is filled it is compared with the old,
+    item by item, and only then asked. The old one is kept in step until --finish, so --back is possible at any time.
+    May be stopped at any time; the same command goes on.
+
+    Each step that changes what is live is a deployment with other settings (table_generation, second_generation,
+    write_second). On the stack on this machine they are made here; with --stage you are told what to deploy, and run
+    this again afterwards.
+
+    It needs what `ras replay --via function` needs, and cloudformation:DescribeStacks, lambda:GetFunctionConfiguration,
+    dynamodb:DescribeTable on both tables, Scan on the old and BatchGetItem on the new one, with --missing copy also
+    UpdateItem there.
+
+    \b
+    Examples:
+      ras rebuild --dry-run
+      ras rebuild --stage prod --missing copy
+      ras rebuild --finish
+    """
+    if back and finish:
+        raise click.UsageError("--back or --finish, not both.")
+    from ras_ops.rebuilding import read_tables
+
+    deployment = shared.deployment(options)
+    tables = read_tables(deployment)
+    _show(tables)
+    if finish:
+        _finish(deployment, tables, dry_run=dry_run, yes=yes)
+    elif back:
+        _back(deployment, tables, dry_run=dry_run, yes=yes)
+    elif tables.switched:
+        console(stderr=True).print(
+            "the new table is asked already; --finish gives up the old one, --back returns to it"
+        )
+    else:
+        _rebuild(deployment, tables, missing, restart=restart, dry_run=dry_run, yes=yes)
+
+
+def _show(tables: Tables) -> None:
+    out = console()
+    out.print(f"generation {tables.live.generation} is asked: {tables.live.name}", soft_wrap=True)
+    if tables.second is not None:
+        kept = "kept in step" if tables.in_step else "written no more"
+        out.print(f"generation {tables.second.generation} is {kept}: {tables.second.name}", soft_wrap=True)
+
+
+def _rebuild(
+    deployment: Deployment, tables: Tables, missing: str | None, *, restart: bool, dry_run: bool, yes: bool
+) -> None:
+    from ras_ops import rebuilding
+
+    out = console(stderr=True)
+    lost = rebuilding.gone(deployment.brokers())
+    for topic, number in lost.items():
+        out.print(f"{topic}: the first {number} offsets are gone")
+    if lost and missing is None and not dry_run:
+        raise StackError(
+            "Kafka no longer keeps all of the topics, so they alone do not make the whole view",
+            "Say --missing copy to take the rest from the old table, or --missing drop to go without.",
+        )
+    if dry_run:
+        _plan(deployment, tables)
+        return
+    if not yes:
+        shared.confirm(f"Rebuild the view of stage {deployment.stage} and have the new table asked?")
+    if tables.second is None:
+        tables = _deploy(deployment, tables.begun(), "a second table beside it")
+    _fill(deployment, tables, restart=restart)
+    _compare(deployment, tables, missing)
+    _deploy(deployment, tables.swapped(), "the new table is asked")
+    out.print("rebuilt; `ras rebuild --back` returns to the old table, `ras rebuild --finish` gives it up")
+
+
+def _plan(deployment: Deployment, tables: Tables) -> None:
+    from result_aggregator.topics import TOPICS
+
+    from ras_ops.topic_log import TopicLog
+
+    out = console(stderr=True)
+    brokers = deployment.brokers()
+    records = sum(
+        held.high - held.low for topic in TOPICS for held in TopicLog(brokers, topic).bounds().values()
+    )
+    held = deployment.cloud.dynamodb.describe_table(TableName=tables.live.name)["Table"].get("ItemCount", 0)
+    out.print(f"{records} records would be handed over, and about {held} items compared; nothing was changed")
+
+
+def _fill(deployment: Deployment, tables: Tables, *, restart: bool) -> None:
+    from ras_ops.progress import progress
+    from ras_ops.rebuilding import Fill
+
+    out = console(stderr=True)
+    fill = Fill.of(deployment, tables.rebuilt)
+    if restart:
+        fill.forget()
+    runs = fill.runs()
+    counts: Counter[str] = Counter()
+    with progress("filling", sum(run.left for run in runs)) as advance:
+        for run in runs:
+            counts += fill.hand_over(run, advance)
+            for place, reason in run.failed[:20]:
+                out.print(plain(f"the function breaks on {place}: {reason}"), soft_wrap=True)
+    if runs:
+        told = ", ".join(f"{number} {name}" for name, number in counts.items())
+        out.print(f"filled {tables.rebuilt.name}: {told or 'the topics are empty'}", soft_wrap=True)
+
+
+def _compare(deployment: Deployment, tables: Tables, missing: str | None) -> None:
+    from ras_ops.comparing import Verdict, compare
+    from ras_ops.progress import progress
+
+    out = console(stderr=True)
+    dynamodb, old, new = deployment.cloud.dynamodb, tables.live.name, tables.rebuilt.name
+    about = dynamodb.describe_table(TableName=old)["Table"].get("ItemCount", 0)
+    with progress("comparing", about) as advance:
+        found = compare(dynamodb, old, new, copy=missing == "copy", on_progress=advance)
+    told = ", ".join(f"{number} {name}" for name, number in found.counts.items())
+    out.print(f"items of the old table, in the new one: {told or 'none'}")
+    if found.copied:
+        out.print(f"{found.copied} of them were copied")
+    elif found.counts[Verdict.BEHIND]:
+        for place in found.behind:
+            out.print(plain(f"  {place}"), soft_wrap=True)
+        if missing is None:
+            raise StackError(
+                f"the new table lacks what {found.counts[Verdict.BEHIND]} items of the old one have",
+                "Were their records rejected this time? See `ras dead-letters list --since 1d`. Otherwise say"
+                " --missing copy to take them from the old table, or --missing drop to go without.",
+            )
+
+
+def _back(deployment: Deployment, tables: Tables, *, dry_run: bool, yes: bool) -> None:
+    if not tables.switched:
+        raise StackError("the old table is the one that is asked")
+    settings = tables.swapped()
+    if _only_said(deployment, dry_run=dry_run, steps=[settings]):
+        return
+    if not yes:
+        shared.confirm(f"Have the old table of stage {deployment.stage} asked again?")
+    _deploy(deployment, settings, "the old table is asked again")
+
+
+def _finish(deployment: Deployment, tables: Tables, *, dry_run: bool, yes: bool) -> None:
+    from ras_ops.rebuilding import Fill
+
+    steps = [*([tables.left()] if tables.in_step else []), tables.alone()]
+    if tables.second is None:
+        raise StackError("there is no second table")
+    if _only_said(deployment, dry_run=dry_run, steps=steps):
+        return
+    if not yes:
+        shared.confirm(f"Give up {tables.second.name}? There is no way back to it.")
+    if not tables.switched and tables.in_step:
+        Fill.of(deployment, tables.second).forget()
+    for settings in steps:
+        _deploy(
+            deployment, settings, "the second table is " + ("left" if "write_second" in settings else "gone")
+        )
+
+
+def _only_said(deployment: Deployment, *, dry_run: bool, steps: list[dict[str, str]]) -> bool:
+    from ras_ops.rebuilding import deploy_command
+
+    if dry_run:
+        for settings in steps:
+            console().print(f"would run: {deploy_command(deployment.stage, settings)}", soft_wrap=True)
+    return dry_run
+
+
+def _deploy(deployment: Deployment, settings: dict[str, str], what: str) -> Tables:
+    """Make a step live, where that is ours to do. Raises StackError with what to run elsewhere."""
+    from ras_local import stack as stacks
+
+    from ras_ops.rebuilding import deploy_command, read_tables
+
+    if deployment.stage != LOCAL:
+        raise StackError(
+            f"the next step is a deployment ({what}), and stage {deployment.stage} is yours to deploy",
+            f"{deploy_command(deployment.stage, settings)}\nKeep these settings for later deployments. Then run the"
+            " same command again.",
+        )
+    console(stderr=True).print(f"deploying: {what}")
+    stacks.deploy_again(deployment.state, settings)
+    return read_tables(deployment)

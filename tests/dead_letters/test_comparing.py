@@ -1,0 +1,110 @@
+"""Two tables held against each other: what counts as lacking, and what copying does and does not bring over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ras_local.errors import StackError
+from ras_ops.comparing import Verdict, compare, lacking, verdict
+from result_aggregator.store.dynamodb import ViewStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from result_aggregator.domain.items import Item
+
+EARLY, LATE = (f"2026030{day}T080000000000 {'0' * 32}" for day in (1, 2))
+KEYS: Item = {"pk": "batch#b", "sk": "batch"}
+TIMES: Item = {"created_at": "20260301T080000000000", "updated_at": "20260302T080000000000"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({"end": f"{EARLY} 1"}, {"end": f"{EARLY} 1"}, Verdict.SAME),
+        ({"end": f"{EARLY} 1"}, {"end": f"{EARLY} 1", "pipeline": f"{EARLY} 2"}, Verdict.SAME),
+        ({"end": f"{EARLY} 9"}, {"end": f"{EARLY} 1"}, Verdict.CHANGED),
+        ({"end": f"{EARLY} 9"}, {"end": f"{LATE} 1"}, Verdict.NEWER),
+        ({"end": f"{LATE} 1"}, {"end": f"{EARLY} 9"}, Verdict.BEHIND),
+        ({"end": f"{EARLY} 1", "pipeline": f"{EARLY} 2"}, {"end": f"{LATE} 1"}, Verdict.BEHIND),
+        ({"end": f"{EARLY} 1"}, None, Verdict.BEHIND),
+        (TIMES, TIMES, Verdict.SAME),
+        (TIMES, {**TIMES, "created_at": "20260301T090000000000"}, Verdict.BEHIND),
+        (TIMES, {**TIMES, "updated_at": "20260303T090000000000"}, Verdict.SAME),
+    ],
+)
+def test_verdicts(old: Item, new: Item | None, expected: Verdict) -> None:
+    """By versions: the same event may read otherwise, a newer one is as good, an older or none is not."""
+    assert verdict({**KEYS, **old}, None if new is None else {**KEYS, **new}) is expected
+
+
+def test_only_what_is_lacking_would_be_copied() -> None:
+    """A register of the same event stays as today's reader reads it."""
+    old = {**KEYS, "end": f"{EARLY} 9", "owner": f"{EARLY} 2", "user_id": "u"}
+    change = lacking(old, {**KEYS, "end": f"{EARLY} 1"})
+
+    assert change is not None
+    assert change.registers == {"owner": f"{EARLY} 2"}
+    assert change.followers["owner"] == {"user_id": "u"}
+    assert lacking(old, {**old, "end": f"{LATE} 1"}) is None
+
+
+@pytest.fixture
+def tables(dynamodb: DynamoDBClient, table: str, table_arguments: dict[str, Any]) -> tuple[str, str]:
+    """An old table with 250 batches, of which the new one has all but 50, and one of them read otherwise."""
+    dynamodb.create_table(**{**table_arguments, "TableName": "new"})
+    for number in range(250):
+        item = {"pk": f"batch#{number}", "sk": "batch", "end": f"{EARLY} 9", **TIMES}
+        put(dynamodb, table, item)
+        if number >= 50:
+            put(dynamodb, "new", {**item, "end": f"{EARLY} {9 if number > 50 else 1}"})
+    return table, "new"
+
+
+def put(dynamodb: DynamoDBClient, table: str, item: Item) -> None:
+    dynamodb.put_item(TableName=table, Item={name: {"S": str(value)} for name, value in item.items()})
+
+
+def everything(dynamodb: DynamoDBClient, table: str) -> dict[str, Any]:
+    return {item["pk"]["S"]: item for item in dynamodb.scan(TableName=table)["Items"]}
+
+
+def test_comparing_changes_nothing(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
+    """Every item is counted once, over pages and hundreds, and some of what is lacking is named."""
+    before, progress = everything(dynamodb, "new"), list[int]()
+    found = compare(dynamodb, *tables, on_progress=progress.append)
+
+    assert found.counts == {Verdict.SAME: 199, Verdict.CHANGED: 1, Verdict.BEHIND: 50}
+    assert sum(progress) == 250
+    assert len(found.behind) == 20
+    assert found.behind[0].endswith(" batch")
+    assert found.copied == 0
+    assert everything(dynamodb, "new") == before
+
+
+def test_copying_brings_what_is_lacking(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
+    """And nothing else; afterwards nothing is lacking."""
+    found = compare(dynamodb, *tables, copy=True)
+    assert found.copied == 50
+
+    old, new = everything(dynamodb, tables[0]), everything(dynamodb, "new")
+    assert new.pop("batch#50")["end"]["S"].endswith(" 1")
+    old.pop("batch#50")
+    assert new == old
+    again = compare(dynamodb, *tables, copy=True)
+    assert (again.counts[Verdict.BEHIND], again.copied) == (0, 0)
+
+
+def test_a_table_that_takes_nothing_is_told(
+    dynamodb: DynamoDBClient, tables: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was copied stays; the same command goes on."""
+
+    def write(*_: object) -> Any:
+        from result_aggregator.domain.storage import UnavailableError
+
+        raise UnavailableError("throttled")
+
+    monkeypatch.setattr(ViewStore, "write", write)
+    with pytest.raises(StackError, match="cannot be copied to new: throttled"):
+        compare(dynamodb, *tables, copy=True)

@@ -1,0 +1,181 @@
+"""The view rebuilt into a new table while it is asked all the time, on a stack of its own: it changes what is deployed."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+from ras_local import stack as stacks
+from ras_local.cli import main
+from ras_local.paths import StateDir
+from ras_local.publish import Event, publish, read_events
+from ras_ops.deployment import choose
+from ras_ops.rebuilding import Fill, read_tables
+from result_aggregator.domain import items
+
+from tests import samples
+from tests.dead_letters import made
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from click.testing import Result
+    from ras_local.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+FILES = ("platform_2025_06", "platform_2026_02")
+LIVE = "asked-meanwhile"
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> StateDir:
+    return StateDir(tmp_path_factory.mktemp("rebuilt-stack"))
+
+
+@pytest.fixture(scope="module")
+def own(state: StateDir) -> Iterator[Stack]:
+    """A stack that has consumed sample events."""
+    try:
+        started = stacks.up(state)
+        for name in FILES:
+            publish(started.bootstrap_servers, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
+        stacks.wait_consumed(started)
+        yield started
+    finally:
+        stacks.down(state)
+
+
+@pytest.fixture
+def ras(own: Stack, state: StateDir, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:  # noqa: ARG001 (it runs)
+    monkeypatch.setenv("RAS_STATE_DIR", str(state.root))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, ["rebuild", *arguments])
+        assert result.exit_code == code, (result.output, result.exception)
+        return result
+
+    return run
+
+
+def answers(stack: Stack) -> dict[str, Any]:
+    """Every answer on the samples."""
+    asked = [f"/internal/v1/batches/{batch_id}/status" for batch_id in samples.expected(*FILES)]
+    asked += [f"/internal/v1/batches/user/{user_id}" for user_id in samples.expected_listing()]
+    found = {}
+    for path in asked:
+        answer = stack.get(path, headers={"X-Correlation-ID": "same"})
+        found[path] = (answer.status_code, answer.json())
+    return found
+
+
+class Life:
+    """Events that come in and questions that are asked, all the time, until it is told to end."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.published = 0
+        self.asked = 0
+        self.problems: list[str] = []
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=each) for each in (self._publish, self._ask)]
+
+    def __enter__(self) -> Life:
+        registration = samples.envelope({"batch_id": LIVE, "user_id": "u", "expected_essay_count": 9999})
+        self._send(made.REGISTERED, json.dumps(registration).encode())
+        stacks.wait_consumed(self.stack)
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self, topic: str, value: bytes) -> None:
+        publish(self.stack.bootstrap_servers, [Event(topic, value, LIVE.encode())])
+
+    def _publish(self) -> None:
+        while not self._stopping.wait(0.1):
+            self._send(made.SPELLCHECK, made.result(f"e{self.published:05}", batch_id=LIVE))
+            self.published += 1
+
+    def _ask(self) -> None:
+        """Essays only ever become more, and no question fails."""
+        seen: set[str] = set()
+        while not self._stopping.wait(0.02):
+            answer = self.stack.get(f"/internal/v1/batches/{LIVE}/status")
+            self.asked += 1
+            if answer.status_code != 200:
+                self.problems.append(f"{answer.status_code} {answer.text[:200]}")
+                continue
+            essays = {essay["essay_id"] for essay in answer.json()["essays"]}
+            if lost := seen - essays:
+                self.problems.append(f"{len(lost)} essays were there before")
+            seen |= essays
+
+
+def test_a_rebuild_is_never_noticed(
+    own: Stack, state: StateDir, ras: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted, rebuilt and switched, back, forth again, the old table given up: every answer is right, none is ever less."""
+    before = answers(own)
+    deployment = choose(state=state)
+    old = read_tables(deployment).live
+    # What a bug once wrote under the right version: no replay mends that, a rebuild does.
+    batch_id = next(iter(samples.expected(*FILES)))
+    broken = items.batch_key(batch_id)
+    dynamodb = deployment.cloud.dynamodb
+    key: Any = {"pk": {"S": broken.pk}, "sk": {"S": broken.sk}}
+    item = dynamodb.get_item(TableName=old.name, Key=key)["Item"]
+    count = item[items.ESSAY_COUNT]["S"]
+    dynamodb.put_item(TableName=old.name, Item={**item, items.ESSAY_COUNT: {"S": count[:54] + "99999"}})
+    assert answers(own) != before
+    assert "records would be handed over" in ras("--dry-run").stderr
+
+    with Life(own) as life:
+        with monkeypatch.context() as stopped:
+            topics = iter(range(3))
+            hand_over = Fill.hand_over
+
+            def interrupted(*arguments: Any) -> Any:
+                if next(topics, None) is None:
+                    raise KeyboardInterrupt
+                return hand_over(*arguments)
+
+            stopped.setattr(Fill, "hand_over", interrupted)
+            ras("--yes", code=130)
+        begun = read_tables(deployment)
+        told = ras("--yes").stderr
+        rebuilt = answers(own)
+        switched = read_tables(deployment)
+        time.sleep(1)  # events go on
+        ras("--back", "--yes")
+        returned = read_tables(deployment)
+        ras("--yes")
+        time.sleep(1)
+        ras("--finish", "--yes")
+    stacks.wait_consumed(own)
+
+    assert life.problems == []
+    assert (life.published > 20, life.asked > 50) == (True, True)
+    assert (begun.live, begun.in_step) == (old, True)
+    assert "deploying: a second table" not in told
+    assert "1 read otherwise now" in told
+    assert rebuilt == before
+    assert (switched.live.generation, switched.second, switched.in_step) == (2, old, True)
+    assert returned.live == old
+    alone = read_tables(deployment)
+    assert (alone.live, alone.second) == (switched.live, None)
+    assert stacks.load(state).table_name == switched.live.name
+    assert dynamodb.list_tables()["TableNames"] == [switched.live.name]
+    assert answers(own) == before
+    essays = own.get(f"/internal/v1/batches/{LIVE}/status").json()["essays"]
+    assert len(essays) == life.published
+    assert deployment.dead_letters.counts().total() == 0

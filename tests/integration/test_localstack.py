@@ -1,0 +1,142 @@
+"""LocalStack's free edition, without Docker: what it can do of the stack is done, what it lacks is found out.
+
+It runs no functions, so here they run in this process, on the table that the real `cdk deploy` made in it, with moto's
+bucket.
+The store's own tests run on it too (`tests/store`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ras_local import deploy, emulator, processes, stack
+from ras_local.aws import Cloud
+from ras_local.errors import StackError
+from ras_local.paths import REPOSITORY, StateDir, region
+
+from tests import samples
+from tests.handlers.conftest import service
+from tests.template.table import create_table_arguments, data_template
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.handlers.conftest import Service
+
+__all__ = ["service"]
+
+pytestmark = pytest.mark.integration
+
+FILES = ("guide", "platform_2025_06", "platform_2026_02")
+
+
+@pytest.fixture(scope="module")
+def cloud(localstack_url: str) -> Cloud:
+    return Cloud(localstack_url, region())
+
+
+@pytest.fixture(scope="module")
+def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The data stack, by the real command; its outputs."""
+    state = StateDir(tmp_path_factory.mktemp("localstack"))
+    state.create()
+    deploy.create_asset_bucket(cloud)
+    code = processes.run(
+        state,
+        "deploy",
+        [
+            *(str(deploy.CDK), "deploy", "ras-local-data", "--require-approval=never", "--method=direct"),
+            *("--context=stage=local", f"--context=region={cloud.region}", "--no-notices"),
+            f"--output={state.cloud_assembly}",
+        ],
+        environment=deploy.environment(cloud),
+        folder=REPOSITORY,
+        timeout_s=deploy.TIMEOUT_S,
+    )
+    assert code == 0, processes.tail(state.log("deploy"), 40)
+    (made,) = cloud.stacks.describe_stacks(StackName="ras-local-data")["Stacks"]
+    return {one["OutputKey"]: one["OutputValue"] for one in made["Outputs"]}
+
+
+@pytest.fixture
+def dynamodb_url(localstack_url: str) -> str:
+    return localstack_url
+
+
+@pytest.fixture
+def table(deployed: dict[str, str]) -> str:
+    """The table that was deployed."""
+    return deployed["TableName"]
+
+
+def test_the_data_stack_is_deployed(cloud: Cloud, deployed: dict[str, str]) -> None:
+    """Keys, index and billing as the template says; the bucket is there."""
+    wanted = create_table_arguments(data_template("local"))
+    made: Any = cloud.dynamodb.describe_table(TableName=deployed["TableName"])["Table"]
+
+    assert made["KeySchema"] == wanted["KeySchema"]
+    assert [index["KeySchema"] for index in made["GlobalSecondaryIndexes"]] == [
+        index["KeySchema"] for index in wanted["GlobalSecondaryIndexes"]
+    ]
+    assert made["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    cloud.s3.head_bucket(Bucket=deployed["DeadLetterBucketName"])
+
+
+def test_the_samples_are_answered_from_it(service: Service) -> None:
+    """Every sample event in, by the functions' own code, and every answer as expected."""
+    service.deliver(samples.events(*FILES))
+    for batch_id, expectation in samples.expected(*FILES).items():
+        answer = service.get("/internal/v1/batches/{batch_id}/status", batch_id=batch_id)
+
+        assert answer["statusCode"] == 200
+        assert samples.differences(answer["body"], expectation) == []
+
+
+def test_the_api_document_is_taken(cloud: Cloud) -> None:
+    """API Gateway makes the API of it: every path and method."""
+    document = (REPOSITORY / "docs/openapi.yaml").read_bytes()
+    gateway = cloud.gateway
+    api = gateway.import_rest_api(body=document, failOnWarnings=True)
+    found = {
+        (resource["path"], method)
+        for resource in gateway.get_resources(restApiId=api["id"], limit=500)["items"]
+        for method in resource.get("resourceMethods", ())
+    }
+
+    assert found >= {
+        ("/internal/v1/batches/{batch_id}/status", "GET"),
+        ("/internal/v1/batches/user/{user_id}", "GET"),
+        ("/healthz", "GET"),
+        ("/metrics", "GET"),
+    }
+
+
+def test_what_it_lacks_is_found_out(localstack_url: str, emulator_url: str) -> None:
+    """By trying it; the embedded emulator lacks nothing of that."""
+    signatures, msk = emulator.lacking(localstack_url)
+
+    assert signatures.startswith("signatures and policies")
+    assert msk.startswith("MSK")
+    assert emulator.lacking(emulator_url) == []
+
+
+def test_a_stack_on_it_says_what_it_lacks(
+    localstack_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is deployed; here that is where it ends."""
+    said: list[str] = []
+    state = StateDir(tmp_path / "stack")
+    monkeypatch.setenv("RAS_EMULATOR", localstack_url)
+
+    def deployment(*_: object, **__: object) -> None:
+        raise StackError("as far as this test goes")
+
+    monkeypatch.setattr(deploy, "deploy", deployment)
+    with pytest.raises(StackError, match="as far as this test goes"):
+        stack.up(state, say=said.append)
+
+    assert [line.partition(" lacks ")[2].split(":")[0] for line in said if " lacks " in line] == [
+        "signatures and policies",
+        "MSK",
+    ]
