@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SerializeAsAny
 
 
 class Event(BaseModel):
@@ -96,6 +97,26 @@ class EssayStatus(BaseModel):
     last_updated: datetime
 
 
+class FullEssayStatus(EssayStatus):
+    """The same with the other phases' fields, as the service's answers have them."""
+
+    spellcheck_metrics: dict[str, float] | None = None
+    cj_comparison_count: int | None = None
+    cj_grade: str | None = None
+    cj_confidence: float | None = None
+    cj_normalized_score: float | None = None
+    nlp_status: str | None = None
+    nlp_lexical_diversity_score: float | None = None
+    nlp_cohesion_score: float | None = None
+    nlp_grammatical_error_rate: float | None = None
+    nlp_metrics_storage_id: str | None = None
+    nlp_error: str | None = None
+    ai_feedback_status: str | None = None
+    ai_feedback_storage_id: str | None = None
+    ai_feedback_summary: str | None = None
+    ai_feedback_error: str | None = None
+
+
 class BatchStatus(BaseModel):
     """The guide's BatchStatusResponse."""
 
@@ -107,7 +128,7 @@ class BatchStatus(BaseModel):
     failed_essay_count: int
     requested_pipeline: str | None = None
     current_phase: str | None = None
-    essays: list[EssayStatus]
+    essays: Sequence[SerializeAsAny[EssayStatus]]
     created_at: datetime
     last_updated: datetime
     processing_started_at: datetime | None = None

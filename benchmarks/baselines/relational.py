@@ -74,12 +74,12 @@ _PROGRESS = (
     "UPDATE batches SET processing_started_at = coalesce(processing_started_at, %s) WHERE batch_id = %s"
 )
 
-_OF_BATCH = """
+OF_BATCH = """
 SELECT batch_id, user_id, overall_status, essay_count, completed_essay_count, failed_essay_count, requested_pipeline,
        current_phase, created_at, last_updated, processing_started_at, processing_completed_at
 FROM batches WHERE batch_id = %s
 """
-_ESSAYS = """
+ESSAYS = """
 SELECT essay_id, filename, spellcheck_status, spellcheck_correction_count, spellcheck_corrected_text_storage_id,
        spellcheck_error, cj_assessment_status, cj_rank, cj_score, cj_assessment_error, last_updated
 FROM essays WHERE batch_id = %s ORDER BY essay_id
@@ -152,7 +152,7 @@ def _invalidate(cache: redis.Redis, batch_id: str, user_id: str | None, event_ke
         commands.execute()
 
 
-def make_query(postgres: str, redis_port: int, *, cached: bool) -> Doer:
+def make_query(postgres: str, redis_port: int, cached: str = "cached") -> Doer:
     """A function that answers a batch's status: from the cache, or, not `cached`, always from the database."""
     database = psycopg.connect(postgres, autocommit=True)
     cache = redis.Redis(port=redis_port)
@@ -160,7 +160,7 @@ def make_query(postgres: str, redis_port: int, *, cached: bool) -> Doer:
     def answer(batch_id: str) -> dict[str, Any]:
         key = status_key(batch_id)
         body: Any = cache.get(key)
-        if body is None or not cached:
+        if body is None or cached != "cached":
             body = status(database, batch_id)
             cache.set(key, body, ex=CACHE_S)
         text = body.decode() if isinstance(body, bytes) else body
@@ -172,8 +172,8 @@ def make_query(postgres: str, redis_port: int, *, cached: bool) -> Doer:
 def status(database: psycopg.Connection[Any], batch_id: str) -> str:
     """A batch's answer from the database, as JSON."""
     with database.cursor(row_factory=psycopg.rows.dict_row) as cursor:
-        batch = cursor.execute(_OF_BATCH, [batch_id]).fetchone()
-        essays = cursor.execute(_ESSAYS, [batch_id]).fetchall()
+        batch = cursor.execute(OF_BATCH, [batch_id]).fetchone()
+        essays = cursor.execute(ESSAYS, [batch_id]).fetchall()
     found = models.BatchStatus(**batch or {}, essays=[models.EssayStatus(**essay) for essay in essays])
     return found.model_dump_json()
 
