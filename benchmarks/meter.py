@@ -107,7 +107,7 @@ def write_units(item: dict[str, Any]) -> int:
 
 
 def size(item: dict[str, Any]) -> int:
-    """An item's bytes, names and values, as they are billed; of strings and bytes, which is all that the view has.
+    """An item's bytes, names and values, as they are billed: of strings, bytes and numbers.
 
     `item` is as DynamoDB's JSON has it, bytes in base64. Raises ValueError for other types.
     """
@@ -122,6 +122,10 @@ def size(item: dict[str, Any]) -> int:
                 total += 3 * len(value) // 4 - value[-2:].count("=")
             case "B", bytes():
                 total += len(value)
+            case "N", str():
+                total += (
+                    len(value.strip("-0.")) + 1
+                ) // 2 + 1  # a byte per two digits that count, and one more
             case _:
                 raise ValueError(f"the size of {kind} is not known here")
     return total
