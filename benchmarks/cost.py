@@ -16,7 +16,7 @@ from typing import Any
 from ras_local.errors import StackError
 from ras_local.terminal import expected_failures
 
-from benchmarks import ingest, query, units
+from benchmarks import ingest, query, units, workload
 from benchmarks.report import Report, Table, read
 from infra.settings import Settings
 
@@ -30,8 +30,6 @@ MSK_GB_IN_AND_OUT = 0.10 + 0.05
 
 PROCESSOR_MB = 1769
 MILLION = 1_000_000
-RECORD_KB = 0.6
-"""A spellcheck result as the workload has it, in the broker."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,10 @@ def results(found: dict[str, Any], write_units: dict[str, float], memory_mb: int
         ["system", "DynamoDB", "Lambda or processor", "MSK data", "together"],
         note="Without what costs the same per hour whatever comes: pollers, cluster, endpoints; (b)'s database and cache.",
     )
-    msk = MILLION * RECORD_KB / 2**20 * MSK_GB_IN_AND_OUT
+    record = next(
+        line for line in workload.life("essay-heavy", "cost") if line.topic == workload.SPELLCHECKED
+    )
+    msk = MILLION * len(record.encoded() + record.key.encode()) / 2**30 * MSK_GB_IN_AND_OUT
     for system in (ingest.SERVICE, ingest.IDEMPOTENCY, ingest.RELATIONAL):
         place = ingest.PLACES[0] if system == ingest.RELATIONAL else ingest.PLACES[1]
         took = _of_cell(found, system, place, size)
