@@ -1,9 +1,9 @@
 """Baseline (b): one consumer that commits after every record, PostgreSQL behind it and Redis beside it.
 
 As the guide's architecture has it: an idempotency key in Redis around each event, the batch's row and the essay's in a
-transaction, then the cached answers of the batch and of its user's listings are dropped. An event takes 5 SQL
-statements, `BEGIN` and `COMMIT` among them, and 6 Redis commands in 3 round trips; the live service that this stands
-for takes 4.7 and 5.5. What is bought for less is bought: statements are prepared, a ranking is one statement, and
+transaction, then the cached answers of the batch and of its user's listings are dropped. A result takes 5 SQL
+statements, `BEGIN` and `COMMIT` among them, and 5 Redis commands in 3 round trips; the live service that this stands
+for takes 4.7 and 5.5 an event. What is bought for less is bought: statements are prepared, a ranking is one statement, and
 neither an ORM nor an HTTP framework is in the way.
 """
 
