@@ -142,7 +142,7 @@ def main() -> None:
         "Dollars per million",
         "dollars",
         {
-            str(row[0]).replace(" ", "\n", 1): {
+            str(row[0]): {
                 "essay results": row[-1] if table is report.tables[0] else None,  # type: ignore[dict-item] # a column of numbers
                 "answers of 30 essays": row[-1] if table is report.tables[1] else None,  # type: ignore[dict-item] # as above
             }

@@ -194,7 +194,7 @@ def main() -> None:
         "CPU per ingested event, 1,000 a batch, DynamoDB Local",
         "milliseconds",
         {
-            f"{cell.mix},\n{cell.state}": {
+            f"{cell.mix}, {cell.state}": {
                 system: 1000 * took.cpu_seconds
                 for system in (SERVICE, IDEMPOTENCY, RELATIONAL)
                 if (took := cell.took(system))

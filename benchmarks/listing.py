@@ -105,7 +105,7 @@ def main() -> None:
         "A page of a user's batches",
         "calls, read units, milliseconds",
         {
-            str(what).replace(" of ", "\nof "): dict(zip(pages.columns[1:], numbers, strict=True))  # type: ignore[arg-type] # columns of numbers
+            str(what): dict(zip(pages.columns[1:], numbers, strict=True))  # type: ignore[arg-type] # columns of numbers
             for what, *numbers in pages.rows
         },
     )

@@ -8,6 +8,7 @@ import platform
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -69,7 +70,8 @@ class Report:
         import matplotlib as mpl
 
         mpl.use("Agg")
-        mpl.rcParams["svg.hashsalt"] = self.name  # or every run draws another file of the same numbers
+        # Text stays text, and the same numbers give the same file.
+        mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": self.name})
         from matplotlib import pyplot
 
         series = list(dict.fromkeys(name for values in groups.values() for name in values))
@@ -81,14 +83,14 @@ class Report:
             bars = axes.bar(places, values, width, label=name)
             axes.bar_label(
                 bars,
-                [f"{value:.3g}" if value else "" for value in values],
+                [text(float(value)) if value else "" for value in values],
                 fontsize=7,
                 rotation=90,
                 padding=2,
             )
         axes.set_yscale("log")
         axes.margins(y=0.25)
-        axes.set_xticks(range(len(groups)), list(groups), fontsize=8)
+        axes.set_xticks(range(len(groups)), [fill(group, 16) for group in groups], fontsize=8)
         axes.set_ylabel(unit)
         axes.set_title(title, fontsize=10)
         axes.legend(fontsize=8)

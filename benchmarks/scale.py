@@ -229,7 +229,7 @@ def plot(report: Report, samples: Sequence[Sample]) -> None:
     memory.set_ylim(bottom=0)
     memory.legend()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    mpl.rcParams["svg.hashsalt"] = report.name
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": report.name})
     figure.savefig(FOLDER / f"{report.name}.svg", metadata={"Date": None})
     pyplot.close(figure)
 
