@@ -58,12 +58,44 @@ fuzz: $(SETUP) ## look for records that break the decoder for FOR=600 seconds, o
 load: $(SETUP) ## drive the local API at rising concurrency, then overload it (ARGS="--help")
 	$(BIN)/python -m benchmarks.load $(ARGS)
 
+# Cost computes with what the others measured, so it comes last.
+BENCHMARKS := ingest query units cold-start listing flood cost
 .PHONY: bench
-bench: bench-flood ## run every benchmark
+bench: $(SETUP) ## run every benchmark, one after the other (20 minutes); `python -m benchmarks.page` puts them into docs/
+	@missed=; for name in $(BENCHMARKS); do echo "== $$name"; $(MAKE) --no-print-directory bench-$$name || missed="$$missed $$name"; done; \
+	  test -z "$$missed" || { echo "failed, or over a budget:$$missed"; exit 1; }
+
+.PHONY: bench-ingest
+bench-ingest: $(SETUP) ## measure ingest beside two baselines (ARGS="--help")
+	$(BIN)/python -m benchmarks.ingest $(ARGS)
+
+.PHONY: bench-query
+bench-query: $(SETUP) ## measure status answers beside two baselines, and through the local API
+	$(BIN)/python -m benchmarks.query $(ARGS)
+
+.PHONY: bench-units
+bench-units: $(SETUP) ## count calls and request units per event and per query
+	$(BIN)/python -m benchmarks.units $(ARGS)
+
+.PHONY: bench-cold-start
+bench-cold-start: $(SETUP) ## measure each handler's imports
+	$(BIN)/python -m benchmarks.cold_start $(ARGS)
+
+.PHONY: bench-listing
+bench-listing: $(SETUP) ## measure the listing of users with few and very many batches
+	$(BIN)/python -m benchmarks.listing $(ARGS)
 
 .PHONY: bench-flood
 bench-flood: $(SETUP) ## measure a flood of poison beside good records
 	$(BIN)/python -m benchmarks.flood
+
+.PHONY: bench-cost
+bench-cost: $(SETUP) ## dollars per million results and queries, from what was measured last
+	$(BIN)/python -m benchmarks.cost $(ARGS)
+
+.PHONY: scale
+scale: $(SETUP) ## bring EVENTS=1000000 through the local stack and watch memory and throughput
+	$(BIN)/python -m benchmarks.scale --events $(or $(EVENTS),1000000) $(ARGS)
 
 .PHONY: lint
 lint: $(SETUP) ## check format, lint rules, types, and the pins against the advisories kept

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 import random
 import signal
 import sys
@@ -32,6 +30,7 @@ from ras_local.terminal import console, expected_failures, table
 from result_aggregator.http import RETRY_AFTER_S
 
 from benchmarks import load_data
+from benchmarks.report import machine
 from benchmarks.table_proxy import Capacity, TableProxy
 
 if TYPE_CHECKING:
@@ -508,17 +507,6 @@ def main(
     if report.interrupted:
         sys.exit(130)
     sys.exit(1 if report.verdict else 0)
-
-
-def machine() -> dict[str, Any]:
-    """Where it was measured, and how busy the machine was before."""
-    return {
-        "processors": os.cpu_count(),
-        "load_average": [round(number, 2) for number in os.getloadavg()],
-        "python": platform.python_version(),
-        "system": platform.platform(terse=True),
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,166 @@
+"""What the functions ask of DynamoDB, in calls and request units, held against the budgets; counts are exact.
+
+The units are those that AWS's DynamoDB Local reports through a meter between function and table. Where it is known to
+tell something else than AWS (transactions, PartiQL) nothing here goes, and sizes are computed beside it as documented.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks import workload
+from benchmarks.meter import Meter, write_units
+from tests import samples
+from tests.real_servers import DYNAMODB_LOCAL, require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from benchmarks.meter import Metered
+    from tests.handlers.conftest import Service
+    from tests.samples import Line
+
+pytestmark = pytest.mark.integration
+
+ESSAYS = 30
+
+
+@pytest.fixture
+def meter(request: pytest.FixtureRequest) -> Iterator[Meter]:
+    """Stands between the functions and DynamoDB Local."""
+    require(DYNAMODB_LOCAL)
+    with Meter(request.getfixturevalue("dynamodb_local_url")) as made:
+        yield made
+
+
+@pytest.fixture
+def dynamodb_url(meter: Meter) -> str:
+    return meter.url
+
+
+class Metering:
+    """Delivers events and asks questions; says what each took."""
+
+    def __init__(self, service: Service, meter: Meter) -> None:
+        self._service, self._meter = service, meter
+
+    def deliver(self, *lines: Line) -> Metered:
+        """In one invocation per function."""
+        self._meter.take()
+        self._service.deliver(lines, size=10_000)
+        return self._meter.take()
+
+    def status(self, batch_id: str, essays: int) -> Metered:
+        """The whole status answer, which must show so many essays."""
+        self._meter.take()
+        answer = self._service.get("/internal/v1/batches/{batch_id}/status", batch_id=batch_id)
+        assert len(answer["body"]["essays"]) == essays
+        return self._meter.take()
+
+    def page(self, user_id: str, **query: str) -> tuple[Metered, str | None]:
+        """A page of the listing, and where the next one begins."""
+        self._meter.take()
+        asked = {name: [value] for name, value in query.items()}
+        answer = self._service.get("/internal/v1/batches/user/{user_id}", query=asked, user_id=user_id)
+        cursor: str | None = answer["body"]["pagination"]["next_cursor"]
+        return self._meter.take(), cursor
+
+
+@pytest.fixture
+def metering(service: Service, meter: Meter) -> Metering:
+    return Metering(service, meter)
+
+
+def events(topic: str, batch_id: str = "batch", essays: int = ESSAYS) -> list[Line]:
+    return [line for line in workload.life("essay-heavy", batch_id, essays) if line.topic == topic]
+
+
+def test_an_essay_result_takes_one_write_unit(metering: Metering) -> None:
+    """And no read; each batch that an invocation touches takes one more."""
+    results = events(workload.SPELLCHECKED, "one") + events(workload.SPELLCHECKED, "other")
+    taken = metering.deliver(*results)
+
+    assert taken.write_units == len(results) + 2
+    assert taken.read_units == 0
+    assert taken.count == len(results) + 2
+
+
+def test_that_holds_for_a_batch_that_is_listed(metering: Metering) -> None:
+    """The user index is not written for results: nothing that it holds changes."""
+    metering.deliver(*events(workload.REGISTERED))
+    taken = metering.deliver(*events(workload.SPELLCHECKED))
+
+    assert taken.write_units == ESSAYS + 1
+    assert taken.index_units == 0
+    assert taken.read_units == 0
+
+
+def test_a_duplicate_is_one_conditional_write(metering: Metering) -> None:
+    """One for each essay, and one for the batch."""
+    results = events(workload.SPELLCHECKED)
+    metering.deliver(*results)
+    taken = metering.deliver(*results)
+
+    assert taken.count == ESSAYS + 1
+    assert taken.conditions_failed == ESSAYS + 1
+    assert taken.write_units == ESSAYS + 1
+    assert taken.read_units == 0
+
+
+def test_a_stale_result_is_one_conditional_write(metering: Metering) -> None:
+    """Its batch, whose times it may widen backwards, takes at most one more beside its own."""
+    older = events(workload.SPELLCHECKED)
+    newer = [
+        line._replace(value=samples.envelope(line.value["data"], at="2026-03-03T08:00:00Z")) for line in older
+    ]
+    metering.deliver(*newer)
+    taken = metering.deliver(*older)
+
+    assert taken.read_units == 0
+    assert taken.conditions_failed == ESSAYS + 1
+    assert taken.count <= ESSAYS + 2
+
+
+@pytest.mark.parametrize("essays", [30, 1000, 5000])
+def test_a_ranking_takes_no_more_than_a_write_unit_an_essay(
+    metering: Metering, essays: int, dynamodb: DynamoDBClient, table: str
+) -> None:
+    """Far less: its item's kilobytes, as AWS documents them, and one for the batch. A replacement takes as much."""
+    essay_ids = [f"essay-{number:04d}" for number in range(essays)]
+    first = metering.deliver(workload.ranking("batch", essay_ids, 0))
+    second = metering.deliver(workload.ranking("batch", essay_ids, 1))
+    found = dynamodb.get_item(TableName=table, Key={"pk": {"S": "batch#batch"}, "sk": {"S": "cj"}})
+    item = {name: dict(value) for name, value in found["Item"].items()}
+
+    assert first.write_units <= essays + 2
+    assert (first.count, second.count) == (2, 2)
+    assert second.write_units == write_units(item) + 1
+    assert first.read_units == second.read_units == 0
+
+
+def test_a_status_answer_takes_one_call(metering: Metering) -> None:
+    """Up to a megabyte; its read units are its items' size in steps of four kilobytes."""
+    for batch_id, essays in (("small", 30), ("large", 1000)):
+        metering.deliver(*workload.life("essay-heavy", batch_id, essays))
+        taken = metering.status(batch_id, essays)
+
+        assert [call.operation for call in taken.calls] == ["Query"]
+        assert taken.read_units <= essays / 4
+
+
+def test_a_page_of_the_listing_takes_two_calls(metering: Metering) -> None:
+    """The first one and those behind it, whichever way they are asked for."""
+    lines = [line for number in range(30) for line in events(workload.REGISTERED, f"batch-{number}")]
+    for line in lines:
+        line.value["data"]["user_id"] = "teacher"
+    metering.deliver(*lines)
+    first, cursor = metering.page("teacher", limit="10")
+    second, _ = metering.page("teacher", limit="10", cursor=cursor or "")
+    third, _ = metering.page("teacher", limit="10", offset="20")
+
+    assert cursor
+    assert [taken.count for taken in (first, second, third)] == [2, 2, 2]
