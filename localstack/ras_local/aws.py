@@ -14,6 +14,8 @@ from urllib.parse import urlparse
 
 import localstack_client.session
 from botocore.config import Config
+from result_aggregator.store.aws import Credentials
+from result_aggregator.store.dynamodb_http import DynamoDB
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -76,6 +78,11 @@ class Cloud:
     def dynamodb(self) -> DynamoDBClient:
         client: DynamoDBClient = self._client("dynamodb", max_pool_connections=32)
         return client
+
+    @cached_property
+    def view_client(self) -> DynamoDB:
+        """The service's own client, for what writes into a table as the functions do."""
+        return DynamoDB(self.endpoint_url, self.region, lambda: Credentials(self.key, ROOT_SECRET, None))
 
     @cached_property
     def sqs(self) -> SQSClient:

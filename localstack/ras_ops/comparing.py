@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from ras_local.errors import StackError
 from result_aggregator.domain import items, registers
 from result_aggregator.domain.storage import StoreError
-from result_aggregator.store.dynamodb import ViewStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from result_aggregator.domain.items import Change, Item
+    from result_aggregator.domain.storage import WritableView
 
 WRITERS = 8
 """Writes at a time. The service's own come first."""
@@ -90,16 +90,15 @@ def compare(
     old: str,
     new: str,
     *,
-    copy: bool = False,
+    copy_to: WritableView | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Comparison:
     """Hold every item of the old table against the new one's.
 
-    With `copy` what the new one lacks is brought over, register by register and only where it is newer: what the topics
+    What the new one lacks is brought over to `copy_to`, where that is given, register by register and only where it is newer: what the topics
     told of the rest stays. Raises botocore's errors, and StackError where a table does not take or give items.
     """
     result = Comparison()
-    store = ViewStore(new, dynamodb)
     with ThreadPoolExecutor(WRITERS, thread_name_prefix="copy") as pool:
         for page in _pages(dynamodb, old):
             there = _get(dynamodb, new, page)
@@ -109,9 +108,9 @@ def compare(
                 result.note(item, verdict(item, other))
                 if change := lacking(item, other):
                     changes.append(change)
-            if copy:
+            if copy_to is not None:
                 try:
-                    result.copied += len(list(pool.map(store.write, changes)))
+                    result.copied += len(list(pool.map(copy_to.write, changes)))
                 except StoreError as error:
                     raise StackError(
                         f"an item cannot be copied to {new}: {error}", "Run the same command again."

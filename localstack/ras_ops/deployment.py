@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError, NoRegionError
+from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 from ras_local import stack as stacks
 from ras_local.aws import Cloud
 from ras_local.deployed import DeployedMappings
 from ras_local.errors import StackError
 from ras_local.paths import STAGE as LOCAL
 from ras_local.paths import StateDir
+from result_aggregator.store.aws import Credentials
+from result_aggregator.store.dynamodb_http import DynamoDB
 
 from ras_ops.bucket import DeadLetterBucket
 from ras_ops.functions import Invoke, of_lambda
@@ -47,6 +49,19 @@ class Account(Cloud):
     @cached_property
     def session(self) -> boto3.session.Session:
         return boto3.session.Session(profile_name=self.profile, region_name=self.region)
+
+    @cached_property
+    def view_client(self) -> DynamoDB:
+        found = self.session.get_credentials()
+        if found is None:
+            raise NoCredentialsError
+
+        def credentials() -> Credentials:
+            # Each time, because the SDK refreshes them.
+            now = found.get_frozen_credentials()
+            return Credentials(str(now.access_key), str(now.secret_key), now.token)
+
+        return DynamoDB(self.dynamodb.meta.endpoint_url, self.region, credentials)
 
     def bootstrap_servers(self, cluster_arn: str) -> str:
         """The brokers of a cluster, for IAM authentication. Raises StackError where it has none."""

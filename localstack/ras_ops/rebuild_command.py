@@ -146,6 +146,8 @@ def _fill(deployment: Deployment, tables: Tables, *, restart: bool) -> None:
 
 
 def _compare(deployment: Deployment, tables: Tables, missing: str | None) -> None:
+    from result_aggregator.store.dynamodb import ViewStore
+
     from ras_ops.comparing import Verdict, compare
     from ras_ops.progress import progress
 
@@ -153,7 +155,8 @@ def _compare(deployment: Deployment, tables: Tables, missing: str | None) -> Non
     dynamodb, old, new = deployment.cloud.dynamodb, tables.live.name, tables.rebuilt.name
     about = dynamodb.describe_table(TableName=old)["Table"].get("ItemCount", 0)
     with progress("comparing", about) as advance:
-        found = compare(dynamodb, old, new, copy=missing == "copy", on_progress=advance)
+        copy_to = ViewStore(new, deployment.cloud.view_client) if missing == "copy" else None
+        found = compare(dynamodb, old, new, copy_to=copy_to, on_progress=advance)
     told = ", ".join(f"{number} {name}" for name, number in found.counts.items())
     out.print(f"items of the old table, in the new one: {told or 'none'}")
     if found.copied:

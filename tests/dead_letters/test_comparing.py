@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ras_local.errors import StackError
 from ras_ops.comparing import Verdict, compare, lacking, verdict
+from result_aggregator.domain.storage import UnavailableError
 from result_aggregator.store.dynamodb import ViewStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from result_aggregator.domain.items import Item
+    from result_aggregator.domain.items import Change, Item
+    from result_aggregator.domain.storage import Written
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
 EARLY, LATE = (f"2026030{day}T080000000000 {'0' * 32}" for day in (1, 2))
 KEYS: Item = {"pk": "batch#b", "sk": "batch"}
@@ -82,29 +85,27 @@ def test_comparing_changes_nothing(dynamodb: DynamoDBClient, tables: tuple[str, 
     assert everything(dynamodb, "new") == before
 
 
-def test_copying_brings_what_is_lacking(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
+def test_copying_brings_what_is_lacking(
+    dynamodb: DynamoDBClient, http_client: DynamoDB, tables: tuple[str, str]
+) -> None:
     """And nothing else; afterwards nothing is lacking."""
-    found = compare(dynamodb, *tables, copy=True)
+    found = compare(dynamodb, *tables, copy_to=ViewStore("new", http_client))
     assert found.copied == 50
 
     old, new = everything(dynamodb, tables[0]), everything(dynamodb, "new")
     assert new.pop("batch#50")["end"]["S"].endswith(" 1")
     old.pop("batch#50")
     assert new == old
-    again = compare(dynamodb, *tables, copy=True)
+    again = compare(dynamodb, *tables, copy_to=ViewStore("new", http_client))
     assert (again.counts[Verdict.BEHIND], again.copied) == (0, 0)
 
 
-def test_a_table_that_takes_nothing_is_told(
-    dynamodb: DynamoDBClient, tables: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_that_takes_nothing_is_told(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
     """What was copied stays; the same command goes on."""
 
-    def write(*_: object) -> Any:
-        from result_aggregator.domain.storage import UnavailableError
+    class Throttled:
+        def write(self, change: Change) -> dict[str, Written]:  # noqa: ARG002 - a store's
+            raise UnavailableError("throttled")
 
-        raise UnavailableError("throttled")
-
-    monkeypatch.setattr(ViewStore, "write", write)
     with pytest.raises(StackError, match="cannot be copied to new: throttled"):
-        compare(dynamodb, *tables, copy=True)
+        compare(dynamodb, *tables, copy_to=Throttled())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
 KEY = Key("batch#b", BATCH)
 VERSION = "20260302T080000000000 " + "0" * 32
@@ -39,27 +40,27 @@ def stored(dynamodb: DynamoDBClient, table: str) -> dict[str, Any]:
     return {name: next(iter(typed.values())) for name, typed in found.get("Item", {}).items()}
 
 
-def test_both_hold_the_same(dynamodb: DynamoDBClient, table: str, second: str) -> None:
+def test_both_hold_the_same(dynamodb: DynamoDBClient, http_client: DynamoDB, table: str, second: str) -> None:
     """And what is told is what became of it in the first."""
-    ViewStore(table, dynamodb).write(change())
-    pair = ViewPair(ViewStore(second, dynamodb), ViewStore(table, dynamodb))
+    ViewStore(table, http_client).write(change())
+    pair = ViewPair(ViewStore(second, http_client), ViewStore(table, http_client))
 
     assert pair.write(change()) == {"owner": Written.APPLIED}
     assert stored(dynamodb, second) == stored(dynamodb, table) != {}
 
 
 def test_what_the_second_lacks_comes_with_the_next_try(
-    dynamodb: DynamoDBClient, table: str, second: str
+    dynamodb: DynamoDBClient, http_client: DynamoDB, table: str, second: str
 ) -> None:
     """A failure of either is a failure; again, the first takes it for a duplicate."""
-    first = ViewStore(table, dynamodb)
+    first = ViewStore(table, http_client)
     with pytest.raises(UnavailableError):
-        ViewPair(first, ViewStore("missing", dynamodb)).write(change())
+        ViewPair(first, ViewStore("missing", http_client)).write(change())
     with pytest.raises(UnavailableError):
-        ViewPair(ViewStore("missing", dynamodb), ViewStore(second, dynamodb)).write(change())
+        ViewPair(ViewStore("missing", http_client), ViewStore(second, http_client)).write(change())
     assert stored(dynamodb, second) == {}
 
-    assert ViewPair(first, ViewStore(second, dynamodb)).write(change()) == {"owner": Written.DUPLICATE}
+    assert ViewPair(first, ViewStore(second, http_client)).write(change()) == {"owner": Written.DUPLICATE}
     assert stored(dynamodb, second) == stored(dynamodb, table)
 
 
