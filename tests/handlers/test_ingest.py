@@ -130,6 +130,24 @@ def test_only_what_failed_is_handed_back(service: Service, monkeypatch: pytest.M
     assert essays(service) == ["a", "c"]
 
 
+def test_a_stores_bug_costs_its_own_record_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a write raises, its neighbours are in, the counts add up, and only its record comes again."""
+    registration(service)
+    real = ViewStore.write
+
+    def write(self: ViewStore, change: Change) -> dict[str, Written]:
+        if change.key.sk == "e#b":
+            raise KeyError("B")
+        return real(self, change)
+
+    monkeypatch.setattr(ViewStore, "write", write)
+    records = [record(SPELLCHECK, result(name), n, partition=2) for n, name in enumerate("abc", 10)]
+    answer = service.invoke("ingest_essays", msk_event(records))
+
+    assert [failed["itemIdentifier"]["offset"] for failed in answer["batchItemFailures"]] == [11]
+    assert essays(service) == ["a", "c"]
+
+
 def test_where_the_mapping_takes_no_partial_response_it_raises(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,20 +5,30 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import sys
 import threading
-from contextlib import closing, contextmanager
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as SdkCredentials
+from botocore.exceptions import CredentialRetrievalError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
-from result_aggregator.domain.storage import UnavailableError
-from result_aggregator.store import aws, dynamodb_http
+from result_aggregator.domain.storage import UnacceptableError, UnavailableError
+from result_aggregator.store import aws
 from result_aggregator.store.calls import calls
 from result_aggregator.store.dynamodb_http import (
     ConditionFailedError,
@@ -30,6 +40,7 @@ from result_aggregator.store.dynamodb_http import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 REGION = "eu-north-1"
 KEYS = aws.Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None)
@@ -80,6 +91,7 @@ class Server(ThreadingHTTPServer):
     """Answers `{}` on connections that it keeps, and knows how many it was asked for."""
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self) -> None:
         self.opened: list[socket.socket] = []
@@ -113,7 +125,8 @@ class Server(ThreadingHTTPServer):
     def hang_up(self) -> None:
         """Close every connection, as an idle one is closed."""
         for one in self.opened:
-            one.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # some are closed by then
+                one.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
@@ -151,7 +164,7 @@ def test_a_connection_that_died_is_replaced() -> None:
     with serving() as server, closing(Connections(server.url)) as connections:
         connections.send({"Host": "h"}, b"{}")
         server.hang_up()
-        connections._idle.insert(0, connections._made())
+        connections._idle.insert(0, connections._made(time.monotonic() + 9))
 
         assert connections.send({"Host": "h"}, b"{}") == (200, b"{}")
         assert len(connections._idle) == 1
@@ -180,12 +193,89 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     assert [(call.operation, call.status) for call in calls.take()] == [("Query", "error")]
 
 
-def test_the_servers_certificate_is_checked() -> None:
-    """Without a way to switch it off: AWS_CA_BUNDLE names other authorities, as for the SDK."""
-    context = dynamodb_http._tls()
+def test_an_attempt_has_its_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kept connection that dies when the attempt's time is over is not replaced: somebody counts on the end."""
+    now = [0.0]
+    with serving() as server, closing(Connections(server.url, clock=lambda: now[0])) as connections:
+        connections.send({"Host": "h"}, b"{}")
+        server.hang_up()
+        timeouts: list[float] = []
+        real = connections._exchange
 
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.check_hostname
+        def late(connection: socket.socket, _request: bytes, end: float) -> Response:
+            connection.close()
+            timeouts.append(end - now[0])
+            now[0] += aws.CONNECT_TIMEOUT_S + aws.READ_TIMEOUT_S
+            raise ConnectionResetError
+
+        monkeypatch.setattr(connections, "_exchange", late)
+        with pytest.raises(TimeoutError, match="time is over"):
+            connections.send({"Host": "h"}, b"{}")
+        monkeypatch.setattr(connections, "_exchange", real)
+
+        assert timeouts == [aws.CONNECT_TIMEOUT_S + aws.READ_TIMEOUT_S]
+        assert connections.send({"Host": "h"}, b"{}") == (200, b"{}")
+
+
+def test_threads_may_close_what_others_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a thaw, when all find their connections dead at once."""
+    monkeypatch.setattr(aws, "CONNECT_TIMEOUT_S", 60)  # a machine may be busy
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with serving() as server, closing(Connections(server.url)) as connections:
+
+            def use(_: int) -> Response:
+                answer = connections.send({"Host": "h"}, b"{}")
+                connections.close()
+                return answer
+
+            with ThreadPoolExecutor(16) as pool:
+                assert set(pool.map(use, range(400))) == {(200, b"{}")}
+    finally:
+        sys.setswitchinterval(before)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of `localhost` that nobody vouches for, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "server.pem"
+    key_text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(key_text + made.public_bytes(Encoding.PEM))
+    return file
+
+
+def test_the_servers_certificate_is_checked(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its issuer, where AWS_CA_BUNDLE may name others, and its name; a connection that died is replaced here too."""
+    with serving() as server:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        port = server.server_address[1]
+        with pytest.raises(ssl.SSLCertVerificationError, match="self-signed"):
+            Connections(f"https://localhost:{port}").send({"Host": "h"}, b"{}")
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+        with pytest.raises(ssl.SSLCertVerificationError, match=r"127\.0\.0\.1"):
+            Connections(f"https://127.0.0.1:{port}").send({"Host": "h"}, b"{}")
+        with closing(Connections(f"https://localhost:{port}")) as connections:
+            for _ in range(2):
+                assert connections.send({"Host": "h"}, b"{}") == (200, b"{}")
+            asked = len(server.asked)
+            server.hang_up()
+
+            assert connections.send({"Host": "h"}, b"{}") == (200, b"{}")
+            assert (asked, len(server.asked)) == (2, 3)
 
 
 class Scripted:
@@ -229,9 +319,12 @@ GOOD = Response(200, b'{"Count":1}')
         refusal("InternalServerError", 500),
         Response(503, b"<html>busy</html>"),
         Response(503, b""),
+        Response(503, b"null"),
         Response(200, b'{"Count":'),
+        Response(200, b""),
+        Response(200, b"[]"),
     ],
-    ids=["timeout", "reset", "throttled", "500", "no JSON", "nothing", "cut off"],
+    ids=["timeout", "reset", "throttled", "500", "no JSON", "nothing", "null", "cut off", "empty", "a list"],
 )
 def test_a_passing_failure_is_tried_once_more(failure: Response | Exception) -> None:
     """And no more than that: what lasts is for those who know how much time is left."""
@@ -278,6 +371,24 @@ def test_keys_come_from_the_environment_or_from_the_sdk(monkeypatch: pytest.Monk
     monkeypatch.setattr(aws, "_sdk_credentials", lambda: None)
     with pytest.raises(UnavailableError, match="no AWS credentials"):
         aws.credentials()
+
+
+def test_keys_that_cannot_be_had_are_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's endpoint that does not answer is a passing failure like the table's."""
+
+    def fail() -> NoReturn:
+        raise CredentialRetrievalError(provider="container-role", error_msg="no answer")
+
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.setattr(aws, "_sdk_credentials", fail)
+    with pytest.raises(UnavailableError, match="CredentialRetrievalError"):
+        DynamoDB("http://127.0.0.1", REGION, aws.credentials, transport=Scripted(GOOD)).call("Query", {})
+
+
+def test_what_no_request_can_hold_is_unacceptable() -> None:
+    """Half a surrogate pair is no text: it can never be stored."""
+    with pytest.raises(UnacceptableError):
+        client("http://127.0.0.1").call("UpdateItem", {"Item": "\ud800"})
 
 
 @pytest.mark.parametrize(

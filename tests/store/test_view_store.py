@@ -273,3 +273,18 @@ def test_health_is_the_tables(store: ViewStore, http_client: DynamoDB) -> None:
     assert store.is_active()
     with pytest.raises(UnavailableError):
         ViewStore("no-such-table", http_client).is_active()
+
+
+def test_what_others_wrote_beside_is_no_harm(store: ViewStore, dynamodb: DynamoDBClient, table: str) -> None:
+    """A time to live, say, is a number: reads and writes go past it."""
+    store.write(change(spellcheck=f"{NEW} 1"))
+    dynamodb.update_item(
+        TableName=table,
+        Key={"pk": {"S": KEY.pk}, "sk": {"S": KEY.sk}},
+        UpdateExpression="SET expires_at = :at",
+        ExpressionAttributeValues={":at": {"N": "4102444800"}},
+    )
+
+    assert store.write(change(spellcheck=f"{OLD} 1")) == {"spellcheck": Written.STALE}
+    [item] = store.read_partition("b")
+    assert item["spellcheck"] == f"{NEW} 1"

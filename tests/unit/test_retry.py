@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from result_aggregator.domain.storage import StoreError, UnacceptableError, UnavailableError
 from result_aggregator.retry import LONGEST_PAUSE_S, RESERVE_S, Deadline
+from result_aggregator.store import aws, dynamodb_http
 from result_aggregator.store.aws import LONGEST_CALL_S, config
 
 from tests.clock import Time
@@ -85,6 +86,15 @@ def test_each_step_gets_its_share() -> None:
 def test_the_reserve_covers_a_call() -> None:
     """A call that starts at the deadline ends, with all its attempts, before Lambda stops the function."""
     sdk: Any = config()
-    attempts = sdk.retries["total_max_attempts"]
+    calls = [
+        (
+            sdk.retries["total_max_attempts"],
+            sdk.connect_timeout + sdk.read_timeout,
+            1.0,
+        ),  # S3's and CloudWatch's
+        # The table's: `test_an_attempt_has_its_time_and_no_more` holds an attempt to it.
+        (aws.ATTEMPTS, aws.CONNECT_TIMEOUT_S + aws.READ_TIMEOUT_S, dynamodb_http._LONGEST_PAUSE_S),
+    ]
 
-    assert attempts * (sdk.connect_timeout + sdk.read_timeout) < LONGEST_CALL_S < RESERVE_S
+    for attempts, seconds, pause in calls:
+        assert attempts * seconds + (attempts - 1) * pause <= LONGEST_CALL_S < RESERVE_S

@@ -8,7 +8,7 @@ mended by the redelivery, because a duplicate still widens its batch's times.
 from __future__ import annotations
 
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol
@@ -18,7 +18,7 @@ from result_aggregator.contracts.outcomes import Ignored, Problem, RejectedError
 from result_aggregator.domain import items, registers
 from result_aggregator.domain.outcomes import HANDED_BACK, IGNORED, OUTCOMES, REJECTED
 from result_aggregator.domain.ranking import RankingTooLargeError
-from result_aggregator.domain.storage import StoreError, UnacceptableError, Written
+from result_aggregator.domain.storage import StoreError, UnacceptableError, UnavailableError, Written
 from result_aggregator.kafka import NotBase64Error
 
 if TYPE_CHECKING:
@@ -168,12 +168,21 @@ def _write_all(
                 change = waiting.popleft()  # atomic; to ask first whether something is left would not be
             except IndexError:
                 return
-            results[change.key] = deadline.attempt(partial(view.write, change))
+            try:
+                results[change.key] = deadline.attempt(partial(view.write, change))
+            except Exception as error:  # noqa: BLE001 - a store's bug must cost its own records only: they come again
+                failure = UnavailableError(f"{type(error).__name__}: {error}", soon=False)
+                results[change.key] = failure
 
     others = [_writers().submit(write) for _ in range(min(len(waiting), WRITERS) - 1)]
-    write()
-    for other in others:
-        other.result()
+    try:
+        write()
+        for other in others:
+            other.result()
+    finally:
+        # Nobody writes on after the invocation, whatever ended it.
+        waiting.clear()
+        wait(others)
     return results
 
 

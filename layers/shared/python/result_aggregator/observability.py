@@ -52,7 +52,7 @@ class Stopwatch:
 def traced(handler: Handler) -> Handler:
     """The handler with a segment of its own in X-Ray's traces, where tracing is on (POWERTOOLS_TRACE_DISABLED).
 
-    X-Ray's SDK, and botocore with it, is loaded there alone: it takes longer than the rest of a function.
+    X-Ray's SDK is loaded there alone.
     """
     if (
         os.environ.get("POWERTOOLS_TRACE_DISABLED", "").lower() == "true"

@@ -26,7 +26,7 @@ READ_TIMEOUT_S = 3
 # Two quick attempts hide a dropped connection; longer trouble is for `retry.Deadline`, which knows the time left.
 ATTEMPTS = 2
 LONGEST_CALL_S = ATTEMPTS * (CONNECT_TIMEOUT_S + READ_TIMEOUT_S) + 1
-"""What a call may take at most: every attempt until its timeouts, and a pause of up to a second (the SDK's first)."""
+"""What a call may take: every attempt until its timeouts, and a pause of up to a second (the SDK's first)."""
 
 # Refusals that no repetition mends: somebody has to deploy or permit something first.
 _NOT_SOON = frozenset(
@@ -55,11 +55,11 @@ class Credentials(NamedTuple):
 
 @cache
 def session() -> boto3.session.Session:
-    """The process's session; region, credentials and endpoints come from the environment."""
+    """The process's session; region (the same for all services), credentials and endpoints come from the environment."""
     import boto3
 
     # Not boto3's default session: it is not safe to use from several threads at first use.
-    return boto3.session.Session()
+    return boto3.session.Session(region_name=region())
 
 
 @cache
@@ -81,10 +81,13 @@ def credentials() -> Credentials:
     key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if key_id and secret:  # what Lambda gives its functions, all but those that are restored from a snapshot
         return Credentials(key_id, secret, os.environ.get("AWS_SESSION_TOKEN"))
-    found = _sdk_credentials()
-    if found is None:
-        raise UnavailableError("no AWS credentials", soon=False)
-    frozen = found.get_frozen_credentials()
+    try:
+        found = _sdk_credentials()
+        if found is None:
+            raise UnavailableError("no AWS credentials", soon=False)
+        frozen = found.get_frozen_credentials()
+    except sdk_errors() as error:
+        raise translated(error) from error
     return Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token)
 
 

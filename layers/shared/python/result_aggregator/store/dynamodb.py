@@ -234,5 +234,12 @@ def _typed(value: Attribute) -> dict[str, Any]:
 
 
 def _item(raw: Mapping[str, Any]) -> Item:
-    """An item as plain values: every attribute of the view is a string or bytes."""
-    return {name: typed["S"] if "S" in typed else b64decode(typed["B"]) for name, typed in raw.items()}
+    """An item as plain values: every attribute of the view is a string or bytes.
+
+    Others may be there, which it does not read: `expires_at`, say, is a number by DynamoDB's rules.
+    """
+    return {name: typed["S"] if "S" in typed else _other(typed) for name, typed in raw.items()}
+
+
+def _other(typed: Mapping[str, Any]) -> Any:
+    return b64decode(typed["B"]) if "B" in typed else next(iter(typed.values()))

@@ -20,11 +20,12 @@ import random
 import socket
 import ssl
 import time
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from result_aggregator.domain.storage import StoreError, UnavailableError
+from result_aggregator.domain.storage import StoreError, UnacceptableError, UnavailableError
 from result_aggregator.store import aws
 from result_aggregator.store.calls import calls
 
@@ -72,7 +73,8 @@ class Transport(Protocol):
 class Connections:
     """HTTP/1.1 connections to one server, kept: as many as requests were ever under way at once."""
 
-    def __init__(self, endpoint_url: str) -> None:
+    def __init__(self, endpoint_url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         parts = urlsplit(endpoint_url)
         self._host, is_tls = parts.hostname or "", parts.scheme == "https"
         self._port = parts.port or (443 if is_tls else 80)
@@ -85,43 +87,55 @@ class Connections:
         # http.client would make these two packets, at two system calls.
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         request = f"POST / HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
+        end = self._clock() + aws.CONNECT_TIMEOUT_S + aws.READ_TIMEOUT_S
         try:
             connection = self._idle.pop()
         except IndexError:
-            return self._exchange(self._made(), request)
+            return self._exchange(self._made(end), request, end)
         try:
-            return self._exchange(connection, request)
+            return self._exchange(connection, request, end)
         except OSError as error:
             # Kept connections die, while Lambda freezes a function above all; the others will be as dead as this one.
             self.close()
             if isinstance(error, TimeoutError):
                 raise
-            # That is no failed attempt. To send it again is safe: what the view asks has the same effect twice.
-            return self._exchange(self._made(), request)
+            # That is no failed attempt, as long as the attempt's time is not over. To send it again is safe: what the
+            # view asks has the same effect twice.
+            return self._exchange(self._made(end), request, end)
 
     def close(self) -> None:
         """See `Transport`."""
-        while self._idle:
-            self._idle.pop().close()
+        # Not `while self._idle`: another thread may take the last one in between.
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
-    def _made(self) -> socket.socket:
-        made = socket.create_connection((self._host, self._port), aws.CONNECT_TIMEOUT_S)
+    def _timeout(self, end: float, longest: float) -> float:
+        left = end - self._clock()
+        if left <= 0:
+            raise TimeoutError("the attempt's time is over")
+        return min(left, longest)
+
+    def _made(self, end: float) -> socket.socket:
+        made = socket.create_connection((self._host, self._port), self._timeout(end, aws.CONNECT_TIMEOUT_S))
         try:
             # The end of a large request must not wait for the answer to its beginning.
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if self._tls is not None:
                 made = self._tls.wrap_socket(made, server_hostname=self._host)
-            made.settimeout(aws.READ_TIMEOUT_S)
         except BaseException:
             made.close()
             raise
         return made
 
-    def _exchange(self, connection: socket.socket, request: bytes) -> Response:
+    def _exchange(self, connection: socket.socket, request: bytes, end: float) -> Response:
         is_whole = False
         try:
+            connection.settimeout(self._timeout(end, aws.READ_TIMEOUT_S))
             connection.sendall(request)
+            # For each piece of the answer, so a server that drips takes longer.
+            connection.settimeout(self._timeout(end, aws.READ_TIMEOUT_S))
             with http.client.HTTPResponse(connection, method="POST") as response:
                 response.begin()
                 answer = Response(response.status, response.read())
@@ -210,7 +224,10 @@ class DynamoDB:
 
         Raises ConditionFailedError, UnavailableError or UnacceptableError.
         """
-        body = json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode()
+        try:
+            body = json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise UnacceptableError(f"{operation}: {error.reason}") from error
         status, begun = "error", time.perf_counter()
         try:
             for attempt in range(self._attempts):
@@ -234,11 +251,14 @@ class DynamoDB:
     def _attempt(self, operation: str, body: bytes) -> dict[str, Any]:
         try:
             response = self.transport.send(self._signer.headers(operation, body), body)
-            answer: dict[str, Any] = json.loads(response.body) if response.body else {}
+            # DynamoDB's answer to a write is `{}`; an empty one is of somebody in between, who may have done nothing.
+            answer: Any = json.loads(response.body)
         except (OSError, http.client.HTTPException) as error:
             raise UnavailableError(f"{operation}: {type(error).__name__}") from error
         except ValueError as error:
             raise UnavailableError(f"{operation}: no JSON in the answer") from error
+        if not isinstance(answer, dict):
+            raise UnavailableError(f"{operation}: no object in the answer")
         if response.status != http.client.OK:
             raise _refusal(operation, answer)
         return answer
