@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from ras_local import stack as stacks
 from ras_local.cli import main
 from ras_local.errors import StackError
-from ras_local.paths import StateDir
+from ras_local.paths import StateDir, write_private
 from ras_ops import options, rebuilding
+from ras_ops.rebuild_command import _compare
 from ras_ops.rebuilding import Fill, Table, Tables, deploy_command, gone, read_tables
 from ras_ops.topic_log import Bounds, TopicLog
 from result_aggregator.topics import TOPICS
@@ -19,6 +23,7 @@ from result_aggregator.topics import TOPICS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mypy_boto3_dynamodb import DynamoDBClient
     from ras_ops.deployment import Brokers
 
     from tests.handlers.conftest import Service
@@ -207,3 +212,41 @@ def test_mistakes_are_told() -> None:
     assert "the old table is the one that is asked" in ras("--back", "--yes", code=1)
     assert "no second table" in ras("--finish", "--yes", code=1)
     assert "not both" in ras("--back", "--finish", code=2)
+
+
+def test_the_switch_is_refused_where_something_is_lacking(
+    dynamodb: DynamoDBClient,
+    table: str,
+    table_arguments: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is lacking is named; to go without it, or to copy it, has to be said."""
+    dynamodb.create_table(**{**table_arguments, "TableName": "new"})
+    end = f"20260302T080000000000 {'0' * 32} 1"
+    dynamodb.put_item(
+        TableName=table, Item={"pk": {"S": "batch#b7"}, "sk": {"S": "batch"}, "end": {"S": end}}
+    )
+    deployment: Any = SimpleNamespace(cloud=SimpleNamespace(dynamodb=dynamodb))
+    tables = Tables(Table(1, table), Table(2, "new"), in_step=True)
+
+    with pytest.raises(StackError, match="lacks what 1 items of the old one have") as refused:
+        _compare(deployment, tables, None)
+    assert "--missing copy" in refused.value.advice
+    assert "b7 batch" in capsys.readouterr().err
+    _compare(deployment, tables, "drop")
+    assert dynamodb.scan(TableName="new")["Items"] == []
+    _compare(deployment, tables, "copy")
+    assert dynamodb.scan(TableName="new")["Items"] == dynamodb.scan(TableName=table)["Items"]
+    _compare(deployment, tables, None)
+
+
+def test_a_stack_on_dynamodb_local_cannot_be_rebuilt(tmp_path: Path) -> None:
+    """Said before anything is deployed, as its second table would not be where the functions look for it."""
+    state = StateDir(tmp_path)
+    fields = dict.fromkeys(
+        ("region", "endpoint_url", "bootstrap_servers", "api_url", "table_name", "dead_letter_bucket"), ""
+    )
+    write_private(state.stack_file, json.dumps({**fields, "callers": {}}))
+    state.dynamodb_local.mkdir()
+    with pytest.raises(StackError, match="DynamoDB Local"):
+        stacks.deploy_again(state, {})
