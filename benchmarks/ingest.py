@@ -125,7 +125,7 @@ def run(sizes: Sequence[int], rounds: int, report: Report) -> list[Cell]:
             settings = servers.functions_settings(url)
             systems[place] = [
                 System(SERVICE, stack.enter_context(Worker(service.make_ingest, settings))),
-                System(IDEMPOTENCY, stack.enter_context(Worker(idempotency.make, settings)), at_most=200),
+                System(IDEMPOTENCY, stack.enter_context(Worker(idempotency.make, settings)), at_most=120),
             ]
         for place in PLACES:
             # Connections are opened and code is warm before anything is measured.
