@@ -28,7 +28,6 @@ from ras_ops.functions import Invoke, of_lambda
 if TYPE_CHECKING:
     from ras_local.event_source_mapping import Settings
 
-_LONGEST_INVOCATION_S = 900
 _CHANGE_WAIT_S = 120
 
 LIVE = "live"

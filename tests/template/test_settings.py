@@ -187,12 +187,24 @@ def test_every_wrong_setting_is_told_at_once() -> None:
 
 
 # What a command line is followed by in the documents: the pairs of its `-c`.
+
+
+def settings_of(command: str) -> dict[str, str]:
+    """What a documented `make deploy` sets: STAGE, and the `-c`s in ARGS."""
+    words = shlex.split(command)
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    flags = shlex.split(given.get("ARGS", ""))
+    return {"stage": given["STAGE"]} | dict(
+        pair.split("=", 1) for flag, pair in pairwise(flags) if flag == "-c"
+    )
+
+
 DEPLOYMENTS = [
-    dict(pair.split("=", 1) for flag, pair in pairwise(shlex.split(command)) if flag == "-c")
-    for document in ("README.md", "docs/deploy.md")
+    settings_of(command)
+    for document in ("README.md", "docs/deploy.md", "docs/upgrades.md")
     for block in re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
     for command in block.replace("\\\n", "").splitlines()
-    if "cdk deploy" in command
+    if command.startswith("make deploy")
 ]
 
 
