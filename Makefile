@@ -19,8 +19,8 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: demo
-demo: $(SETUP) ## run the whole service on this machine with sample events, query it, stop it
-	@$(BIN)/ras demo
+demo: $(SETUP) ## run the whole service on this machine with sample events, query it, stop it (OPEN=1: look at it first)
+	@$(BIN)/ras demo $(if $(OPEN),--open)
 
 .PHONY: up
 up: $(SETUP) ## start the stack on this machine; writes .local/stack.json
@@ -29,6 +29,10 @@ up: $(SETUP) ## start the stack on this machine; writes .local/stack.json
 .PHONY: down
 down: $(SETUP) ## stop what `make up` started
 	@$(BIN)/ras down
+
+.PHONY: dashboard
+dashboard: $(SETUP) ## show batches, ingest health and dead letters in the browser (STAGE=dev: of a stage in AWS)
+	@$(BIN)/ras dashboard --open $(if $(STAGE),--stage $(STAGE))
 
 .PHONY: test
 test: $(SETUP) ## run every test

@@ -153,10 +153,11 @@ def choose(
     given = None
     if bootstrap_servers:
         given = Brokers(bootstrap_servers, {} if plaintext else msk_iam(account.region, profile))
-    return Deployment(stage or LOCAL, account, _bucket_name(account, f"ras-{stage}-data"), state, given)
+    return Deployment(stage or LOCAL, account, stack_output(account, f"ras-{stage}-data", "DeadLetterBucketName"), state, given)
 
 
-def _bucket_name(account: Account, stack_name: str) -> str:
+def stack_output(account: Account, stack_name: str, key: str) -> str:
+    """An output of a stack in AWS. Raises StackError where there is no such stack, or it lacks the output."""
     try:
         answer = account.stacks.describe_stacks(StackName=stack_name)
     except ClientError as error:
@@ -170,7 +171,7 @@ def _bucket_name(account: Account, stack_name: str) -> str:
         output.get("OutputKey"): output.get("OutputValue")
         for output in answer["Stacks"][0].get("Outputs", [])
     }
-    name = outputs.get("DeadLetterBucketName")
-    if not name:
-        raise StackError(f"stack {stack_name} has no output DeadLetterBucketName")
-    return name
+    value = outputs.get(key)
+    if not value:
+        raise StackError(f"stack {stack_name} has no output {key}")
+    return value
