@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import anyio.to_thread
 from botocore.exceptions import BotoCoreError, ClientError
@@ -36,7 +37,6 @@ from result_aggregator_client import (
     TemporaryError,
 )
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
+    from starlette.types import ASGIApp
 
 HERE = Path(__file__).parent
 
@@ -251,8 +252,8 @@ class Dashboard:
 
     async def replay(self, request: Request) -> Response:
         """A dry run, or with `confirmed` the replay itself: POST of a letter's own page."""
-        form = await request.form()
-        record, force = str(form.get("record", "")), form.get("force") == "yes"
+        form = dict(parse_qsl((await request.body()).decode()))
+        record, force = form.get("record", ""), form.get("force") == "yes"
         try:
             source = await self.source()
             bucket = source.deployment.dead_letters
@@ -392,11 +393,11 @@ def _of_replay(error: Exception) -> Told:
     return told(error)
 
 
-def create(opener: Opener, *, port: int, token: str | None = None) -> Starlette:
-    """The application, for a server that listens on 127.0.0.1:`port`. `token` is for tests."""
-    token = token or secrets.token_urlsafe(32)
+def create(opener: Opener, *, port: int) -> ASGIApp:
+    """The application, for a server that listens on 127.0.0.1:`port`."""
+    token = secrets.token_urlsafe(32)
     dashboard = Dashboard(opener, token)
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/", dashboard.home, name="home"),
             Route("/batch", dashboard.batch, name="batch"),
@@ -411,7 +412,8 @@ def create(opener: Opener, *, port: int, token: str | None = None) -> Starlette:
             Route("/data/letters", dashboard.letters_data),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
-        middleware=[Middleware(Guard, port=port, token=token)],
         exception_handlers={404: dashboard.not_found, 500: dashboard.broken},
         lifespan=dashboard.lifespan,
     )
+    # Around all of it: Starlette's own middleware would leave out what it answers to errors by itself.
+    return Guard(application, port=port, token=token)

@@ -96,7 +96,12 @@ const fact = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, val
 
 function summary(batch) {
   const told = overall.set({ good: batch.completed_essay_count, bad: batch.failed_essay_count }, batch.essay_count);
-  const words_ = el("p", { class: "big" }, told);
+  const words_ = el(
+    "p",
+    { class: "big" },
+    told,
+    batch.overall_status === "PROCESSING" ? el("span", { class: "quiet small" }, " counted as each phase ends") : null,
+  );
   const owner = el("a", { href: `/?${new URLSearchParams({ user: batch.user_id })}` }, said(batch.user_id));
   const facts = el(
     "dl",
@@ -148,7 +153,7 @@ function showPhases(found, batch) {
     );
     show(
       card.told,
-      el("h2", {}, words(phase.name), " ", chip(phase.status)),
+      el("h2", {}, words(phase.name), " ", phase.status ? chip(phase.status) : el("span", { class: "quiet small" }, "no outcome yet")),
       el("p", { class: "count" }, told),
       phase.error ? el("p", { class: "error" }, said(phase.error)) : null,
       phase.last_updated ? el("p", { class: "quiet small" }, "since ", time(phase.last_updated, { short: true })) : null,

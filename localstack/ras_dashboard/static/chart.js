@@ -3,7 +3,7 @@ import { el, show, svg, visible } from "./dom.js";
 import { hour, number } from "./format.js";
 
 const HEIGHT = 180;
-const [LEFT, TOP, BOTTOM] = [44, 8, 22];
+const [LEFT, TOP, BOTTOM] = [58, 8, 22];
 
 export class Columns {
   #place;
@@ -73,5 +73,5 @@ export class Columns {
 
 function nice(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value);
+  return [1, 1.5, 2, 3, 4, 6, 8, 10].map((step) => step * power).find((step) => step >= value);
 }

@@ -213,7 +213,7 @@ function columnsOf(fields, phases) {
   const named = (essay) =>
     essay.filename ? el("span", { class: "two" }, said(essay.filename), el("span", { class: "quiet small" }, said(essay.essay_id))) : said(essay.essay_id);
   const figure = (name, title, as = number, down = false) =>
-    has(name) ? [{ name, title, width: "6.5rem", number: true, down, cell: (essay) => (essay[name] ?? null) === null ? "" : as(essay[name]) }] : [];
+    has(name) ? [{ name, title, width: "7.5rem", number: true, down, cell: (essay) => (essay[name] ?? null) === null ? "" : as(essay[name]) }] : [];
   return [
     { name: has("filename") ? "filename" : "essay_id", title: "Essay", width: "minmax(14rem, 2fr)", cell: named },
     ...phases.flatMap((phase) => [
