@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 STATUSES = ("REGISTERED", "PROCESSING", "COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED")
-BATCHES_A_PAGE = 50
+BATCHES_A_PAGE = 100
 FIRST_ESSAYS = 100
 """With the first answer of a batch: what a window shows and more, however large the batch."""
 
