@@ -20,6 +20,7 @@ from ras_local.paths import StateDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from _pytest.mark import ParameterSet
     from ras_local.stack import Stack
 

@@ -94,7 +94,7 @@ def told(error: Exception) -> Told:
 
 
 def _of_api(error: ResultAggregatorError) -> Told:
-    status, advice = 502, "Report it with the correlation id."
+    status, message, advice = 502, error.message, "Report it with the correlation id."
     if isinstance(error, CursorOutdatedError):
         status, advice = 409, "Reload the page."
     elif isinstance(error, BadRequestError) or error.status == 414:
@@ -106,7 +106,9 @@ def _of_api(error: ResultAggregatorError) -> Told:
         status, advice = 403, "Sign in to AWS, or name a profile with --profile."
     elif isinstance(error, TemporaryError):
         status, advice = 503, "The page tries again by itself."
-    return Told(status, error.code, error.message, advice, error.correlation_id)
+        if error.status is None:
+            message = "The API does not answer."
+    return Told(status, error.code, message, advice, error.correlation_id)
 
 
 _EXPECTED = (ResultAggregatorError, StackError, ClientError, BotoCoreError)
@@ -181,17 +183,17 @@ class Dashboard:
         chosen = request.query_params.get("status", "")
         return await self._page("batches.html", user=user, chosen=chosen, statuses=STATUSES)
 
-    async def batch(self, request: Request) -> Response:
+    async def batch_page(self, request: Request) -> Response:
         batch_id = request.query_params.get("id", "")
         return await self._page("batch.html", batch_id=batch_id)
 
-    async def health(self, _request: Request) -> Response:
+    async def health_page(self, _request: Request) -> Response:
         return await self._page("health.html")
 
-    async def letters(self, _request: Request) -> Response:
+    async def letters_page(self, _request: Request) -> Response:
         return await self._page("letters.html")
 
-    async def letter(self, request: Request) -> Response:
+    async def letter_page(self, request: Request) -> Response:
         key = request.query_params.get("object")
         try:
             bucket = (await self.source()).deployment.dead_letters
@@ -264,7 +266,7 @@ class Dashboard:
             return await self._failed(error)
         try:
             if form.get("confirmed") != "yes":
-                result = await anyio.to_thread.run_sync(lambda: letters.preview(bucket, found, force=force))
+                result = await anyio.to_thread.run_sync(lambda: letters.preview(found, force=force))
                 return await self._letter(found, result=result)
             result = await anyio.to_thread.run_sync(
                 lambda: letters.replay(source.deployment, found, force=force)
@@ -400,10 +402,10 @@ def create(opener: Opener, *, port: int) -> ASGIApp:
     application = Starlette(
         routes=[
             Route("/", dashboard.home, name="home"),
-            Route("/batch", dashboard.batch, name="batch"),
-            Route("/health", dashboard.health),
-            Route("/letters", dashboard.letters),
-            Route("/letter", dashboard.letter),
+            Route("/batch", dashboard.batch_page, name="batch"),
+            Route("/health", dashboard.health_page),
+            Route("/letters", dashboard.letters_page),
+            Route("/letter", dashboard.letter_page),
             Route("/letter/replay", dashboard.replay, methods=["POST"]),
             Route("/data/batches", dashboard.batches_data),
             Route("/data/batch", dashboard.batch_data),

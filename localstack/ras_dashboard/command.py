@@ -9,7 +9,9 @@ from ras_ops import options as shared
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), help="Where to listen.  [default: 8600, or any free one]")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Where to listen.  [default: 8600, or any free one]"
+)
 @click.option("--open", "open_browser", is_flag=True, help="Open it in the browser.")
 @click.option("--api-url", help="With --stage: another way to the API than the stack's output ApiUrl.")
 @shared.of_deployment
@@ -32,10 +34,11 @@ def dashboard(*, port: int | None, open_browser: bool, api_url: str | None, **op
     """
     import webbrowser
 
-    from ras_dashboard import serve
-    from ras_dashboard.source import Reopened, open_source
     from ras_local.errors import StackError
     from ras_local.paths import STAGE, StateDir
+
+    from ras_dashboard import serve
+    from ras_dashboard.source import Reopened, open_source
 
     stage = options["stage"]
     if api_url and stage in (None, STAGE):

