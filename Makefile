@@ -34,6 +34,11 @@ down: $(SETUP) ## stop what `make up` started
 dashboard: $(SETUP) ## show batches, ingest health and dead letters in the browser (STAGE=dev: of a stage in AWS)
 	@$(BIN)/ras dashboard --open $(if $(STAGE),--stage $(STAGE))
 
+.PHONY: screenshots
+screenshots: $(SETUP) ## take the README's pictures of the dashboard again (needs Chromium)
+	CI=true $(BIN)/pytest tests/dashboard/test_browser.py -k screenshots
+	cp $(addprefix .build/dashboard/,batch-light.png ingest-dark.png letter-light.png batch-phone.png) docs/images/
+
 .PHONY: test
 test: $(SETUP) ## run every test
 	$(BIN)/pytest

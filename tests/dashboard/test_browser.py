@@ -315,13 +315,19 @@ def test_the_answers_correlation_id_can_be_copied(page: Page) -> None:
 def test_five_thousand_essays(page: Page) -> None:
     """The first are there before the rest is asked for; only rows in view exist; measured, not judged, in seconds."""
     held: list[Any] = []
+    page.add_init_script(
+        """(function watch() {
+          if (!document.querySelector("#table [data-at]")) return requestAnimationFrame(watch);
+          window.rowsAt = performance.now();
+        })()"""
+    )
     page.route("**/data/essays?*", lambda route: held.append(route))
     page.goto("/batch?id=large")
     row = page.locator("#table [data-at='0']")
     expect(row).to_contain_text("essay-00000")
     expect(page.locator("#essays-count")).to_have_text("100 of 5,000 known so far")
     painted_ms = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    rows_ms = page.evaluate("performance.now()")
+    rows_ms = page.evaluate("window.rowsAt")
     while not held:
         page.wait_for_timeout(50)
     for route in held:
@@ -361,7 +367,7 @@ def test_five_thousand_essays(page: Page) -> None:
     measured = {
         "essays": LARGE,
         "first_contentful_paint_ms": round(painted_ms),
-        "first_rows_seen_ms_at_most": round(rows_ms),
+        "first_rows_ms": round(rows_ms),
         "rows_in_the_document_at_most": scrolled["most"],
         "frame_ms_median": round(scrolled["median"], 1),
         "frame_ms_longest": round(scrolled["longest"], 1),
@@ -440,7 +446,7 @@ def test_ingest_health_shows_outcomes_lag_and_reasons(page: Page) -> None:
 
 def test_a_letter_is_inspected_and_replayed_after_a_dry_run(page: Page, running: Stack) -> None:
     page.goto("/letters")
-    page.get_by_label("Reason").select_option("invalid_field")
+    page.locator("#reason").select_option("invalid_field")
     expect(page).to_have_url(re.compile("reason=invalid_field"))
     expect(page.locator("#letters tbody tr")).to_have_count(2)
     page.locator("#letters tbody a").first.click()
@@ -528,7 +534,7 @@ def look(page: Page, name: str) -> None:
     path = VIEWS[name]
     page.goto(path or "/letters")
     if path is None:
-        page.locator("#letters tbody a", has_text=re.compile("spellcheck")).first.click()
+        page.locator("#letters tbody tr", has_text="invalid_field").first.get_by_role("link").click()
         page.wait_for_url("**/letter?*")
     expect(page.locator(".skeleton")).to_have_count(0)
     if name == "ingest":
@@ -592,7 +598,9 @@ def test_screenshots(page: Page) -> None:
             page.screenshot(path=path, animations="disabled", full_page=name == "batch" and kind != "phone")
             # A page has few colours: a palette makes a third of it.
             with Image.open(path) as image:
-                image.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+                image.convert("RGB").quantize(
+                    method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+                ).save(path, optimize=True)
 
 
 def test_every_name_has_its_page(page: Page) -> None:
