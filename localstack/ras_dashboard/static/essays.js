@@ -113,7 +113,10 @@ export class EssayTable {
   }
 
   #drawHead() {
-    this.#scroll.style.setProperty("--columns", this.#columns.map((column) => column.width).join(" "));
+    // Head and rows are grids of their own: both have the same tracks, and are never narrower than these.
+    const track = ({ least, grows }) => (grows ? `minmax(${least}rem, 2fr)` : `${least}rem`);
+    this.#scroll.style.setProperty("--columns", this.#columns.map(track).join(" "));
+    this.#scroll.style.setProperty("--least", `${this.#columns.reduce((sum, column) => sum + column.least, 0)}rem`);
     show(
       this.#head,
       ...this.#columns.map((column) =>
@@ -212,18 +215,18 @@ function columnsOf(fields, phases) {
   const has = (name) => fields.has(name);
   const named = (essay) =>
     essay.filename ? el("span", { class: "two" }, said(essay.filename), el("span", { class: "quiet small" }, said(essay.essay_id))) : said(essay.essay_id);
-  const figure = (name, title, width, as = number, down = false) =>
-    has(name) ? [{ name, title, width, number: true, down, cell: (essay) => (essay[name] ?? null) === null ? "" : as(essay[name]) }] : [];
+  const figure = (name, title, least, as = number, down = false) =>
+    has(name) ? [{ name, title, least, number: true, down, cell: (essay) => (essay[name] ?? null) === null ? "" : as(essay[name]) }] : [];
   return [
-    { name: has("filename") ? "filename" : "essay_id", title: "Essay", width: "minmax(12rem, 2fr)", cell: named },
+    { name: has("filename") ? "filename" : "essay_id", title: "Essay", least: 12, grows: true, cell: named },
     ...phases.flatMap((phase) => [
-      { name: `${phase}_status`, title: words(phase), width: "7.8rem", cell: (essay) => chip(essay[`${phase}_status`]) },
-      ...(phase === "spellcheck" ? figure("spellcheck_correction_count", "corrections", "6.9rem", number, true) : []),
-      ...(phase === "cj_assessment" ? [...figure("cj_rank", "rank", "4.6rem"), ...figure("cj_score", "score", "5.4rem", score, true)] : []),
+      { name: `${phase}_status`, title: words(phase), least: Math.max(7.6, 1.6 + 0.52 * phase.length), cell: (essay) => chip(essay[`${phase}_status`]) },
+      ...(phase === "spellcheck" ? figure("spellcheck_correction_count", "corrections", 6.9, number, true) : []),
+      ...(phase === "cj_assessment" ? [...figure("cj_rank", "rank", 4.6), ...figure("cj_score", "score", 5.4, score, true)] : []),
     ]),
     ...([...fields].some((name) => PHASE_FIELDS.test(name) && name.endsWith("_error"))
-      ? [{ name: "error", title: "error", width: "minmax(10rem, 2fr)", cell: (essay) => (essay.error ? el("span", { class: "error" }, said(essay.error)) : "") }]
+      ? [{ name: "error", title: "error", least: 10, grows: true, cell: (essay) => (essay.error ? el("span", { class: "error" }, said(essay.error)) : "") }]
       : []),
-    { name: "last_updated", title: "updated", width: "10rem", cell: (essay) => time(essay.last_updated, { short: true }) },
+    { name: "last_updated", title: "updated", least: 10, cell: (essay) => time(essay.last_updated, { short: true }) },
   ];
 }
