@@ -11,7 +11,9 @@ export function bar(label) {
     set(counts, total) {
       const whole = Math.max(total, (counts.good ?? 0) + (counts.busy ?? 0) + (counts.bad ?? 0), 1);
       for (const [name, part] of Object.entries(parts)) part.style.inlineSize = `${(100 * (counts[name] ?? 0)) / whole}%`;
-      const told = [`${number(counts.good ?? 0)} of ${number(total)} done`];
+      const done = counts.good ?? 0;
+      // More than were registered, or it is not known yet how many were.
+      const told = [done <= total ? `${number(done)} of ${number(total)} done` : `${number(done)} done${total ? `, ${number(total)} registered` : ""}`];
       if (counts.busy) told.push(`${number(counts.busy)} under way`);
       if (counts.bad) told.push(`${number(counts.bad)} failed`);
       made.setAttribute("aria-label", `${label}: ${told.join(", ")}`);
