@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+import anyio
 import anyio.to_thread
 from botocore.exceptions import BotoCoreError, ClientError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -63,6 +64,8 @@ FIRST_ESSAYS = 100
 _LOCAL_S = 1.0
 _METRICS_S = 60.0
 _LETTERS_S = 5.0
+# For so long AWS may take; pages wait a little longer. (Some of the clients would wait for a day.)
+_PATIENCE_S = 20.0
 
 Opener = Callable[[], Source]
 """Gives the source to read now. May raise StackError: the stack is not up."""
@@ -90,6 +93,8 @@ def told(error: Exception) -> Told:
         if "AccessDenied" in code or code == "NotAuthorized":
             return Told(403, "not_allowed", str(error), "The credentials in use lack that right.")
         return Told(502, "aws", str(error), "AWS refused. Reload the page in a moment.")
+    if isinstance(error, TimeoutError):
+        return Told(503, "late", f"No answer within {_PATIENCE_S:.0f} s.", "The page tries again by itself.")
     return Told(502, "aws", str(error), "Are there credentials, and is AWS or the stack reachable?")
 
 
@@ -111,7 +116,7 @@ def _of_api(error: ResultAggregatorError) -> Told:
     return Told(status, error.code, message, advice, error.correlation_id)
 
 
-_EXPECTED = (ResultAggregatorError, StackError, ClientError, BotoCoreError)
+_EXPECTED = (ResultAggregatorError, StackError, ClientError, BotoCoreError, TimeoutError)
 
 
 class Shared:
@@ -122,11 +127,13 @@ class Shared:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, name: str, seconds: float, make: Callable[[], Any]) -> Any:
-        """The answer called `name`; `make` runs in a thread. Raises what it raises."""
+        """The answer called `name`; `make` runs in a thread. Raises what it raises, and TimeoutError."""
         async with self._locks.setdefault(name, asyncio.Lock()):
             kept = self._kept.get(name)
             if kept is None or time.monotonic() - kept[0] > seconds:
-                kept = time.monotonic(), await anyio.to_thread.run_sync(make)
+                with anyio.fail_after(_PATIENCE_S):
+                    made = await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
+                kept = time.monotonic(), made
                 self._kept[name] = kept
             return kept[1]
 

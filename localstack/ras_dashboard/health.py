@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ras_local import broker
 from ras_local import stack as stacks
 from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.metrics import RECORDS, SERVICE, SERVICE_DIMENSION, namespace
@@ -27,6 +28,8 @@ MINUTES = 60
 _MINUTE_S = 60
 # Lambda reports lag once a minute, and CloudWatch shows it a little later.
 _LAG_WINDOW = timedelta(minutes=10)
+# Less than a page waits: it says that the broker is silent, and shows the rest.
+_BROKER_S = 5.0
 
 
 def outcomes(source: Source, now: datetime) -> dict[str, Any]:
@@ -72,7 +75,8 @@ def lag(source: Source, now: datetime) -> dict[str, Any]:
 
 def _local_lag(source: Source) -> dict[str, Any]:
     stack = stacks.load(source.deployment.state)
-    progress = stacks.progress(stack)
+    groups = stacks.consumer_groups(stack)
+    progress = broker.progress(stack.bootstrap_servers, groups, timeout_s=_BROKER_S)
     told = {entry["topic"]: entry for entry in stacks.mappings(source.deployment.state)}
     rows = []
     for topic, route in sorted(TOPICS.items()):

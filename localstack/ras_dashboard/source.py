@@ -6,6 +6,7 @@ AWS the user's own credentials, which the API must know as those of an allowed r
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -96,12 +97,14 @@ class Reopened:
     def __init__(self, state: StateDir) -> None:
         self._state = state
         self._opened: tuple[tuple[int, int], Source] | None = None
+        self._lock = threading.Lock()
 
     def __call__(self) -> Source:
-        version = _version(self._state.stack_file)
-        if self._opened is None or self._opened[0] != version:
-            self._opened = version, open_source(state=self._state)
-        return self._opened[1]
+        with self._lock:
+            version = _version(self._state.stack_file)
+            if self._opened is None or self._opened[0] != version:
+                self._opened = version, open_source(state=self._state)
+            return self._opened[1]
 
 
 def _version(path: Path) -> tuple[int, int]:

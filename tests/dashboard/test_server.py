@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -412,6 +413,18 @@ def test_a_stack_that_is_not_up_is_told(dashboard: Dashboard, path: str) -> None
     assert (answer.status, answer.json["error"]) == (503, "the stack is not up")
     assert [ask(dashboard.url, page).status for page in ("/", "/health", "/letters")] == [200] * 3
     assert ask(dashboard.url, "/letter?record=x/0/0").status == 503
+
+
+def test_what_never_answers_is_given_up(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("ras_dashboard.app._PATIENCE_S", 0.05)
+    monkeypatch.setattr("ras_dashboard.letters.RecentLetters.listed", lambda *_: over.wait())
+    try:
+        answer = ask(dashboard.url, "/data/letters")
+    finally:
+        over.set()
+
+    assert (answer.status, answer.json["code"]) == (503, "late")
 
 
 # --- ingest health ---
