@@ -1,6 +1,6 @@
 // A batch: its summary and phases every two seconds, its essays whenever those have moved.
 import { copyButton, el, said, show } from "./dom.js";
-import { chip, number, time, words } from "./format.js";
+import { chip, time, words } from "./format.js";
 import { ask, Failure, live, problem } from "./live.js";
 import { bar } from "./bars.js";
 import { EssayTable } from "./essays.js";
@@ -197,7 +197,7 @@ function valueOf(name, value) {
   if (name === "last_updated") return [time(value)];
   if (name.endsWith("_status")) return [chip(value)];
   if (name.endsWith("_error")) return [el("span", { class: "error" }, said(value))];
-  if (typeof value === "number") return [number(value) === String(value) ? String(value) : `${value}`];
+  if (typeof value === "number") return [String(value)];
   if (typeof value === "object") return [el("code", {}, JSON.stringify(value))];
   return COPIED.test(name) ? [said(value), copyButton(value, words(name))] : [said(value)];
 }

@@ -53,7 +53,7 @@ document.addEventListener("keydown", (event) => {
   else location.assign("/");
 });
 
-/** Replace the children only where that changes what is seen: focus and selections elsewhere stay. */
+/** Put these in place of what is there, which has then been loaded. */
 export function show(place, ...children) {
   place.replaceChildren(...children.filter(Boolean));
   place.removeAttribute("aria-busy");

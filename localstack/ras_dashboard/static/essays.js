@@ -24,25 +24,23 @@ export class EssayTable {
   #frame = 0;
   #scroll;
   #head;
-  #body;
-  #space;
+  #rows;
 
   constructor(place, count, open) {
     this.#place = place;
     this.#count = count;
     this.#open = open;
     this.#head = el("div", { role: "row", class: "row head", "aria-rowindex": 1 });
-    this.#space = el("div", { class: "rows", role: "rowgroup" });
-    this.#body = this.#space;
+    this.#rows = el("div", { class: "rows", role: "rowgroup" });
     this.#scroll = el(
       "div",
       { class: "grid", role: "grid", tabindex: 0, "aria-label": "Essays", "aria-readonly": "true" },
       el("div", { role: "rowgroup", class: "heads" }, this.#head),
-      this.#space,
+      this.#rows,
     );
     this.#scroll.addEventListener("scroll", () => this.#later(), { passive: true });
     this.#scroll.addEventListener("keydown", (event) => this.#key(event));
-    this.#body.addEventListener("click", (event) => {
+    this.#rows.addEventListener("click", (event) => {
       const row = event.target.closest("[data-at]");
       if (!row || String(getSelection())) return;
       this.#move(Number(row.dataset.at));
@@ -155,10 +153,10 @@ export class EssayTable {
     const height = this.#scroll.clientHeight || 600;
     const first = Math.max(0, Math.floor(top / ROW_PX) - MARGIN_ROWS);
     const last = Math.min(this.#shown.length, Math.ceil((top + height) / ROW_PX) + MARGIN_ROWS);
-    this.#space.style.blockSize = `${Math.max(this.#shown.length, 1) * ROW_PX}px`;
+    this.#rows.style.blockSize = `${Math.max(this.#shown.length, 1) * ROW_PX}px`;
     const rows = this.#shown.slice(first, last).map((essay, step) => this.#row(essay, first + step));
     if (!rows.length) rows.push(el("div", { role: "row", class: "row none" }, el("div", { role: "gridcell" }, this.#all.length ? "No essay fits." : "No essay is known yet.")));
-    this.#body.replaceChildren(...rows);
+    this.#rows.replaceChildren(...rows);
     this.#tellActive();
   }
 

@@ -48,7 +48,7 @@ function draw() {
   if (fitting.length > seen.length) told.push(`the newest ${number(seen.length)} shown`);
   if (objects > shown) told.push(`${number(objects - shown)} older objects are not read here: ras dead-letters list`);
   document.getElementById("count").textContent = told.join("; ");
-  if (place.contains(document.activeElement) && place.dataset.version === version(seen)) return;
+  // Only what is new is drawn: whoever reads or copies is not disturbed.
   if (place.dataset.version === version(seen)) return;
   place.dataset.version = version(seen);
   show(
