@@ -20,8 +20,8 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: demo
-demo: $(SETUP) ## run the whole service on this machine with sample events, query it, stop it
-	@$(BIN)/ras demo
+demo: $(SETUP) ## run the whole service on this machine with sample events, query it, stop it (OPEN=1: look at it first)
+	@$(BIN)/ras demo $(if $(OPEN),--open)
 
 .PHONY: up
 up: $(SETUP) ## start the stack on this machine; writes .local/stack.json (BACKEND=localstack: on LocalStack and Kafka in Docker)
@@ -37,6 +37,15 @@ endif
 .PHONY: down
 down: $(SETUP) ## stop what `make up` started
 	@$(BIN)/ras down
+
+.PHONY: dashboard
+dashboard: $(SETUP) ## show batches, ingest health and dead letters in the browser (STAGE=dev: of a stage in AWS)
+	@$(BIN)/ras dashboard --open $(if $(STAGE),--stage $(STAGE))
+
+.PHONY: screenshots
+screenshots: $(SETUP) ## take the README's pictures of the dashboard again (needs Chromium)
+	CI=true $(BIN)/pytest tests/dashboard/test_browser.py -k screenshots
+	cp $(addprefix .build/dashboard/,batch-light.png ingest-dark.png letter-light.png batch-phone.png) docs/images/
 
 .PHONY: test
 test: $(SETUP) localstack-free ## run every test

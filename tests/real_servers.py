@@ -1,14 +1,16 @@
-"""Apache Kafka, DynamoDB Local and the AWS emulator for tests: started once per session, on loopback and free ports.
+"""Apache Kafka, DynamoDB Local, the AWS emulator and the browser for tests, on loopback and free ports.
 
-A test that uses one carries the mark `integration` (`server` gives it to a parameter). Where Java or Maven is missing
+A test that uses one carries the mark `integration` (`server` gives it to a parameter). Where Java, Maven or Chromium is missing
 such tests are skipped, and the session ends with a block that says so; with CI=true in the environment they fail.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -18,7 +20,6 @@ from ras_local.paths import StateDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from _pytest.mark import ParameterSet
     from ras_local.stack import Stack
@@ -27,6 +28,7 @@ KAFKA = "kafka"
 DYNAMODB_LOCAL = "dynamodb-local"
 EMULATOR = "emulator"
 LOCALSTACK = "localstack"
+CHROMIUM = "chromium"
 
 # What could not be had in this session, and why.
 _missing: dict[str, str] = {}
@@ -47,7 +49,20 @@ def require(*names: str) -> None:
             java.fetch(name)
         except StackError as error:
             _missing[name] = f"{error.message}. {error.advice}"
-    lacking = [_missing[name] for name in names if name in _missing]
+    _decide([_missing[name] for name in names if name in _missing])
+
+
+def require_chromium() -> Path:
+    """Where the browser is: Debian's, or one of its other names. Skips the test, or with CI=true fails it, without."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return Path(found)
+    _missing[CHROMIUM] = "Chromium was not found. Install it: apt-get install chromium"
+    _decide([_missing[CHROMIUM]])
+    raise AssertionError("it is decided by now")
+
+
+def _decide(lacking: list[str]) -> None:
     if lacking and os.environ.get("CI", "").lower() in ("true", "1"):
         pytest.fail("\n".join(lacking), pytrace=False)
     if lacking:
@@ -72,8 +87,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _missing:
         return
-    terminalreporter.section("REAL SERVERS ARE MISSING", sep="!", red=True, bold=True)
-    terminalreporter.line(f"Did not run against the servers that they are for: {_not_run} tests.")
+    terminalreporter.section("REAL SERVERS OR THE BROWSER ARE MISSING", sep="!", red=True, bold=True)
+    terminalreporter.line(f"Did not run against what they are for: {_not_run} tests.")
     for name, reason in _missing.items():
         terminalreporter.line(f"  {name}: {reason}", red=True)
     terminalreporter.line("What passed above passed on stand-ins alone. With CI=true this is a failure.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+from ras_dashboard.command import dashboard
 from ras_ops.dead_letters_command import dead_letters, described
 from ras_ops.options import failures
 from ras_ops.rebuild_command import rebuild
@@ -29,6 +30,7 @@ Settings (environment):
   RAS_KAFKA_PORT            port of Apache Kafka (default any free one)
   RAS_DYNAMODB              emulator (default), or dynamodb-local: AWS's own, which needs Java and Maven
   RAS_DYNAMODB_PORT         port of DynamoDB Local (default any free one)
+  RAS_DASHBOARD_PORT        port of the dashboard (default 8600, or any free one)
   RAS_REGION                region that is emulated (default eu-north-1)
   RAS_PARTITIONS            partitions of each topic (default 8)
   RAS_FUNCTION_CONCURRENCY  invocations of one function at a time (default 2)
@@ -53,6 +55,7 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+main.add_command(dashboard)
 main.add_command(dead_letters)
 main.add_command(rebuild)
 main.add_command(replay)
@@ -61,7 +64,7 @@ main.add_command(replay)
 @main.command()
 @expected_failures
 def up() -> None:
-    """Start emulator and broker, deploy the stacks, poll the topics.
+    """Start emulator and broker, deploy the stacks, poll the topics, and serve the dashboard.
 
     Returns once everything answers, and writes .local/stack.json (readable by you alone: it holds keys).
     """
@@ -76,6 +79,7 @@ def up() -> None:
         ("bootstrap servers", stack.bootstrap_servers),
         ("API", stack.api_url),
         ("AWS endpoint", stack.endpoint_url),
+        ("dashboard", stack.dashboard_url),
         ("all of it, with keys", str(state.stack_file)),
     ):
         out.print(f"{name:>22}  {value}", soft_wrap=True)
@@ -120,6 +124,7 @@ def status(*, as_json: bool) -> None:
             "endpoint_url": stack.endpoint_url if stack else None,
             "bootstrap_servers": stack.bootstrap_servers if stack else None,
             "api_url": stack.api_url if stack else None,
+            "dashboard_url": stack.dashboard_url if stack else None,
             "mappings": [
                 entry | {"lag": progress[entry["topic"]].lag if entry["topic"] in progress else None}
                 for entry in mappings
@@ -129,7 +134,15 @@ def status(*, as_json: bool) -> None:
         click.echo(json.dumps(report, indent=2))
         sys.exit(0 if complete else 1)
     out = console()
-    places = {"emulator": stack.endpoint_url, "broker": stack.bootstrap_servers} if stack else {}
+    places = (
+        {
+            "emulator": stack.endpoint_url,
+            "broker": stack.bootstrap_servers,
+            stacks.DASHBOARD: stack.dashboard_url,
+        }
+        if stack
+        else {}
+    )
     for name in places.keys() - running.keys():
         out.print(f"{name:>10}  elsewhere  {places[name]}")
     for name, process in running.items():
@@ -236,12 +249,13 @@ def _header(text: str) -> tuple[str, str]:
 
 @main.command()
 @click.option("--keep", is_flag=True, help="Leave the stack running.")
+@click.option("--open", "look", is_flag=True, help="End on the dashboard, in the browser, until Ctrl-C.")
 @expected_failures
-def demo(*, keep: bool) -> None:
+def demo(*, keep: bool, look: bool) -> None:
     """Run everything once: start, publish the sample events, query, be refused, stop.
 
     Exits with 1 if anything was not as expected.
     """
     from ras_local import demo as demonstration
 
-    sys.exit(0 if demonstration.run(StateDir.default(), console(), keep=keep) else 1)
+    sys.exit(0 if demonstration.run(StateDir.default(), console(), keep=keep, look=look) else 1)

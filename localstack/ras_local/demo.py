@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+import webbrowser
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +39,10 @@ _STYLE = {
 }
 
 
-def run(state: StateDir, console: Console, *, keep: bool) -> bool:
+def run(state: StateDir, console: Console, *, keep: bool, look: bool = False) -> bool:
     """Show the service at work. True if everything was as expected; the stack is stopped again unless `keep`.
 
-    A stack that is up already is used and left running. Raises StackError for what went wrong on the way.
+    With `look` it ends on the dashboard, in the browser, until Ctrl-C. A stack that is up already is used and left running. Raises StackError for what went wrong on the way.
     """
     begun = time.monotonic()
     was_up = stacks.is_up(state)
@@ -51,6 +53,8 @@ def run(state: StateDir, console: Console, *, keep: bool) -> bool:
             console.print("  it is up already, and stays up afterwards")
         stack = stacks.up(state, say=timings.say)
         as_expected = _show(stack, console, timings, fresh=not was_up)
+        if look:
+            _look(stack, console)
     finally:
         if not keep and not was_up:
             console.print("\n[bold]Stopping[/]")
@@ -62,6 +66,15 @@ def run(state: StateDir, console: Console, *, keep: bool) -> bool:
     if keep or was_up:
         console.print(f"The stack stays up: {state.stack_file}. Stop it with `ras down`.")
     return as_expected
+
+
+def _look(stack: Stack, console: Console) -> None:
+    """Open the dashboard and wait for Ctrl-C, which is not an error here but the end."""
+    console.print(f"\n[bold]The dashboard[/]: {stack.dashboard_url}  (Ctrl-C ends the demonstration)")
+    with contextlib.suppress(KeyboardInterrupt):
+        webbrowser.open(stack.dashboard_url)
+        while True:
+            time.sleep(3600)
 
 
 def _show(stack: Stack, console: Console, timings: Timings, *, fresh: bool) -> bool:

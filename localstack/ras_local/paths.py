@@ -81,6 +81,11 @@ class StateDir:
         return self.root / "bootstrap"
 
     @property
+    def dashboard_file(self) -> Path:
+        """The dashboard's address: it picks its port itself."""
+        return self.root / "dashboard"
+
+    @property
     def emulator(self) -> Path:
         return self.root / "emulator"
 

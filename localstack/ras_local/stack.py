@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 POLLER = "poller"
 METRICS = "metrics"
+DASHBOARD = "dashboard"
 DEFAULT_CALLER = callers.ALLOWED[0]
 
 PATIENCE_S = 60
@@ -39,7 +40,7 @@ PATIENCE_S = 60
 WARM_S = 60
 """For so long the deployed functions may take to answer at all."""
 
-PROCESSES = (emulator.PROCESS, broker.PROCESS, METRICS, POLLER)
+PROCESSES = (emulator.PROCESS, broker.PROCESS, METRICS, DASHBOARD, POLLER)
 OPTIONAL = (dynamodb_local.PROCESS,)
 """What runs only where somebody asked for it."""
 
@@ -55,6 +56,7 @@ class Stack:
     table_name: str
     dead_letter_bucket: str
     callers: dict[str, Credentials]
+    dashboard_url: str
 
     @property
     def cloud(self) -> Cloud:
@@ -161,6 +163,8 @@ def _start(state: StateDir, timings: Timings) -> Stack:
     if emulator.elsewhere():
         for what in emulator.lacking(endpoint_url):
             timings.say(f"{endpoint_url} lacks {what}")
+    # It takes a moment to import, beside the deployment; nobody asks it anything before the stack is up.
+    dashboard_ready = start_dashboard(state)
     with timings.step("cdk deploy"):
         callers.create_roles(cloud)
         deploy.create_asset_bucket(cloud)
@@ -176,6 +180,7 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         table_name=outputs.table_name,
         dead_letter_bucket=outputs.dead_letter_bucket,
         callers=callers.credentials(cloud),
+        dashboard_url=dashboard_ready(),
     )
     with timings.step("mappings and functions"):
         state.metrics_file.unlink(missing_ok=True)
@@ -222,6 +227,21 @@ def start_metrics(state: StateDir, stack: Stack) -> None:
         *groups,
     ]
     processes.start(state, METRICS, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
+
+
+def start_dashboard(state: StateDir) -> Callable[[], str]:
+    """Start the dashboard; the answer waits until it listens and gives its address."""
+    state.dashboard_file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "ras_dashboard.serve", str(state.root), str(state.dashboard_file)]
+    processes.start(state, DASHBOARD, command, environment=os.environ, folder=REPOSITORY)
+
+    def wait() -> str:
+        processes.wait_until(
+            "the dashboard", state.dashboard_file.exists, timeout_s=60, state=state, process=DASHBOARD
+        )
+        return state.dashboard_file.read_text(encoding="utf-8")
+
+    return wait
 
 
 def mappings(state: StateDir) -> list[dict[str, Any]]:
@@ -309,6 +329,7 @@ def _stop_all(state: StateDir) -> bool:
     state.mappings_file.unlink(missing_ok=True)
     state.metrics_file.unlink(missing_ok=True)
     state.bootstrap_file.unlink(missing_ok=True)
+    state.dashboard_file.unlink(missing_ok=True)
     for folder in (state.emulator, state.kafka, state.dynamodb_local):
         shutil.rmtree(folder, ignore_errors=True)
     return any(stopped)

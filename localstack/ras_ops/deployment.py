@@ -191,14 +191,21 @@ def choose(
     given = None
     if bootstrap_servers:
         given = Brokers(bootstrap_servers, {} if plaintext else msk_iam(account.region, profile))
-    return Deployment(stage or LOCAL, account, _bucket_name(account, f"ras-{stage}-data"), state, given)
+    return Deployment(
+        stage or LOCAL,
+        account,
+        stack_output(account, f"ras-{stage}-data", "DeadLetterBucketName"),
+        state,
+        given,
+    )
 
 
-def _bucket_name(account: Account, stack_name: str) -> str:
-    name = _outputs(account, stack_name).get("DeadLetterBucketName")
-    if not name:
-        raise StackError(f"stack {stack_name} has no output DeadLetterBucketName")
-    return name
+def stack_output(cloud: Cloud, stack_name: str, key: str) -> str:
+    """An output of a stack in AWS. Raises StackError where there is no such stack, or it lacks the output."""
+    value = _outputs(cloud, stack_name).get(key)
+    if not value:
+        raise StackError(f"stack {stack_name} has no output {key}")
+    return value
 
 
 def _outputs(cloud: Cloud, stack_name: str) -> dict[str, str]:

@@ -40,6 +40,7 @@ def state(tmp_path: Path) -> StateDir:
         "table_name": "table",
         "dead_letter_bucket": "local-letters",
         "callers": {},
+        "dashboard_url": "",
     }
     found = StateDir(tmp_path)
     write_private(found.stack_file, json.dumps(stack))

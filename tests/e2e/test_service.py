@@ -135,6 +135,7 @@ def test_up_is_idempotent_and_the_stack_file_is_private(running: Stack, state: S
         "api_url",
         "bootstrap_servers",
         "callers",
+        "dashboard_url",
         "dead_letter_bucket",
         "endpoint_url",
         "region",

@@ -53,7 +53,7 @@ def test_servers_that_run_already_are_used_and_left_alone(
             ]
 
             assert (running.endpoint_url, running.bootstrap_servers) == (endpoint_url, bootstrap_servers)
-            assert set(stack.expected(state)) == {stack.POLLER, stack.METRICS}
+            assert set(stack.expected(state)) == {stack.POLLER, stack.METRICS, stack.DASHBOARD}
             assert stack.is_up(state)
             assert answers == [200] * (visit + 1)
         finally:

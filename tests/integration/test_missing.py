@@ -46,8 +46,8 @@ def test_a_session_without_java_says_so_and_goes_on(tmp_path: Path) -> None:
     done = run_pytest(without_java(tmp_path))
 
     assert done.returncode == 0, done.stdout
-    assert "REAL SERVERS ARE MISSING" in done.stdout
-    assert "Did not run against the servers that they are for: 1 tests." in done.stdout
+    assert "REAL SERVERS OR THE BROWSER ARE MISSING" in done.stdout
+    assert "Did not run against what they are for: 1 tests." in done.stdout
     assert "dynamodb-local: dynamodb-local cannot run here: no java on the path" in done.stdout
     assert "Install a JDK" in done.stdout
     assert "1 passed, 1 skipped" in done.stdout
@@ -59,4 +59,4 @@ def test_continuous_integration_without_java_fails(tmp_path: Path) -> None:
 
     assert done.returncode == 1, done.stdout
     assert "no java on the path" in done.stdout
-    assert "REAL SERVERS ARE MISSING" in done.stdout
+    assert "REAL SERVERS OR THE BROWSER ARE MISSING" in done.stdout

@@ -88,6 +88,7 @@ def test_an_unknown_caller_is_told_who_there_is(state: StateDir) -> None:
                 "table_name": "t",
                 "dead_letter_bucket": "b",
                 "callers": {"api-gateway-service": keys},
+                "dashboard_url": "http://127.0.0.1:1/",
             }
         ),
     )

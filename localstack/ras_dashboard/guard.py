@@ -1,0 +1,119 @@
+"""Who may ask: pages of this very dashboard, in a browser on this machine.
+
+Any site that somebody visits can make their browser send requests to 127.0.0.1. So requests are taken only under the
+dashboard's own names (a foreign name that resolves to 127.0.0.1, "DNS rebinding", is none), and what changes
+anything must come from one of its pages (`Origin`) with the token that only those pages hold.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+TOKEN_FIELD = "token"  # noqa: S105 (the name of the form's field)
+_SAFE = frozenset({"GET", "HEAD"})
+_BODY_AT_MOST = 64 * 1024
+
+HEADERS = {
+    # No inline script or style, nothing from elsewhere, and no text of an event ever made into markup by a script.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none';"
+        " require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # Not `no-referrer`: browsers then send `Origin: null` with forms.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Guard:
+    """Middleware that answers what is not allowed by itself, and gives every answer its protecting headers.
+
+    `port` is where the dashboard listens: part of its names. `token` is of this process.
+    """
+
+    def __init__(self, app: ASGIApp, *, port: int, token: str) -> None:
+        self._app = app
+        self._names = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def protected(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is None and scope["method"] not in _SAFE:
+            body = await _body(receive)
+            if body is None:
+                refusal = PlainTextResponse("That is too much.", 413)
+            elif not self._is_ours(body):
+                refusal = PlainTextResponse(
+                    "This form is of an earlier run of the dashboard. Reload its page and send it again.", 403
+                )
+            else:
+                receive = _replayed(body, receive)
+        await (refusal or self._app)(scope, receive, protected)
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or hosts[0].lower() not in self._names:
+            return PlainTextResponse(
+                f"The dashboard answers to {' and '.join(sorted(self._names))} only.", 421
+            )
+        if scope["method"] in _SAFE:
+            return None
+        if headers.getlist("origin") != [f"http://{hosts[0].lower()}"]:
+            return PlainTextResponse("Only the dashboard's own pages may do that.", 403)
+        return None
+
+    def _is_ours(self, body: bytes) -> bool:
+        try:
+            [given] = parse_qs(body.decode("ascii")).get(TOKEN_FIELD, [""])
+        except ValueError:
+            return False
+        return secrets.compare_digest(given.encode(), self._token.encode())
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """A whole small body; None for a larger one."""
+    body = b""
+    while True:
+        message = await receive()
+        piece: bytes = message.get("body", b"")
+        body += piece
+        if len(body) > _BODY_AT_MOST:
+            return None
+        if not message.get("more_body"):
+            return body
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """What has been read already, for the next reader."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return again

@@ -1,0 +1,206 @@
+"""Dead letters as the dashboard shows them: the newest of them all, and one of them in full."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ras_ops import replaying
+from ras_ops.bucket import Filters, Malformed, Stored
+from ras_ops.letters import DeadLetter, Kind, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ras_ops.bucket import DeadLetterBucket
+    from ras_ops.deployment import Deployment
+
+NEWEST = 500
+"""Objects read for the list. Older ones are counted only; `ras dead-letters list` shows every one."""
+
+_EVERY = Filters(kinds=frozenset(Kind))
+_PROBLEMS_SHOWN = 3
+_LINES_AT_MOST = 2_000
+_LINE_AT_MOST = 1_000
+_DEPTH_AT_MOST = 60
+
+
+class RecentLetters:
+    """The newest letters of a bucket. Objects that have not changed are not read again. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, str], Stored | Malformed] = {}
+
+    def listed(self, bucket: DeadLetterBucket) -> dict[str, Any]:
+        """`{"letters": [newest first], "shown": objects read, "objects": all of them}`. Raises botocore's errors."""
+        entries = sorted(bucket.entries(_EVERY), key=lambda entry: entry.modified, reverse=True)
+        newest = entries[:NEWEST]
+        fresh = [entry for entry in newest if (entry.key, entry.etag) not in self._read]
+        for found in bucket.objects(fresh):
+            self._read[found.entry.key, found.entry.etag] = found
+        wanted = {(entry.key, entry.etag) for entry in newest}
+        self._read = {key: found for key, found in self._read.items() if key in wanted}
+        rows = [row for found in self._read.values() for row in _rows(found)]
+        rows.sort(key=lambda row: str(row["kept_at"]), reverse=True)
+        return {"letters": rows, "shown": len(newest), "objects": len(entries)}
+
+
+def _rows(found: Stored | Malformed) -> Iterator[dict[str, Any]]:
+    if isinstance(found, Malformed):
+        yield {
+            "kind": "malformed",
+            "record": None,
+            "object": found.entry.key,
+            "topic": "",
+            "reason": "malformed",
+            "problems": [{"path": "", "message": found.problem}],
+            "kept_at": found.entry.modified.isoformat(),
+            "replays": 0,
+            "correlation_id": None,
+        }
+        return
+    for letter in found.letters:
+        yield {
+            "kind": letter.kind,
+            "record": str(letter.place),
+            "object": letter.object_key,
+            "topic": letter.place.topic,
+            "reason": letter.code,
+            "problems": [
+                {"path": one.path, "message": one.message} for one in letter.problems[:_PROBLEMS_SHOWN]
+            ],
+            "kept_at": letter.kept_at.isoformat(),
+            "replays": letter.replays,
+            "correlation_id": letter.correlation_id,
+        }
+
+
+@dataclass(frozen=True)
+class Found:
+    """One letter, and the object that it is in."""
+
+    stored: Stored
+    letter: DeadLetter
+
+
+def find(bucket: DeadLetterBucket, record: str) -> Found | None:
+    """The letter of `topic/partition/offset`; None where there is none (any more). Raises botocore's errors."""
+    place = Place.parse(record)
+    stored = bucket.of(place) if place else None
+    if stored is None:
+        return None
+    return next((Found(stored, letter) for letter in stored.letters if letter.place == place), None)
+
+
+def malformed(bucket: DeadLetterBucket, key: str) -> tuple[Malformed, str] | None:
+    """An object that is no dead letter, and its text; None for any other."""
+    found = bucket.at(key)
+    return (found, text_of(bucket.body(found.entry))) if isinstance(found, Malformed) else None
+
+
+# --- replay ---
+
+
+def preview(found: Found, *, force: bool) -> replaying.Result:
+    """What a replay of this letter would do, doing nothing."""
+    result, _ = replaying.preview([found.stored], _choice(found, force=force))
+    return result
+
+
+def replay(deployment: Deployment, found: Found, *, force: bool) -> replaying.Result:
+    """Hand the record to its function, as `ras dead-letters replay` does. Raises StackError, botocore's errors."""
+    bucket = deployment.dead_letters
+    return replaying.through_functions([found.stored], bucket, deployment.invoke, _choice(found, force=force))
+
+
+def _choice(found: Found, *, force: bool) -> replaying.Choice:
+    return replaying.Choice(_EVERY, frozenset({found.letter.place}), force=force)
+
+
+# --- one letter, for people ---
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a record's JSON. `marked` where a problem's path leads."""
+
+    indent: int
+    text: str
+    marked: bool = False
+
+
+def lines_of(letter: DeadLetter) -> list[Line]:
+    """The record's value as JSON, the fields that problems name marked; empty where it is no JSON.
+
+    A path to a field that is not there marks what should have had it.
+    """
+    document = letter.document()
+    if document is None:
+        return []
+    paths = {_existing(document, problem.path) for problem in letter.problems if problem.path}
+    lines: list[Line] = []
+    for line in _lines(document, (), paths, ""):
+        if len(lines) == _LINES_AT_MOST:
+            lines.append(Line(0, "… the rest is left out: `ras dead-letters show` has all of it"))
+            break
+        lines.append(line)
+    return lines
+
+
+def _existing(document: Any, path: str) -> tuple[str, ...]:
+    """As much of a path as the document has."""
+    steps: list[str] = []
+    for step in path.split("."):
+        if isinstance(document, dict) and step in document:
+            document = document[step]
+        elif isinstance(document, list) and step.isdecimal() and int(step) < len(document):
+            document = document[int(step)]
+        else:
+            break
+        steps.append(step)
+    return tuple(steps)
+
+
+def _lines(value: Any, at: tuple[str, ...], marked: set[tuple[str, ...]], name: str) -> Iterator[Line]:
+    indent, here = len(at), at in marked
+    inner: list[tuple[str, str, Any]] = []
+    if isinstance(value, dict):
+        inner = [(str(key), f"{_json(key)}: ", one) for key, one in value.items()]
+    elif isinstance(value, list):
+        inner = [(str(number), "", one) for number, one in enumerate(value)]
+    if not inner or indent >= _DEPTH_AT_MOST:
+        yield Line(indent, _cut(f"{name}{_json(value)}"), here)
+        return
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    yield Line(indent, f"{name}{opening}", here)
+    for step, label, one in inner:
+        yield from _lines(one, (*at, step), marked, label)
+    yield Line(indent, closing)
+
+
+def _json(value: Any) -> str:
+    return visible(json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
+    more = len(text) - _LINE_AT_MOST
+    return text if more <= 0 else f"{text[:_LINE_AT_MOST]} … {more:,} more characters"
+
+
+def text_of(content: bytes | None) -> str:
+    """Bytes for people: their text with what is invisible made visible, or how Python writes them."""
+    if content is None:
+        return "(none)"
+    try:
+        text = visible(content.decode(), keep="\n\t")
+    except UnicodeDecodeError:
+        text = repr(content)
+    return "\n".join(_cut(line) for line in text[: 64 * _LINE_AT_MOST].split("\n"))
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Text in which nothing is hidden: control characters, marks that turn the direction of writing, lone surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else f"\\u{ord(one):04x}" for one in text)

@@ -1,0 +1,60 @@
+// Making elements. Text is only ever set as text: nothing in these modules makes markup of what an event said.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+// Marks that turn the direction of writing, invisible spaces, control characters.
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]/g;
+
+/** Text in which nothing is hidden. */
+export function visible(text) {
+  return String(text).replace(HIDDEN, (one) => `\\u${one.codePointAt(0).toString(16).padStart(4, "0")}`);
+}
+
+function filled(made, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, String(value));
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return made;
+}
+
+export const el = (tag, attributes = {}, ...children) => filled(document.createElement(tag), attributes, children);
+export const svg = (tag, attributes = {}, ...children) =>
+  filled(document.createElementNS(SVG, tag), attributes, children);
+
+/** What an event or a person wrote: kept apart from the direction of the text around it. */
+export const said = (text) => el("bdi", {}, visible(text));
+
+export function copyButton(text, what) {
+  return el("button", { type: "button", class: "copy", "data-copy": text, "aria-label": `Copy ${what}` }, "copy");
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "copied";
+  } catch {
+    button.textContent = "not allowed";
+  }
+  setTimeout(() => (button.textContent = "copy"), 1500);
+});
+
+// "/" leads to the search, as in many tools.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, select, textarea, dialog")) return;
+  const field = document.querySelector("input[type=search]");
+  event.preventDefault();
+  if (field) field.focus();
+  else location.assign("/");
+});
+
+/** Put these in place of what is there, which has then been loaded. */
+export function show(place, ...children) {
+  place.replaceChildren(...children.filter(Boolean));
+  place.removeAttribute("aria-busy");
+}

@@ -1,0 +1,100 @@
+"""The dashboard over the service of this process (`dashboard`), and in a browser over the stack (`test_browser`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.credentials import Credentials
+from ras_dashboard.source import Source
+from ras_local.errors import StackError
+from ras_local.paths import StateDir
+from ras_ops.bucket import DeadLetterBucket
+
+from tests.client.server import Server
+from tests.dashboard.serving import serving
+from tests.dynamodb import REGION
+from tests.handlers.conftest import logs, service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ras_ops.functions import Invoke
+
+    from tests.handlers.conftest import Service
+
+__all__ = ["logs", "service"]
+
+
+@pytest.fixture
+def dynamodb_url() -> str | None:
+    """What is tested here is not the table: the emulated one will do."""
+    return None
+
+
+@dataclass
+class Cloud:
+    """AWS in this process."""
+
+    region: str = REGION
+
+    @property
+    def metrics(self) -> Any:
+        return boto3.client("cloudwatch", region_name=REGION)
+
+
+@dataclass
+class Deployment:
+    """The service of this process in place of a deployed one."""
+
+    service: Service
+    state: StateDir
+    stage: str = "dev"
+    cloud: Cloud = field(default_factory=Cloud)
+    s3: Any = None
+    refusal: Exception | None = None
+    invoked: list[str] = field(default_factory=list)
+
+    @property
+    def dead_letters(self) -> DeadLetterBucket:
+        return DeadLetterBucket(self.s3 or self.service.s3, self.service.bucket)
+
+    @property
+    def invoke(self) -> Invoke:
+        def invoke(folder: str, event: dict[str, Any]) -> dict[str, Any]:
+            self.invoked.append(folder)
+            if self.refusal is not None:
+                raise StackError("it cannot be invoked") from self.refusal
+            return self.service.invoke(folder, event)
+
+        return invoke
+
+
+@dataclass
+class Dashboard:
+    """A dashboard that listens at `url`; `api` stands in for the API and answers what a test lays out."""
+
+    url: str
+    deployment: Deployment
+    api: Server
+    failure: list[StackError]
+    """What opening the source raises, while there is something in it."""
+
+
+@pytest.fixture
+def dashboard(service: Service, tmp_path: Path) -> Iterator[Dashboard]:
+    deployment: Any = Deployment(service, StateDir(tmp_path))
+    failure: list[StackError] = []
+    with Server() as api:
+        source = Source(deployment, api.url, Credentials("key", "secret"))
+
+        def opener() -> Source:
+            for one in failure:
+                raise one
+            return source
+
+        with serving(opener) as url:
+            yield Dashboard(url, deployment, api, failure)

@@ -1,0 +1,589 @@
+"""The dashboard's server without a browser: whom it answers, what it says, and what it does when somebody confirms."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import threading
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import pytest
+from botocore.exceptions import ClientError
+from click.testing import CliRunner
+from ras_dashboard import serve
+from ras_dashboard.guard import HEADERS
+from ras_dashboard.letters import visible
+from ras_local.cli import main
+from ras_local.errors import StackError
+from result_aggregator.contracts.outcomes import Problem
+
+from tests.client.server import Answer
+from tests.dead_letters import made
+from tests.dead_letters.made import REGISTERED, SPELLCHECK
+from tests.samples import msk_event
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.dashboard.conftest import Dashboard
+    from tests.handlers.conftest import Service
+
+PAGES = ("/", "/?user=u&status=FAILED", "/batch?id=b", "/health", "/letters", "/nothing", "/letter?record=x")
+HOSTILE = "<script>alert(1)</script>\u202e\"'><img src=x onerror=alert(1)>{{7*7}}"
+
+
+class Reply:
+    """An answer, read."""
+
+    def __init__(self, answer: http.client.HTTPResponse) -> None:
+        self.status = answer.status
+        self.headers = {name.lower(): value for name, value in answer.getheaders()}
+        self.text = answer.read().decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+def ask(
+    url: str,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str | None] | None = None,
+    form: Mapping[str, str] | None = None,
+) -> Reply:
+    """A request with exactly these headers: Host is the address's own unless they name another, or None."""
+    place = urlsplit(url).netloc
+    connection = http.client.HTTPConnection(place, timeout=60)
+    try:
+        body = urlencode(form).encode() if form is not None else b""
+        given = {"Host": place, "Content-Length": str(len(body)), **(headers or {})}
+        if form is not None:
+            given["Content-Type"] = "application/x-www-form-urlencoded"
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        for name, value in given.items():
+            if value is not None:
+                connection.putheader(name, value)
+        connection.endheaders(body)
+        return Reply(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def token(url: str, record: str) -> str:
+    """The token that a letter's page holds."""
+    [found] = set(
+        re.findall(r'name="token" value="([^"]+)"', ask(url, f"/letter?record={quote(record)}").text)
+    )
+    return str(found)
+
+
+def post(dashboard: Dashboard, record: str, **fields: str) -> Reply:
+    """A form of a letter's own page."""
+    form = {"token": token(dashboard.url, record), "record": record, **fields}
+    return ask(dashboard.url, "/letter/replay", method="POST", form=form, headers={"Origin": dashboard.url})
+
+
+# --- who is answered ---
+
+
+@pytest.mark.parametrize("name", ["evil.example", "127.0.0.1", "localhost:1", "[::1]:{port}", "", None])
+@pytest.mark.parametrize("path", ["/", "/data/letters", "/static/style.css"])
+def test_other_names_are_not_answered(dashboard: Dashboard, name: str | None, path: str) -> None:
+    """A site's own name that resolves to this machine is none of the dashboard's (DNS rebinding)."""
+    host = name and name.format(port=urlsplit(dashboard.url).port)
+    answer = ask(dashboard.url, path, headers={"Host": host})
+
+    # Without any Host the server itself may refuse first.
+    assert answer.status in ({421} if host else {421, 400})
+    assert "Result Aggregator" not in answer.text
+
+
+def test_both_names_of_this_machine_are_answered(dashboard: Dashboard) -> None:
+    port = urlsplit(dashboard.url).port
+
+    assert ask(dashboard.url, "/", headers={"Host": f"localhost:{port}"}).status == 200
+    assert ask(dashboard.url, "/", headers={"Host": f"127.0.0.1:{port}"}).status == 200
+
+
+def test_it_listens_on_this_machine_only() -> None:
+    listening = serve.listen()
+    try:
+        assert listening.getsockname()[0] == "127.0.0.1"
+        with pytest.raises(StackError, match="is taken"):
+            serve.listen(listening.getsockname()[1])
+    finally:
+        listening.close()
+
+
+@pytest.mark.parametrize("origin", [None, "null", "https://evil.example", "http://localhost:1"])
+def test_other_sites_may_not_post(dashboard: Dashboard, service: Service, origin: str | None) -> None:
+    """Even with the token."""
+    made.reject(service.s3, service.bucket, made.record(made.result("a")))
+    record = f"{SPELLCHECK}/0/0"
+    form = {"token": token(dashboard.url, record), "record": record, "confirmed": "yes"}
+    answer = ask(dashboard.url, "/letter/replay", method="POST", form=form, headers={"Origin": origin})
+
+    assert answer.status == 403
+    assert dashboard.deployment.invoked == []
+    assert len(service.dead_letters()) == 1
+
+
+@pytest.mark.parametrize("given", [None, "", "x", "é"])
+def test_a_post_without_the_token_is_refused(
+    dashboard: Dashboard, service: Service, given: str | None
+) -> None:
+    made.reject(service.s3, service.bucket, made.record(made.result("a")))
+    form = {"record": f"{SPELLCHECK}/0/0", "confirmed": "yes", **({} if given is None else {"token": given})}
+    answer = ask(dashboard.url, "/letter/replay", method="POST", form=form, headers={"Origin": dashboard.url})
+
+    assert answer.status == 403
+    assert dashboard.deployment.invoked == []
+
+
+def test_a_large_post_is_refused_before_it_is_read_in_full(dashboard: Dashboard) -> None:
+    form = {"token": "x" * 100_000}
+    answer = ask(dashboard.url, "/letter/replay", method="POST", form=form, headers={"Origin": dashboard.url})
+
+    assert answer.status == 413
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_nothing_else_takes_a_post(dashboard: Dashboard, service: Service, method: str) -> None:
+    """The view cannot be written through the dashboard."""
+    made.reject(service.s3, service.bucket, made.record(made.result("a")))
+    form = {"token": token(dashboard.url, f"{SPELLCHECK}/0/0")}
+    for path in ("/", "/batch", "/letters", "/letter", "/data/batch", "/data/essays", "/data/letters"):
+        answer = ask(dashboard.url, path, method=method, form=form, headers={"Origin": dashboard.url})
+
+        assert answer.status == 405, path
+
+
+def test_every_answer_has_the_protecting_headers(dashboard: Dashboard) -> None:
+    """Pages, data, files, failures and refusals."""
+    answers = [
+        ask(dashboard.url, path) for path in (*PAGES, "/data/letters", "/static/dom.js", "/data/batch")
+    ]
+    answers.append(ask(dashboard.url, "/", headers={"Host": "evil.example"}))
+    answers.append(ask(dashboard.url, "/letter/replay", method="POST", form={}))
+
+    for answer in answers:
+        assert {name: answer.headers[name.lower()] for name in HEADERS} == HEADERS
+        assert "no-store" in answer.headers["cache-control"]
+        assert "access-control-allow-origin" not in answer.headers
+    policy = HEADERS["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+
+
+def test_a_failure_of_the_dashboard_itself_tells_nothing_and_is_protected_too(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr("ras_dashboard.letters.find", broken)
+    answer = ask(dashboard.url, "/letter?record=t/0/0")
+
+    assert answer.status == 500
+    assert "a secret" not in answer.text
+    assert {name: answer.headers[name.lower()] for name in HEADERS} == HEADERS
+
+
+class _Inline(HTMLParser):
+    """Whatever a strict policy would have to make an exception for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._in_script = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = dict(attrs)
+        self.found += [f"{tag} {name}" for name in names if name == "style" or name.startswith("on")]
+        if tag == "style" or (tag == "script" and not (names.get("src") or "").startswith("/static/")):
+            self.found.append(tag)
+        for name in ("src", "href", "action"):
+            address = names.get(name) or "/"
+            if not address.startswith(("/", "#")) or address.startswith("//"):
+                self.found.append(f"{tag} {name} {address}")
+
+
+def inline(text: str) -> list[str]:
+    parser = _Inline()
+    parser.feed(text)
+    return parser.found
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_has_anything_inline_or_from_elsewhere(dashboard: Dashboard, path: str) -> None:
+    assert inline(ask(dashboard.url, path).text) == []
+
+
+# --- what is said ---
+
+
+@pytest.mark.parametrize("path", ["/?user={}", "/batch?id={}", "/letter?record={}", "/letter?object={}"])
+def test_what_is_asked_for_is_never_markup(dashboard: Dashboard, path: str) -> None:
+    answer = ask(dashboard.url, path.format(quote(HOSTILE)))
+
+    assert "<script>alert" not in answer.text
+    assert "<img src=x" not in answer.text
+    assert "49" not in re.sub(r'value="[^"]*"', "", answer.text)
+    assert inline(answer.text) == []
+
+
+def test_what_a_record_says_is_never_markup(dashboard: Dashboard, service: Service) -> None:
+    """In every part of a letter: key, headers, value, reason, problem, function."""
+    record = made.record(
+        json.dumps({HOSTILE: HOSTILE, "correlation_id": HOSTILE, "data": {"batch_id": HOSTILE}}).encode(),
+        key=HOSTILE.encode(),
+        headers=((HOSTILE, HOSTILE.encode()),),
+    )
+    made.reject(service.s3, service.bucket, record, HOSTILE, problems=[Problem(HOSTILE, HOSTILE)])
+    answer = ask(dashboard.url, f"/letter?record={quote(SPELLCHECK)}/0/0")
+
+    assert answer.status == 200
+    assert "<script>alert" not in answer.text
+    assert "<img src=x" not in answer.text
+    assert inline(answer.text) == []
+    # Shown all the same, what is invisible made visible; only in links and values to copy it is as it came.
+    shown = re.sub(r'(?:data-copy|href|value)="[^"]*"', "", answer.text)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+    assert "\u202e" not in shown
+    assert "\\u202e" in shown
+
+
+def test_the_field_that_is_wrong_is_marked(dashboard: Dashboard, service: Service) -> None:
+    """A path to a field that is missing marks what lacks it."""
+    value = json.dumps({"event_id": "e", "data": {"batch_id": "b", "rankings": [{"rank": 1}, {"rank": 0}]}})
+    problems = [Problem("data.rankings.1.rank", "wrong"), Problem("data.status", "missing")]
+    made.reject(service.s3, service.bucket, made.record(value.encode()), "invalid_field", problems=problems)
+    answer = ask(dashboard.url, f"/letter?record={quote(SPELLCHECK)}/0/0")
+
+    assert re.findall("<mark>(.*?)</mark>", answer.text) == ["&#34;data&#34;: {", "&#34;rank&#34;: 0"]
+    assert 'href="/batch?id=b"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"this is no event", "this is no event"),
+        (b"\xff\xfe", "\\xff\\xfe"),
+        (None, "(none)"),
+        (b'{"a": "\\ud800"}', "\\ud800"),
+        (b"[" * 500 + b"]" * 500, "[[[[[[["),
+        (b"[" * 50_000, "[[[[[[["),
+        (json.dumps({"long": "x" * 50_000}).encode(), "more characters"),
+        (json.dumps(list(range(5000))).encode(), "the rest is left out"),
+    ],
+    ids=["text", "bytes", "tombstone", "surrogate", "deep", "deeper", "long", "many"],
+)
+def test_any_value_can_be_shown(
+    dashboard: Dashboard, service: Service, value: bytes | None, shown: str
+) -> None:
+    made.reject(service.s3, service.bucket, made.record(value))
+    answer = ask(dashboard.url, f"/letter?record={quote(SPELLCHECK)}/0/0")
+
+    assert answer.status == 200
+    assert shown in answer.text
+    assert len(answer.text) < 200_000
+
+
+def test_a_malformed_object_is_shown_as_it_is(dashboard: Dashboard, service: Service) -> None:
+    service.s3.put_object(Bucket=service.bucket, Key="rejected/x", Body=b"<b>half")
+    [row] = ask(dashboard.url, "/data/letters").json["letters"]
+    answer = ask(dashboard.url, f"/letter?object={quote(row['object'])}")
+
+    assert (row["kind"], row["record"]) == ("malformed", None)
+    assert "&lt;b&gt;half" in answer.text
+
+
+def test_invisible_characters_are_made_visible() -> None:
+    assert visible("a\u202eb\x00\ud800 å") == "a\\u202eb\\u0000\\ud800 å"
+    assert visible("a\nb", keep="\n") == "a\nb"
+
+
+def test_letters_are_listed_newest_first_and_read_once(dashboard: Dashboard, service: Service) -> None:
+    """Rejected and given up, with reasons; an unchanged list is a 304."""
+    made.reject(service.s3, service.bucket, made.record(made.result("a"), 1))
+    made.give_up(
+        service.s3, service.bucket, made.record(made.result("b"), 2), at=made.NOON + timedelta(hours=1)
+    )
+    first = ask(dashboard.url, "/data/letters")
+    again = ask(dashboard.url, "/data/letters", headers={"If-None-Match": first.headers["etag"]})
+
+    assert [(row["record"], row["kind"]) for row in first.json["letters"]] == [
+        (f"{SPELLCHECK}/0/2", "given-up"),
+        (f"{SPELLCHECK}/0/1", "rejected"),
+    ]
+    assert first.json["letters"][1]["problems"] == [{"path": "data.status", "message": "unknown status word"}]
+    assert (again.status, again.text) == (304, "")
+
+
+# --- the API's answers and failures ---
+
+BATCH = {
+    "batch_id": "b",
+    "user_id": "u",
+    "overall_status": "PROCESSING",
+    "essay_count": 2,
+    "completed_essay_count": 0,
+    "failed_essay_count": 0,
+    "created_at": "2026-03-02T08:00:00.000000Z",
+    "last_updated": "2026-03-02T08:00:00.000000Z",
+}
+STATUS = {
+    **BATCH,
+    "phases": [{"name": "spellcheck", "essay_statuses": {"COMPLETED": 1}}],
+    "essays": [{"essay_id": "e", "spellcheck_status": "COMPLETED", "spellcheck_metrics": {"words": 3}}],
+    "pagination": {"limit": 100, "next_cursor": "next"},
+}
+
+
+def test_a_batch_comes_as_a_table_of_the_fields_that_are_there(dashboard: Dashboard) -> None:
+    dashboard.api.lay_out(Answer(body=STATUS))
+    answer = ask(dashboard.url, "/data/batch?id=b")
+
+    assert answer.json["batch"]["last_updated"] == "2026-03-02T08:00:00+00:00"
+    assert answer.json["essays"] == {
+        "columns": ["essay_id", "spellcheck_status", "spellcheck_metrics"],
+        "rows": [["e", "COMPLETED", {"words": 3}]],
+    }
+    assert answer.json["more"] is True
+    [asked] = dashboard.api.asked
+    assert asked.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=key/")
+    assert asked.headers["x-correlation-id"] == answer.headers["x-correlation-id"]
+
+
+def test_ids_reach_the_api_as_they_are(dashboard: Dashboard) -> None:
+    """Slashes, dots, percent signs, 255 characters."""
+    for batch_id, segment in (
+        ("a/../b", "a%2F..%2Fb"),
+        ("..", "%2E%2E"),
+        ("%2F?&#", "%252F%3F%26%23"),
+        ("é" * 255, "%C3%A9" * 255),
+    ):
+        dashboard.api.lay_out(Answer(body=STATUS))
+        assert ask(dashboard.url, f"/data/batch?{urlencode({'id': batch_id})}").status == 200
+        target = dashboard.api.asked[-1].target
+
+        assert target.startswith(f"/stage/internal/v1/batches/{segment}/status")
+
+
+@pytest.mark.parametrize(
+    ("plan", "status", "code"),
+    [
+        (Answer(404, {"error": "no", "code": "batch_not_found"}), 404, "batch_not_found"),
+        (Answer(403, {"error": "no", "code": "forbidden"}), 403, "forbidden"),
+        (Answer(400, {"error": "no", "code": "invalid_parameter"}), 400, "invalid_parameter"),
+        (Answer(503, {"error": "no", "code": "unavailable"}), 503, "unavailable"),
+        (Answer(500, b"<html>boom"), 502, "not_of_the_service"),
+        (Answer(200, b"no JSON"), 502, "unreadable_answer"),
+        ("hang up", 503, "unreachable"),
+    ],
+)
+def test_failures_of_the_api_are_told_with_their_correlation_id(
+    dashboard: Dashboard, plan: Any, status: int, code: str
+) -> None:
+    dashboard.api.otherwise = lambda _: plan
+    answer = ask(dashboard.url, "/data/batch?id=b")
+
+    assert (answer.status, answer.json["code"]) == (status, code)
+    assert answer.json["correlation_id"] == answer.headers["x-correlation-id"]
+    assert "boom" not in answer.text
+
+
+def test_an_empty_id_is_a_bad_request(dashboard: Dashboard) -> None:
+    assert ask(dashboard.url, "/data/batch?id=").status == 400
+    assert ask(dashboard.url, "/data/batches?user=").status == 400
+
+
+@pytest.mark.parametrize("path", ["/data/batch?id=b", "/data/batches?user=u", "/data/letters"])
+def test_a_stack_that_is_not_up_is_told(dashboard: Dashboard, path: str) -> None:
+    """The pages themselves are there, and fill themselves once it is."""
+    dashboard.failure.append(StackError("the stack is not up", "Start it with `ras up`."))
+    answer = ask(dashboard.url, path)
+
+    assert (answer.status, answer.json["error"]) == (503, "the stack is not up")
+    assert [ask(dashboard.url, page).status for page in ("/", "/health", "/letters")] == [200] * 3
+    assert ask(dashboard.url, "/letter?record=x/0/0").status == 503
+
+
+def test_what_never_answers_is_given_up(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("ras_dashboard.app._PATIENCE_S", 0.05)
+    monkeypatch.setattr("ras_dashboard.letters.RecentLetters.listed", lambda *_: over.wait())
+    try:
+        answer = ask(dashboard.url, "/data/letters")
+    finally:
+        over.set()
+
+    assert (answer.status, answer.json["code"]) == (503, "late")
+
+
+# --- ingest health ---
+
+
+def test_outcomes_and_lag_of_a_stage_are_what_cloudwatch_says(dashboard: Dashboard) -> None:
+    now = datetime.now(UTC)
+    cloudwatch = dashboard.deployment.cloud.metrics
+    for number, function in enumerate(("ingest-essays", "ingest-batches"), start=1):
+        name = f"ras-dev-{function}"
+        cloudwatch.put_metric_data(
+            Namespace="ResultAggregator/dev",
+            MetricData=[
+                {
+                    "MetricName": "ras_records_applied_total",
+                    "Dimensions": [
+                        {"Name": "service", "Value": "result-aggregator"},
+                        {"Name": "function", "Value": name},
+                    ],
+                    "Timestamp": now - timedelta(minutes=5),
+                    "Value": 10 * number,
+                }
+            ],
+        )
+    cloudwatch.put_metric_data(
+        Namespace="AWS/Lambda",
+        MetricData=[
+            {
+                "MetricName": "OffsetLag",
+                "Dimensions": [{"Name": "FunctionName", "Value": "ras-dev-ingest-essays"}],
+                "Timestamp": now - timedelta(minutes=2),
+                "Value": 42,
+            }
+        ],
+    )
+    found = ask(dashboard.url, "/data/health").json
+
+    assert found["outcomes"]["totals"]["applied"] == 30
+    assert len(found["outcomes"]["minutes"]) == len(found["outcomes"]["series"]["applied"]) == 60
+    assert max(found["outcomes"]["series"]["applied"]) == 30
+    assert {row["function"]: row["lag"] for row in found["lag"]["rows"]} == {
+        "ingest-batches": None,
+        "ingest-essays": 42,
+        "ingest-rankings": None,
+    }
+
+
+def test_a_part_of_the_health_that_cannot_be_read_does_not_hide_the_other(dashboard: Dashboard) -> None:
+    class Refused:
+        region = "eu-north-1"
+
+        @property
+        def metrics(self) -> Any:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetMetricData")
+
+    dashboard.deployment.cloud = Refused()  # type: ignore[assignment]
+    answer = ask(dashboard.url, "/data/health")
+
+    assert answer.status == 200
+    assert answer.json["lag"]["failed"]["code"] == "not_allowed"
+
+
+# --- replay ---
+
+
+@pytest.fixture
+def letter(service: Service) -> str:
+    """A letter whose record can be applied by now; the batch is known."""
+    service.invoke(
+        "ingest_batches", msk_event([made.received(made.record(made.registered(), topic=REGISTERED))])
+    )
+    made.reject(service.s3, service.bucket, made.record(made.result("a"), 7))
+    return f"{SPELLCHECK}/0/7"
+
+
+def test_a_dry_run_changes_nothing(dashboard: Dashboard, service: Service, letter: str) -> None:
+    before = service.dead_letters()
+    answer = post(dashboard, letter)
+
+    assert "would be handed to <code>ingest-essays</code>" in answer.text
+    assert "Replay this record" in answer.text
+    assert service.dead_letters() == before
+    assert dashboard.deployment.invoked == []
+
+
+def test_a_confirmed_replay_applies_the_record_and_removes_its_letter(
+    dashboard: Dashboard, service: Service, letter: str
+) -> None:
+    answer = post(dashboard, letter, confirmed="yes")
+    status = service.get("/internal/v1/batches/{batch_id}/status", batch_id="b")
+
+    assert "<b>applied</b>" in answer.text
+    assert service.dead_letters() == {}
+    assert [essay["essay_id"] for essay in status["body"]["essays"]] == ["a"]
+    assert post_gone(dashboard, letter) == 404
+
+
+def post_gone(dashboard: Dashboard, record: str) -> int:
+    return ask(dashboard.url, f"/letter?record={quote(record)}").status
+
+
+def test_a_record_that_is_rejected_again_stays_with_the_reason_of_now(
+    dashboard: Dashboard, service: Service
+) -> None:
+    made.reject(service.s3, service.bucket, made.record(b"poison", 1), "old_reason")
+    answer = post(dashboard, f"{SPELLCHECK}/0/1", confirmed="yes")
+    [kept] = service.dead_letters().values()
+
+    assert "<b>rejected</b>" in answer.text
+    assert "It stays" in answer.text
+    assert "replayed 1\u00d7" in answer.text
+    assert kept["reason"]["code"] == "not_json"
+
+
+def test_after_three_replays_it_wants_to_be_told_twice(dashboard: Dashboard, service: Service) -> None:
+    record = f"{SPELLCHECK}/0/1"
+    made.reject(service.s3, service.bucket, made.record(b"poison", 1))
+    for _ in range(3):
+        post(dashboard, record, confirmed="yes")
+    refused = post(dashboard, record, confirmed="yes")
+    forced = post(dashboard, record, force="yes")
+
+    assert "over the limit" in refused.text
+    assert len(dashboard.deployment.invoked) == 3
+    assert "Replay this record" in forced.text
+
+
+def test_credentials_that_may_not_replay_are_told(
+    dashboard: Dashboard, service: Service, letter: str
+) -> None:
+    dashboard.deployment.refusal = ClientError(
+        {"Error": {"Code": "AccessDeniedException", "Message": "not authorized to lambda:InvokeFunction"}},
+        "Invoke",
+    )
+    answer = post(dashboard, letter, confirmed="yes")
+
+    assert answer.status == 403
+    assert "Not replayed." in answer.text
+    assert "lambda:InvokeFunction" in answer.text
+    assert "The credentials in use lack that right." in answer.text
+    assert len(service.dead_letters()) == 1
+
+
+def test_an_earlier_page_of_a_letter_that_has_gone(
+    dashboard: Dashboard, service: Service, letter: str
+) -> None:
+    form = {"token": token(dashboard.url, letter), "record": letter, "confirmed": "yes"}
+    service.s3.delete_object(Bucket=service.bucket, Key=next(iter(service.dead_letters())))
+    answer = ask(dashboard.url, "/letter/replay", method="POST", form=form, headers={"Origin": dashboard.url})
+
+    assert answer.status == 404
+    assert "It may have been replayed or purged meanwhile." in answer.text
+
+
+# --- the command ---
+
+
+def test_an_api_address_goes_with_a_stage() -> None:
+    answer = CliRunner().invoke(main, ["dashboard", "--api-url", "https://x.example/dev"])
+
+    assert answer.exit_code == 1
+    assert "--api-url goes with --stage" in answer.output
