@@ -49,13 +49,23 @@ class Import:
         return sum(self.by_package.values()) / 1000
 
 
-def measure(statement: str, folder: str = "") -> Import:
+# As Lambda sets it: X-Ray's SDK is loaded in Lambda alone, where the stage has tracing on.
+_IN_LAMBDA = {"LAMBDA_TASK_ROOT": "/var/task"}
+TRACED = ", tracing on"
+
+
+def measure(statement: str, folder: str = "", *, tracing: bool = False) -> Import:
     """Import in a new process; `folder` is where it looks first."""
     path = [folder] if folder else []
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", f"{statement}\n{_AFTER}"],
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*path, "layers/shared/python"])},
+        env={
+            **os.environ,
+            **_IN_LAMBDA,
+            "POWERTOOLS_TRACE_DISABLED": "false" if tracing else "true",
+            "PYTHONPATH": os.pathsep.join([*path, "layers/shared/python"]),
+        },
         capture_output=True,
         text=True,
         check=True,
@@ -83,16 +93,21 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=11, help="of each import (default: %(default)s)")
     options = parser.parse_args()
-    wanted = {name: ("import handler", f"functions/{name}") for name in FUNCTIONS}
-    wanted |= {"query": ("import handler", "functions/query"), BASELINE: (BASELINE_STATEMENT, "")}
-    for statement, folder in wanted.values():
-        measure(statement, folder)
+    wanted = {
+        name + (TRACED if tracing else ""): ("import handler", f"functions/{name}", tracing)
+        for name in (*FUNCTIONS, "query")
+        for tracing in (False, True)
+    }
+    wanted[BASELINE] = (BASELINE_STATEMENT, "", False)
+    for statement, folder, tracing in wanted.values():
+        measure(statement, folder, tracing=tracing)
     empty = min(measure("pass").peak_kilobytes for _ in range(3))
     rounds: dict[str, list[Import]] = {name: [] for name in wanted}
     for number in range(options.rounds):
         names = list(wanted)
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            rounds[name].append(measure(*wanted[name]))
+            statement, folder, tracing = wanted[name]
+            rounds[name].append(measure(statement, folder, tracing=tracing))
         print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     took = {name: median(one.milliseconds for one in found) for name, found in rounds.items()}
