@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from ras_local import signed_http
 from schemathesis import GenerationMode
@@ -77,6 +77,14 @@ class Signed(requests.auth.AuthBase):
         return prepared
 
 
+def take(path: str) -> None:
+    """Go on only with a path that the emulator's policies can match: its `*` ends at a line feed, AWS's at nothing.
+
+    It refuses others by its own words. That an id takes no line feed is held by the functions' tests.
+    """
+    assume("%0a" not in path.lower() and "\n" not in path)
+
+
 @pytest.fixture(scope="session")
 def session() -> Iterator[requests.Session]:
     with requests.Session() as made:
@@ -96,6 +104,7 @@ def test_any_good_request_gets_an_answer_of_the_document(
         if is_known:
             for name in case.path_parameters:
                 case.path_parameters[name] = data.draw(REAL[name])
+        take(case.formatted_path)
         answer = case.call(base_url=filled.api_url, session=session, auth=Signed(filled))
         case.validate_response(answer, checks=CHECKS)
 
@@ -111,6 +120,7 @@ def test_any_bad_request_is_refused_as_the_document_says(
     @BOUNDED
     @given(SCHEMA[route]["GET"].as_strategy(generation_mode=GenerationMode.NEGATIVE))
     def fuzz(case: Case[Any]) -> None:
+        take(case.formatted_path)
         answer = case.call(base_url=filled.api_url, session=session, auth=Signed(filled))
         case.validate_response(answer, checks=[*CHECKS, negative_data_rejection])
 
@@ -146,6 +156,7 @@ def test_any_path_and_method_gets_an_error_of_the_document(filled: Stack, sessio
     @BOUNDED
     @given(PATHS, st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]))
     def fuzz(path: str, method: str) -> None:
+        take(path)
         answer = session.request(method, f"{filled.api_url}/{path}", auth=Signed(filled), timeout=60)
 
         route = openapi.route_of(f"/{path}")
