@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from ras_ops.deployment import Brokers
+    from result_aggregator.store.dynamodb_http import DynamoDB
 
     from tests.handlers.conftest import Service
 
@@ -216,6 +217,7 @@ def test_mistakes_are_told() -> None:
 
 def test_the_switch_is_refused_where_something_is_lacking(
     dynamodb: DynamoDBClient,
+    http_client: DynamoDB,
     table: str,
     table_arguments: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
@@ -226,7 +228,7 @@ def test_the_switch_is_refused_where_something_is_lacking(
     dynamodb.put_item(
         TableName=table, Item={"pk": {"S": "batch#b7"}, "sk": {"S": "batch"}, "end": {"S": end}}
     )
-    deployment: Any = SimpleNamespace(cloud=SimpleNamespace(dynamodb=dynamodb))
+    deployment: Any = SimpleNamespace(cloud=SimpleNamespace(dynamodb=dynamodb, view_client=http_client))
     tables = Tables(Table(1, table), Table(2, "new"), in_step=True)
 
     with pytest.raises(StackError, match="lacks what 1 items of the old one have") as refused:
@@ -243,10 +245,8 @@ def test_the_switch_is_refused_where_something_is_lacking(
 def test_a_stack_on_dynamodb_local_cannot_be_rebuilt(tmp_path: Path) -> None:
     """Said before anything is deployed, as its second table would not be where the functions look for it."""
     state = StateDir(tmp_path)
-    fields = dict.fromkeys(
-        ("region", "endpoint_url", "bootstrap_servers", "api_url", "table_name", "dead_letter_bucket"), ""
-    )
-    write_private(state.stack_file, json.dumps({**fields, "callers": {}}))
+    written = {one.name: {} if one.name == "callers" else "" for one in fields(stacks.Stack)}
+    write_private(state.stack_file, json.dumps(written))
     state.dynamodb_local.mkdir()
     with pytest.raises(StackError, match="DynamoDB Local"):
         stacks.deploy_again(state, {})
