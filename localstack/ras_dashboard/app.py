@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import secrets
 import time
 import uuid
@@ -66,6 +67,8 @@ _METRICS_S = 60.0
 _LETTERS_S = 5.0
 # For so long AWS may take; pages wait a little longer. (Some of the clients would wait for a day.)
 _PATIENCE_S = 20.0
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Opener = Callable[[], Source]
 """Gives the source to read now. May raise StackError: the stack is not up."""
@@ -389,7 +392,8 @@ def _attempt(read: Callable[[], Any]) -> Any:
 def _batch_of(document: Any) -> str | None:
     data = document.get("data") if isinstance(document, dict) else None
     found = data.get("batch_id") if isinstance(data, dict) else None
-    return found if isinstance(found, str) and found else None
+    # Half a surrogate pair is no text that an address could hold, and no batch has such an id.
+    return found if isinstance(found, str) and found and not _SURROGATE.search(found) else None
 
 
 def _of_replay(error: Exception) -> Told:

@@ -277,12 +277,13 @@ def test_the_field_that_is_wrong_is_marked(dashboard: Dashboard, service: Servic
         (b"\xff\xfe", "\\xff\\xfe"),
         (None, "(none)"),
         (b'{"a": "\\ud800"}', "\\ud800"),
+        (b'{"data": {"batch_id": "\\ud800"}}', "\\ud800"),
         (b"[" * 500 + b"]" * 500, "[[[[[[["),
         (b"[" * 50_000, "[[[[[[["),
         (json.dumps({"long": "x" * 50_000}).encode(), "more characters"),
         (json.dumps(list(range(5000))).encode(), "the rest is left out"),
     ],
-    ids=["text", "bytes", "tombstone", "surrogate", "deep", "deeper", "long", "many"],
+    ids=["text", "bytes", "tombstone", "surrogate", "surrogate batch", "deep", "deeper", "long", "many"],
 )
 def test_any_value_can_be_shown(
     dashboard: Dashboard, service: Service, value: bytes | None, shown: str
