@@ -219,7 +219,7 @@ def _deploy(deployment: Deployment, settings: dict[str, str], what: str) -> Tabl
     if deployment.stage != LOCAL:
         raise StackError(
             f"the next step is a deployment ({what}), and stage {deployment.stage} is yours to deploy",
-            f"{deploy_command(deployment.stage, settings)}\nKeep these settings for later deployments. Then run the"
+            f"{deploy_command(deployment.stage, settings)}\nGive them beside every setting that the stage has now, its cluster and network above all. Keep these settings for later deployments. Then run the"
             " same command again.",
         )
     console(stderr=True).print(f"deploying: {what}")
