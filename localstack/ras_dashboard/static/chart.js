@@ -1,5 +1,5 @@
 // Numbers over time as stacked columns, with a legend that tells the sums.
-import { el, show, svg, visible } from "./dom.js";
+import { el, onWidth, show, svg, visible } from "./dom.js";
 import { hour, number } from "./format.js";
 
 const HEIGHT = 180;
@@ -14,12 +14,7 @@ export class Columns {
   constructor(place, label) {
     this.#place = place;
     this.#label = label;
-    let width = 0;
-    new ResizeObserver(([entry]) => {
-      if (Math.abs(entry.contentRect.width - width) < 1) return;
-      width = entry.contentRect.width;
-      this.#draw();
-    }).observe(place);
+    onWidth(place, () => this.#draw());
   }
 
   /** `moments`: ISO times; `series`: `[{name, kind, values}]`, where `kind` names its colour. */

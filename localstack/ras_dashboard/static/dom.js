@@ -58,3 +58,13 @@ export function show(place, ...children) {
   place.replaceChildren(...children.filter(Boolean));
   place.removeAttribute("aria-busy");
 }
+
+/** Calls `draw` whenever an element has become wider or narrower, its first width included. */
+export function onWidth(place, draw) {
+  let width = 0;
+  new ResizeObserver(([entry]) => {
+    if (Math.abs(entry.contentRect.width - width) < 1) return;
+    width = entry.contentRect.width;
+    draw();
+  }).observe(place);
+}

@@ -1,5 +1,5 @@
 // The ranking of a CJ assessment: a line for each essay, or a curve where lines would be too many.
-import { svg, show, visible } from "./dom.js";
+import { onWidth, show, svg, visible } from "./dom.js";
 import { number, score } from "./format.js";
 
 const LINES_AT_MOST = 40;
@@ -15,12 +15,7 @@ export class Ranking {
   constructor(place, words) {
     this.#place = place;
     this.#words = words;
-    let width = 0;
-    new ResizeObserver(([entry]) => {
-      if (Math.abs(entry.contentRect.width - width) < 1) return;
-      width = entry.contentRect.width;
-      this.#draw();
-    }).observe(place);
+    onWidth(place, () => this.#draw());
   }
 
   /** True where there is a ranking to show. */
