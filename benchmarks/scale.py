@@ -2,7 +2,7 @@
 
 Batches of 33 events, dozens at a time. While they go through, the memory of the poller and of the functions' processes
 and the throughput are sampled; afterwards a sample of batches is asked for and held against the pure fold of its events.
-It fails where an answer differs, memory grew, or throughput sagged, from the second tenth of the run to the last.
+It fails where an answer differs, memory grew, or throughput sagged, from the run's early tenths to its late ones.
 """
 
 from __future__ import annotations
@@ -190,11 +190,15 @@ def parts(samples: Sequence[Sample]) -> list[list[Cell]]:
 
 
 def verdict(rows: Sequence[Sequence[Any]], wrong: Sequence[str]) -> list[str]:
-    """What is not as it should be. The first tenth starts processes and fills caches, so the second is what counts."""
+    """What is not as it should be: the late tenths beside the early ones, each as the middle of three.
+
+    One tenth alone tells how busy the machine was. The first counts for neither, because it starts processes and fills
+    caches; in the last the partitions run dry one by one.
+    """
     found = [f"{len(wrong)} answers are not the fold: {', '.join(wrong[:5])}"] if wrong else []
-    if len(rows) < 3:
+    if len(rows) < _PARTS:
         return [*found, "too short a run to tell whether anything grew or sagged"]
-    early, late = rows[1], rows[-1]
+    early, late = _middle(rows[1:4]), _middle(rows[-3:])
     for name, column in (("poller", 2), ("functions", 3)):
         # A process started later than the others is no growth of any.
         if late[column] / late[4] > MOST_GROWTH * early[column] / early[4]:
@@ -202,6 +206,10 @@ def verdict(rows: Sequence[Sequence[Any]], wrong: Sequence[str]) -> list[str]:
     if late[1] < LEAST_THROUGHPUT * early[1]:
         found.append(f"throughput sagged from {early[1]:.0f} to {late[1]:.0f} events a second")
     return found
+
+
+def _middle(rows: Sequence[Sequence[Any]]) -> list[float]:
+    return [median(float(row[column]) for row in rows) for column in range(len(rows[0]))]
 
 
 def plot(report: Report, samples: Sequence[Sample]) -> None:

@@ -102,21 +102,31 @@ def test_an_invocation_has_one_topic() -> None:
 
 
 ROW = ["1", 500.0, 90.0, 400.0, 6]
+SLOW = ["2", 300.0, 95.0, 410.0, 6]
+LARGE = ["3", 500.0, 300.0, 900.0, 6]
 
 
 @pytest.mark.parametrize(
-    ("last", "problems"),
+    ("late", "problems"),
     [
-        (["10", 480.0, 95.0, 410.0, 6], 0),
-        (["10", 300.0, 95.0, 410.0, 6], 1),
-        (["10", 500.0, 300.0, 410.0, 6], 1),
-        (["10", 500.0, 300.0, 900.0, 6], 2),
+        ([ROW, ROW, ROW], 0),
+        ([ROW, ROW, SLOW], 0),
+        ([SLOW, ROW, SLOW], 1),
+        ([LARGE, ROW, ROW], 0),
+        ([LARGE, LARGE, ROW], 2),
+        ([LARGE, SLOW, LARGE], 2),
     ],
 )
-def test_growth_and_sagging_are_told(last: list[Any], problems: int) -> None:
-    """From the second tenth of a run to the last."""
-    assert len(scale.verdict([ROW, ROW, last], [])) == problems
-    assert len(scale.verdict([ROW, ROW, last], ["scale-1"])) == problems + 1
+def test_growth_and_sagging_are_told(late: list[list[Any]], problems: int) -> None:
+    """In the middle one of the last three tenths, so that one busy moment of the machine decides nothing."""
+    rows = [SLOW, *[ROW] * 6, *late]
+    assert len(scale.verdict(rows, [])) == problems
+    assert len(scale.verdict(rows, ["scale-1"])) == problems + 1
+
+
+def test_a_short_run_says_that_it_tells_nothing() -> None:
+    """Rather than a verdict from a handful of samples."""
+    assert "too short" in scale.verdict([ROW] * 9, [])[0]
 
 
 def test_the_page_shows_tables_with_the_machine_and_the_command() -> None:
