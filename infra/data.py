@@ -46,13 +46,14 @@ class ViewTable(Construct):
             deletion_protection=settings.deletion_protection,
             removal_policy=removal(settings),
         )
-        # Only batch items carry both attributes. Keys alone: a listing reads the items themselves, so an
-        # update of a batch never costs an index write.
+        # Only batch items carry both keys. Beside them only how a batch ended: a listing reads the items themselves,
+        # so what essays' results change of a batch never costs an index write.
         self.table.add_global_secondary_index(
             index_name=USER_INDEX,
             partition_key=dynamodb.Attribute(name="user_id", type=dynamodb.AttributeType.STRING),
             sort_key=dynamodb.Attribute(name="created_at", type=dynamodb.AttributeType.STRING),
-            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+            projection_type=dynamodb.ProjectionType.INCLUDE,
+            non_key_attributes=["standing"],
         )
 
 

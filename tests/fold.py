@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from result_aggregator.contracts import Ignored, read
 from result_aggregator.domain import items, view
-from result_aggregator.domain.storage import Listed
+from result_aggregator.domain.storage import Entry, Listed
 
 from tests.samples import DEFAULT_PIPELINE, Line
 
@@ -30,9 +30,12 @@ def fold(events: Iterable[AnyEvent]) -> Table:
     table: Table = {}
     for event in events:
         change = items.change_of(event)
-        batch = items.Change(items.batch_key(event.batch_id), times=items.times_of(event))
-        for one in (change, batch):
+        times = items.Change(items.batch_key(event.batch_id), times=items.times_of(event))
+        for one in (change, times):
             table[one.key] = items.merged(table.get(one.key), one)
+    for item in table.values():
+        if batch := view.decode_batch(item):
+            item[items.STANDING] = view.standing(batch)
     return table
 
 
@@ -68,6 +71,10 @@ def answer(table: Table, batch_id: str) -> dict[str, Any] | None:
     return made
 
 
+def _standing_of(item: items.Item) -> str | None:
+    return str(item[items.STANDING]) if items.STANDING in item else None
+
+
 class View:
     """A table of the fold to be queried, as `ReadableView` promises."""
 
@@ -95,14 +102,14 @@ class View:
         user_id: str,
         after: Listed | None = None,
         page_size: int | None = None,  # noqa: ARG002 - as above
-    ) -> Iterator[Listed]:
+    ) -> Iterator[Entry]:
         """The user's batches, greatest first."""
         found = (
-            Listed(str(item[items.CREATED_AT]), items.batch_id_of(key.pk))
+            Entry(Listed(str(item[items.CREATED_AT]), items.batch_id_of(key.pk)), _standing_of(item))
             for key, item in self._table.items()
             if item.get(items.USER_ID) == user_id
         )
-        return (one for one in sorted(found, reverse=True) if after is None or one < after)
+        return (one for one in sorted(found, reverse=True) if after is None or one.place < after)
 
     def read_batches(self, batch_ids: Sequence[str]) -> dict[str, items.Item]:
         """The batch items that exist."""

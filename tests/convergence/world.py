@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from result_aggregator import kafka
 from result_aggregator.contracts import Ignored, RejectedError, read
-from result_aggregator.domain import items, view
+from result_aggregator.domain import items, statuses, view
 from result_aggregator.http import Api
 from result_aggregator.ingest import ingest
 from result_aggregator.retry import Deadline
@@ -182,19 +182,24 @@ class World:
         batch_ids = {event.batch_id for event in events} | {self.batch("no-such-batch")}
         listings: dict[str, list[dict[str, Any]]] = {self.batch("no-such-user"): []}
         for batch_id in sorted(batch_ids):
-            wanted = fold.answer(table, batch_id)
-            shown = self._ask("/internal/v1/batches/{batch_id}/status", batch_id=batch_id)
-            if (shown is None) != (wanted is None) or (wanted and shown != wanted):
-                raise DivergenceError(f"{batch_id}: {json.dumps(shown)}, the fold says {json.dumps(wanted)}")
-            if wanted:
+            answer = fold.answer(table, batch_id)
+            shown = self._ask("/internal/v1/batches/{batch_id}/status", {}, batch_id=batch_id)
+            if (shown is None) != (answer is None) or (answer and shown != answer):
+                raise DivergenceError(f"{batch_id}: {json.dumps(shown)}, the fold says {json.dumps(answer)}")
+            if answer:
                 for name in ("phases", "essays", "pagination"):
-                    del wanted[name]
-                listings.setdefault(wanted["user_id"], []).append(wanted)
+                    del answer[name]
+                listings.setdefault(answer["user_id"], []).append(answer)
         for user_id, batches in listings.items():
             batches.sort(key=lambda batch: (batch["created_at"], batch["batch_id"]), reverse=True)
-            page = self._ask("/internal/v1/batches/user/{user_id}", user_id=user_id)
-            if page is None or page["batches"] != batches or page["pagination"]["total"] != len(batches):
-                raise DivergenceError(f"{user_id}: {json.dumps(page)}, the fold says {json.dumps(batches)}")
+            for status in (None, *statuses.OVERALL):
+                wanted = [one for one in batches if status in (None, one["overall_status"])]
+                asked = {"status": [status]} if status else {}
+                page = self._ask("/internal/v1/batches/user/{user_id}", asked, user_id=user_id)
+                if page is None or page["batches"] != wanted or page["pagination"]["total"] != len(wanted):
+                    raise DivergenceError(
+                        f"{user_id}, {status}: {json.dumps(page)}, the fold says {json.dumps(wanted)}"
+                    )
 
     def look(self, name: str) -> None:
         """A reader in the middle of things sees the ranking of one CJ job or of another, never a mix."""
@@ -207,11 +212,12 @@ class World:
         if len(jobs) > 1:
             raise DivergenceError(f"{name}: a mix of the rankings {jobs}")
 
-    def _ask(self, route: str, **path: str) -> dict[str, Any] | None:
+    def _ask(self, route: str, query: dict[str, list[str]], **path: str) -> dict[str, Any] | None:
         event = {
             "httpMethod": "GET",
             "resource": route,
             "pathParameters": path,
+            "multiValueQueryStringParameters": query,
             "headers": {},
             "requestContext": {"identity": {"userArn": CALLER}},
         }

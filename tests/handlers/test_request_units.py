@@ -47,6 +47,8 @@ class Metering:
 
     def __init__(self, service: Service, meter: Meter) -> None:
         self._service, self._meter = service, meter
+        self.total = 0
+        """Of the last page of a listing."""
 
     def deliver(self, *lines: Line) -> Metered:
         """In one invocation per function."""
@@ -67,6 +69,7 @@ class Metering:
         asked = {name: [value] for name, value in query.items()}
         answer = self._service.get("/internal/v1/batches/user/{user_id}", query=asked, user_id=user_id)
         cursor: str | None = answer["body"]["pagination"]["next_cursor"]
+        self.total = answer["body"]["pagination"]["total"]
         return self._meter.take(), cursor
 
 
@@ -77,6 +80,13 @@ def metering(service: Service, meter: Meter) -> Metering:
 
 def events(topic: str, batch_id: str = "batch", essays: int = ESSAYS) -> list[Line]:
     return [line for line in workload.life("essay-heavy", batch_id, essays) if line.topic == topic]
+
+
+def end_of(batch_id: str) -> Line:
+    """The outcome that ends a batch's pipeline."""
+    metadata = {"requested_pipeline": "cj_assessment", "completed_essay_count": ESSAYS}
+    data = {"batch_id": batch_id, "phase": "CJ_ASSESSMENT", "outcome": "COMPLETED", "metadata": metadata}
+    return samples.Line(workload.OUTCOME, batch_id, samples.envelope(data, at="2026-03-02T08:05:00Z"))
 
 
 def test_an_essay_result_takes_one_write_unit(metering: Metering) -> None:
@@ -150,6 +160,40 @@ def test_a_status_answer_takes_one_call(metering: Metering) -> None:
 
         assert [call.operation for call in taken.calls] == ["Query"]
         assert taken.read_units <= essays / 4
+
+
+def test_the_end_of_a_batch_takes_one_write_more(metering: Metering) -> None:
+    """Its standing, and the user index with it; what else a batch's events bring is one write each."""
+    registered = metering.deliver(*events(workload.REGISTERED))
+    [first], last = events(workload.OUTCOME), end_of("batch")
+    metering.deliver(*events(workload.SPELLCHECKED))
+    on_the_way, ended = metering.deliver(first), metering.deliver(last)
+    again = metering.deliver(last)
+
+    assert [one.count for one in (registered, on_the_way, ended, again)] == [1, 1, 2, 1]
+    assert [one.index_units for one in (registered, on_the_way, ended, again)] == [1, 0, 1, 0]
+    assert [one.read_units for one in (registered, on_the_way, ended, again)] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "PROCESSING", "REGISTERED"])
+def test_a_page_of_one_status_takes_two_calls(metering: Metering, status: str) -> None:
+    """However many others there are: the index knows how batches ended, and those that run are read together."""
+    lines = []
+    for number in range(150):
+        registered, *rest = workload.life("essay-heavy", f"batch-{number}", 1)
+        registered.value["data"]["user_id"] = "teacher"
+        lines.append(registered)
+        if number < 140:
+            lines += [line for line in rest if line.topic == workload.SPELLCHECKED]
+        if number < 120:
+            lines.append(end_of(f"batch-{number}"))
+    metering.deliver(*lines)
+    first, cursor = metering.page("teacher", limit="5", status=status)
+    second, _ = metering.page("teacher", limit="5", status=status, cursor=cursor or "")
+
+    assert cursor
+    assert [first.count, second.count] == [2, 2]
+    assert {"COMPLETED": 120, "PROCESSING": 20, "REGISTERED": 10}[status] == metering.total
 
 
 def test_a_page_of_the_listing_takes_two_calls(metering: Metering) -> None:

@@ -153,7 +153,7 @@ def owned(store: ViewStore, batch_id: str, user_id: str, created_at: str, versio
 
 
 def listed(store: ViewStore, user_id: str, after: Listed | None = None, page_size: int | None = None) -> str:
-    return "".join(found.batch_id for found in store.batches_of(user_id, after, page_size))
+    return "".join(found.place.batch_id for found in store.batches_of(user_id, after, page_size))
 
 
 def test_a_users_batches_come_newest_first(store: ViewStore) -> None:
@@ -190,7 +190,7 @@ def test_a_page_of_batches_is_one_query(store: ViewStore, calls: list[str]) -> N
     calls.clear()
     found = list(islice(store.batches_of("u", Listed("20", "b20"), 6), 6))
 
-    assert [one.batch_id for one in found] == ["b19", "b18", "b17", "b16", "b15", "b14"]
+    assert [one.place.batch_id for one in found] == ["b19", "b18", "b17", "b16", "b15", "b14"]
     assert calls == ["Query"]
 
 
@@ -201,6 +201,105 @@ def test_a_new_owner_takes_the_batch(store: ViewStore) -> None:
     owned(store, "b", "first", "1")
 
     assert (listed(store, "first"), listed(store, "second")) == ("", "b")
+
+
+BATCH = items.batch_key("b")
+SPELLCHECKED = f'{OLD} ["COMPLETED",2,0,null]'
+RANKED = f'{NEW} ["COMPLETED",2,0,null]'
+
+
+def in_two_phases(store: ViewStore) -> None:
+    """A registered batch whose pipeline has two phases, the first of which has ended."""
+    owned(store, "b", "u", "1")
+    registers = {"pipeline": f'{OLD} "spellcheck,cj_assessment"', "spellcheck": SPELLCHECKED}
+    store.write(Change(BATCH, registers, times=Times("1", "1", "1")))
+
+
+def standings(store: ViewStore) -> list[str | None]:
+    return [entry.standing for entry in store.batches_of("u")]
+
+
+def test_the_index_says_how_a_batch_ended(
+    store: ViewStore, calls: list[str], stored: Callable[[Key], items.Item]
+) -> None:
+    """Nothing while it runs; its end takes a write of its own, and a rerun takes it back."""
+    in_two_phases(store)
+    assert standings(store) == [""]
+    calls.clear()
+    store.write(Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1")))
+    assert calls == ["UpdateItem", "UpdateItem"]
+    assert standings(store) == ["COMPLETED"]
+    calls.clear()
+    store.write(Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1")))
+    store.write(Change(BATCH, times=Times("1", "3", "1")))
+    assert calls == ["UpdateItem"] * 2
+
+    later = f"{NEW[:21]} {'f' * 32}"
+    store.write(Change(BATCH, {"cj_assessment": f'{later} ["IN_PROGRESS",0,0,null]'}))
+    assert standings(store) == [""]
+    assert stored(BATCH)["standing"] == ""
+
+
+def test_what_comes_with_the_owner_takes_one_write(store: ViewStore, calls: list[str]) -> None:
+    """A batch's whole life in one invocation is listed as it ended at once."""
+    life = Change(BATCH, {"owner": OLD, "pipeline": f'{OLD} "spellcheck"', "spellcheck": SPELLCHECKED})
+    life.followers = {"owner": {"user_id": "u"}}
+    life.times = Times("1", "1", "1")
+    store.write(life)
+
+    assert calls == ["UpdateItem"]
+    assert standings(store) == ["COMPLETED"]
+
+
+def test_an_owner_found_out_late_lists_the_batch_as_it_stands(store: ViewStore) -> None:
+    """The batch had ended by then."""
+    pipeline = f'{OLD} "spellcheck"'
+    store.write(Change(BATCH, {"pipeline": pipeline, "spellcheck": SPELLCHECKED}, times=Times("1", "1", "1")))
+    owned(store, "b", "u", "1")
+
+    assert standings(store) == ["COMPLETED"]
+
+
+def test_a_standing_that_was_not_written_is_by_the_redelivery(
+    store: ViewStore, http_client: DynamoDB
+) -> None:
+    """A function that dies between a batch's registers and its standing gets the same event again."""
+    in_two_phases(store)
+    ranked = Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1"))
+    real, asked = http_client.transport, 0
+
+    def die(_: str) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise TimeoutError
+
+    http_client.transport = Watched(real, die)
+    with pytest.raises(UnavailableError):
+        store.write(ranked)
+    http_client.transport = real
+    assert standings(store) == [""]
+    assert store.write(ranked) == {"cj_assessment": Written.DUPLICATE}
+
+    assert standings(store) == ["COMPLETED"]
+
+
+def test_of_two_writers_the_later_ones_standing_stays(store: ViewStore, http_client: DynamoDB) -> None:
+    """One finds the batch ended, and is overtaken by another that begins it anew before it can say so."""
+    in_two_phases(store)
+    real, asked = http_client.transport, 0
+    later = f"{NEW[:21]} {'f' * 32}"
+
+    def overtake(_: str) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            store.write(Change(BATCH, {"spellcheck": f'{later} ["IN_PROGRESS",0,0,null]'}))
+
+    http_client.transport = Watched(real, overtake)
+    store.write(Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1")))
+
+    assert standings(store) == [""]
 
 
 def test_essays_go_on_from_anywhere(store: ViewStore, calls: list[str]) -> None:

@@ -6,13 +6,14 @@ import gzip
 import json
 import random
 from base64 import b64decode
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from result_aggregator import cursors, query
-from result_aggregator.domain import items, registers
+from result_aggregator.domain import items, registers, view
 from result_aggregator.domain.items import Change, Key
 from result_aggregator.domain.ranking import RankedEssay, pack
 from result_aggregator.http import Api
@@ -230,27 +231,49 @@ def test_a_forged_place_in_a_listing_is_refused(content: list[Any]) -> None:
         query.user_batches(fold.View({}), "u", DEFAULT_PIPELINE, limit=1, cursor=cursor)
 
 
+# Batch items by the overall status that they come to; `@` stands for a version.
+STANDS = {
+    "REGISTERED": {},
+    "PROCESSING": {"started_at": "20260302T080000000000", "spellcheck": '@ ["COMPLETED",2,0,null]'},
+    "COMPLETED": {"spellcheck": '@ ["COMPLETED",2,0,null]', "cj_assessment": '@ ["COMPLETED",2,0,null]'},
+    "PARTIALLY_COMPLETED": {"pipeline": '@ "nlp"', "nlp": '@ ["COMPLETED",1,1,null]'},
+    "FAILED": {"pipeline": '@ "spellcheck"', "spellcheck": '@ ["FAILED",0,2,"why"]'},
+    "CANCELLED": {"end": '@ ["CANCELLED",[],0,0,false]'},
+}
+
+
 @settings(deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=12),
+    st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from([*STANDS]), st.booleans()),
+        max_size=12,
+    ),
     st.integers(1, 13),
-    st.sampled_from([None, "REGISTERED", "PROCESSING"]),
+    st.sampled_from([None, *STANDS]),
+    st.integers(1, 3),
 )
 def test_pages_of_a_listing_together_are_the_whole(
-    made: list[tuple[int, bool]], limit: int, only: str | None
+    made: list[tuple[int, str, bool]], limit: int, only: str | None, together: int
 ) -> None:
-    """By cursor and by offset, however many batches share a moment, with and without a status."""
+    """By cursor and by offset, however many batches share a moment, with and without a status.
+
+    Of an ended batch the index tells its status, of a running one nothing; nor of one from before standings were kept.
+    """
     table: fold.Table = {}
-    for n, (moment, is_started) in enumerate(made):
-        table[items.batch_key(f"b{n}")] = {
-            "user_id": "u",
-            "created_at": f"20260302T08000{moment}000000",
-            "updated_at": f"20260302T08000{moment}000000",
-            **({"started_at": f"20260302T08000{moment}000000"} if is_started else {}),
-        }
+    for n, (moment, status, is_kept) in enumerate(made):
+        at = f"20260302T08000{moment}000000"
+        item: items.Item = {"user_id": "u", "created_at": at, "updated_at": at}
+        item |= {name: value.replace("@", f"{at} {n:032x}") for name, value in STANDS[status].items()}
+        table[items.batch_key(f"b{n}")] = item
+        batch = view.decode_batch(item)
+        assert batch is not None
+        if is_kept:
+            item["standing"] = view.standing(batch)
 
     def ask(**asked: Any) -> dict[str, Any]:
-        return query.user_batches(fold.View(table), "u", DEFAULT_PIPELINE, status=only, **asked)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(query, "_LOOK_AT", together)
+            return query.user_batches(fold.View(table), "u", DEFAULT_PIPELINE, status=only, **asked)
 
     whole = ask(limit=100)["batches"]
     found = [ask(limit=limit)]
@@ -261,10 +284,27 @@ def test_pages_of_a_listing_together_are_the_whole(
     assert [(one["created_at"], one["batch_id"]) for one in whole] == sorted(
         ((one["created_at"], one["batch_id"]) for one in whole), reverse=True
     )
+    assert [one["overall_status"] for one in sorted(whole, key=itemgetter("batch_id"))] == [
+        status
+        for _, status in sorted((f"b{n}", status) for n, (_, status, _) in enumerate(made))
+        if only in (None, status)
+    ]
     assert {page["pagination"]["total"] for page in found} == {len(whole)}
     assert len(found) == max(1, -(-len(whole) // limit))
     by_offset = [ask(limit=limit, offset=n)["batches"] for n in range(0, len(whole), limit)]
     assert [one for page in by_offset for one in page] == whole
+
+
+def test_a_batch_that_ended_just_now_is_on_no_page_of_what_it_was() -> None:
+    """The index lags behind the table: what a page shows is as the table has it."""
+    at = "20260302T080000000000"
+    item: items.Item = {"user_id": "u", "created_at": at, "updated_at": at, "standing": "COMPLETED"}
+    item |= {name: value.replace("@", f"{at} {1:032x}") for name, value in STANDS["FAILED"].items()}
+    table = {items.batch_key("b"): item}
+
+    shown = query.user_batches(fold.View(table), "u", DEFAULT_PIPELINE, limit=1, status="COMPLETED")
+
+    assert shown["batches"] == []
 
 
 CONTENT = {

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from result_aggregator.domain import items, view
+from hypothesis import given
+from hypothesis import strategies as st
+from result_aggregator.domain import items, registers, statuses, view
+from result_aggregator.domain.phases import PHASE_NAMES
 
 from tests import fold
 from tests.samples import DEFAULT_PIPELINE, Line, envelope
@@ -294,3 +297,51 @@ def test_counts_of_an_unknown_size() -> None:
     assert (made["essay_count"], made["failed_essay_count"]) == (0, 0)
     assert made["overall_status"] == "PARTIALLY_COMPLETED"
     assert DEFAULT_PIPELINE == ("spellcheck", "cj_assessment")
+
+
+VERSIONS = st.integers(1, 6).map(lambda n: f"20260302T08000{n}000000 {0:032x}")
+COUNTS = st.integers(0, 2)
+PHASE_STATES = st.tuples(st.sampled_from(statuses.OF_A_PHASE), COUNTS, COUNTS, st.sampled_from([None, "why"]))
+PIPELINES = st.lists(st.sampled_from(PHASE_NAMES), max_size=3, unique=True)
+ENDS = st.tuples(
+    st.sampled_from([statuses.COMPLETED, statuses.FAILED, statuses.CANCELLED]),
+    PIPELINES,
+    COUNTS,
+    COUNTS,
+    st.booleans(),
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(PHASE_NAMES), st.tuples(VERSIONS, PHASE_STATES)),
+    st.none() | st.tuples(VERSIONS, ENDS),
+    st.none() | PIPELINES.map(",".join) | st.just("unheard_of"),
+    st.booleans(),
+    PIPELINES.filter(bool),
+)
+def test_a_standing_tells_how_a_batch_ended(
+    phases: dict[str, tuple[str, Any]],
+    end_: tuple[str, Any] | None,
+    requested: str | None,
+    is_started: bool,  # noqa: FBT001 - drawn
+    default_pipeline: list[str],
+) -> None:
+    """For every batch and every default pipeline the same as its answer; nothing of one that runs."""
+    item: items.Item = {"user_id": "u", "created_at": "1", "updated_at": "1"}
+    item |= {name: registers.encode(version, state) for name, (version, state) in phases.items()}
+    if end_ is not None:
+        item[items.PIPELINE_END] = registers.encode(*end_)
+    if requested is not None:
+        item[items.REQUESTED_PIPELINE] = registers.encode(f"20260302T080000000000 {0:032x}", requested)
+    if phases or is_started:
+        item[items.STARTED_AT] = "1"
+    batch = view.decode_batch(item)
+    assert batch is not None
+    status = view.batch_answer("b", batch, default_pipeline)["overall_status"]
+
+    told = view.status_of(view.standing(batch), default_pipeline)
+    assert told == (None if status in statuses.RUNNING else status)
+    deciding = {name: item[name] for name in (*view.DECIDES_STANDING, items.USER_ID) if name in item}
+    alone = view.decode_batch(deciding | {"created_at": "", "updated_at": ""})
+    assert alone is not None
+    assert view.standing(alone) == view.standing(batch)

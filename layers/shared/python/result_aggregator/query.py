@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from result_aggregator import cursors
-from result_aggregator.domain import ids, items, registers, view
+from result_aggregator.domain import ids, items, registers, statuses, view
 from result_aggregator.domain.storage import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from result_aggregator.domain.items import Item
-    from result_aggregator.domain.storage import ReadableView
+    from result_aggregator.domain.storage import Entry, ReadableView
     from result_aggregator.domain.view import Answer
 
 ESSAYS_BUDGET = 5_400_000
@@ -28,7 +28,7 @@ counted as they come out there, with all beyond ASCII escaped, as Lambda's runti
 for the batch itself, and for base64 taking a third more than the compressed body where that hardly shrinks.
 """
 
-# Batches to look at together, when only some of them are wanted: what a BatchGetItem takes.
+# Batches that run to be looked at together: what a BatchGetItem takes.
 _LOOK_AT = 100
 
 _TIME = re.compile(r"[0-9]{8}T[0-9]{12}")
@@ -195,39 +195,37 @@ def user_batches(
 
     With an offset, all of the index is read, a Query per megabyte (thousands of batches), and counted. Behind a cursor it is
     read from there on, and `total` is what was counted when the paging began. The batches themselves take a call per
-    hundred: those shown, or with a `status` those that have to be looked at. Raises InvalidCursorError and StoreError.
+    hundred: those shown, and where batches that run are asked for by `status`, those of the user that do.
+    Raises InvalidCursorError and StoreError.
     """
     bound_to = ("batches", user_id, status)
     skip, after, total = offset, None, None
     if cursor is not None:
         after, total = _batch_position(cursors.read(cursor, bound_to))
         skip = 0
-    together = limit + 1 if status is None else _LOOK_AT
-    listed: Iterable[Listed] = store.batches_of(user_id, after, together if after else None)
+    batches = _Batches(store, user_id, default_pipeline)
+    places: Iterable[Listed]
     if status is None:
-        if total is None:
-            listed = list(listed)
-            total = len(listed)
-        # One more than is shown, because it says that there is a next page.
-        places = list(islice(listed, skip, skip + limit + 1))
-        answers = _answers(store, user_id, places[:limit], default_pipeline)
-        shown = [(place, answers.get(place.batch_id)) for place in places]
+        places = (place for place, _ in store.batches_of(user_id, after, limit + 1 if after else None))
     else:
-        matching: Iterable[tuple[Listed, Answer]] = _matching(
-            store, user_id, listed, default_pipeline, status
-        )
-        if total is None:
-            matching = list(matching)
-            total = len(matching)
-        shown = list(islice(matching, skip, skip + limit + 1))
-    is_cut = len(shown) > limit
+        places = batches.of_status(store.batches_of(user_id, after), status)
+    if total is None:
+        places = list(places)
+        total = len(places)
+    # One more than is shown, because it says that there is a next page.
+    found = list(islice(places, skip, skip + limit + 1))
+    shown, is_cut = found[:limit], len(found) > limit
     return {
-        "batches": [answer for _, answer in shown[:limit] if answer is not None],
+        "batches": [
+            answer
+            for answer in batches.answers(shown)
+            if status is None or answer["overall_status"] == status
+        ],
         "pagination": {
             "limit": limit,
             "offset": offset if cursor is None else None,
             "total": total,
-            "next_cursor": cursors.make([*shown[limit - 1][0], total], bound_to) if is_cut else None,
+            "next_cursor": cursors.make([*shown[-1], total], bound_to) if is_cut else None,
         },
     }
 
@@ -241,32 +239,47 @@ def _batch_position(content: Sequence[Any]) -> tuple[Listed, int]:
     raise cursors.InvalidCursorError
 
 
-def _matching(
-    store: ReadableView,
-    user_id: str,
-    listed: Iterable[Listed],
-    default_pipeline: Sequence[str],
-    status: str,
-) -> Iterator[tuple[Listed, Answer]]:
-    waiting = iter(listed)
-    while places := list(islice(waiting, _LOOK_AT)):
-        answers = _answers(store, user_id, places, default_pipeline)
-        for place in places:
-            answer = answers.get(place.batch_id)
-            if answer is not None and answer["overall_status"] == status:
-                yield place, answer
+class _Batches:
+    """A user's batches, each read once for an answer however often it is asked for."""
 
+    def __init__(self, store: ReadableView, user_id: str, default_pipeline: Sequence[str]) -> None:
+        self._store, self._user_id, self._default_pipeline = store, user_id, default_pipeline
+        self._answers: dict[str, Answer | None] = {}
 
-def _answers(
-    store: ReadableView, user_id: str, places: Sequence[Listed], default_pipeline: Sequence[str]
-) -> dict[str, Answer]:
-    """The answers of those that are the user's by batch id: the index lags behind the table by milliseconds."""
-    decoded = {
-        batch_id: view.decode_batch(item)
-        for batch_id, item in store.read_batches([place.batch_id for place in places]).items()
-    }
-    return {
-        batch_id: view.batch_answer(batch_id, batch, default_pipeline)
-        for batch_id, batch in decoded.items()
-        if batch is not None and batch.user_id == user_id
-    }
+    def answers(self, places: Iterable[Listed]) -> Iterator[Answer]:
+        """The answers of those that are the user's: the index lags behind the table by milliseconds."""
+        batch_ids = [place.batch_id for place in places]
+        unread = [batch_id for batch_id in batch_ids if batch_id not in self._answers]
+        found = self._store.read_batches(unread) if unread else {}
+        for batch_id in unread:
+            batch = view.decode_batch(found.get(batch_id, {}))
+            self._answers[batch_id] = (
+                view.batch_answer(batch_id, batch, self._default_pipeline)
+                if batch is not None and batch.user_id == self._user_id
+                else None
+            )
+        return (answer for batch_id in batch_ids if (answer := self._answers[batch_id]) is not None)
+
+    def of_status(self, entries: Iterable[Entry], status: str) -> Iterator[Listed]:
+        """The places of those with an overall status.
+
+        The index tells how a batch ended. Those that run are looked at, a hundred together, where such are asked for.
+        """
+        runs = status in statuses.RUNNING
+        waiting: list[Listed] = []
+        for place, standing in entries:
+            ended = None if standing is None else view.status_of(standing, self._default_pipeline)
+            if ended != status and not (ended is None and (runs or standing is None)):
+                continue
+            if ended == status and not waiting:
+                yield place
+                continue
+            waiting.append(place)
+            if len(waiting) == _LOOK_AT:
+                yield from self._looked_at(waiting, status)
+                waiting = []
+        yield from self._looked_at(waiting, status)
+
+    def _looked_at(self, places: Sequence[Listed], status: str) -> Iterator[Listed]:
+        fitting = {one["batch_id"] for one in self.answers(places) if one["overall_status"] == status}
+        return (place for place in places if place.batch_id in fitting)

@@ -1,7 +1,7 @@
 """How the view lies in the table: which item and which registers an event sets.
 
     pk               sk          holds
-    batch#<batch>    batch       the batch's registers, its three times, and the keys of the user index
+    batch#<batch>    batch       the batch's registers, its three times, and what the user index shows of it
     batch#<batch>    cj          the ranking: one register and its entries
     batch#<batch>    e#<essay>   one essay's registers: identity and one per phase
 
@@ -46,6 +46,8 @@ ENTRIES = "entries"
 CREATED_AT = "created_at"
 STARTED_AT = "started_at"
 UPDATED_AT = "updated_at"
+STANDING = "standing"
+"""How a batch ended, as the user index keeps it (`view.standing`): a function of the item's registers, written after them."""
 
 # Register -> the attribute that is written exactly when it is (`change_of`).
 _FOLLOWERS = {JOB: ENTRIES, OWNER: USER_ID}
@@ -186,7 +188,7 @@ def change_of(event: AnyEvent) -> Change:
 def change_to(item: Item) -> Change:
     """The change that brings everything of a stored item into another table's item, where it is newer."""
     change = Change(Key(str(item["pk"]), str(item["sk"])))
-    beside = {"pk", "sk", *_FOLLOWERS.values(), CREATED_AT, STARTED_AT, UPDATED_AT}
+    beside = {"pk", "sk", *_FOLLOWERS.values(), CREATED_AT, STARTED_AT, UPDATED_AT, STANDING}
     for name in item.keys() - beside:
         follower = _FOLLOWERS.get(name)
         change.set(name, str(item[name]), {follower: item[follower]} if follower else None)

@@ -51,6 +51,13 @@ class Listed(NamedTuple):
     batch_id: str
 
 
+class Entry(NamedTuple):
+    """A batch in the user index: its place, and how it ended (`view.standing`), None where nothing says."""
+
+    place: Listed
+    standing: str | None
+
+
 class StoreCall(NamedTuple):
     """One call to the database: its operation, how it ended (success, condition_failed, error), how long it took."""
 
@@ -84,7 +91,7 @@ class ReadableView(Protocol):
 
     def batches_of(
         self, user_id: str, after: Listed | None = None, page_size: int | None = None
-    ) -> Iterator[Listed]:
+    ) -> Iterator[Entry]:
         """The user's batches (behind `after`), greatest first, read `page_size` at a time as they are asked for."""
         ...
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -141,6 +143,45 @@ def _is_done(batch: Batch, phase: str) -> bool:
 def _has_ended(batch: Batch, phase: str) -> bool:
     state = _state(batch, phase)
     return state is not None and state.status in statuses.ENDED
+
+
+DECIDES_STANDING = (items.REQUESTED_PIPELINE, items.PIPELINE_END, *PHASE_NAMES)
+"""The registers that `standing` is a function of."""
+
+
+# Of a phase's state, what decides: all but the error.
+_COUNTED = PhaseState._fields.index("error")
+
+
+def standing(batch: Batch) -> str:
+    """How a batch ended, for the user index: its overall status, and nothing while it runs.
+
+    Where no event named its pipeline, the default of whoever asks decides: then the states of its phases, as JSON.
+    Essays' results change nothing here, so that they never cost an index write.
+    """
+    named = pipeline_of(batch, ())
+    newest_phase = max((version for version, _ in batch.phases.values()), default="")
+    if batch.phases and not named and not (batch.end and batch.end[0] > newest_phase):
+        states = {name: state[:_COUNTED] for name, (_, state) in batch.phases.items()}
+        return json.dumps(states, separators=(",", ":"))
+    judged = verdict(batch, named or PHASE_NAMES)
+    return "" if judged.ended_at is None else judged.overall_status
+
+
+def status_of(standing: str, default_pipeline: Sequence[str]) -> str | None:
+    """The overall status of a batch that stands so; None while it runs, where only the batch itself tells."""
+    if not standing.startswith("{"):
+        return standing or None
+    return _status_of_phases(standing, tuple(default_pipeline))
+
+
+# Users' batches stand in few different ways, and a listing asks of thousands.
+@lru_cache(maxsize=1024)
+def _status_of_phases(standing: str, default_pipeline: tuple[str, ...]) -> str | None:
+    phases = {name: ("", PhaseState(*state)) for name, state in json.loads(standing).items()}
+    batch = Batch("", 0, None, phases, end=None, created_at="", started_at=None, updated_at="")
+    status, ended_at = _status_and_end(batch, default_pipeline)
+    return None if ended_at is None else status
 
 
 def batch_answer(batch_id: str, batch: Batch, default_pipeline: Sequence[str]) -> Answer:

@@ -6,8 +6,8 @@ from base64 import b64decode, b64encode
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from result_aggregator.domain import items, registers
-from result_aggregator.domain.storage import Listed, UnavailableError, Written
+from result_aggregator.domain import items, registers, view
+from result_aggregator.domain.storage import Entry, Listed, UnavailableError, Written
 from result_aggregator.store import dynamodb_http
 from result_aggregator.store.dynamodb_http import ConditionFailedError
 
@@ -41,20 +41,25 @@ class ViewStore:
         One conditional UpdateItem where everything is newer than what is stored, which is how events usually come.
         Where the condition fails, DynamoDB returns the stored item for nothing, and what is still newer is tried
         again without the rest. Every round drops something, so the rounds are at most as many as the cells.
+        A batch's standing follows what its registers came to, with one more write where that changed.
         """
+        # Times alone, which is what essays' results bring a batch, change no standing.
+        has_standing = change.key.sk == items.BATCH and bool(change.registers)
         written: dict[str, Written] = {}
         pending, times = dict(change.registers), change.times
         assumed: Item | None = None
+        result: Item = {}
         while pending or times:
             update = _Update(change, pending, times, assumed)
             request = {
                 "TableName": self._table,
                 "Key": _key(change.key),
+                "ReturnValues": "ALL_NEW" if has_standing else "NONE",
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 **update.arguments(),
             }
             try:
-                self._dynamodb.call("UpdateItem", request)
+                answer = self._dynamodb.call("UpdateItem", request)
             except ConditionFailedError as error:
                 stored = _item(error.item)
                 for name, value in list(pending.items()):
@@ -65,11 +70,45 @@ class ViewStore:
                         del pending[name]
                 if times and not items.improvements(stored, times):
                     times = None
-                assumed = stored
+                assumed = result = stored
             else:
                 written.update(dict.fromkeys(pending, Written.APPLIED))
+                result = _item(answer.get("Attributes", {}))
                 break
+        if has_standing:
+            self._keep_standing(change.key, result)
         return written
+
+    def _keep_standing(self, key: items.Key, item: Item) -> None:
+        """Write an item's standing where it is not what its registers say, on condition that they still say so.
+
+        Whoever changes a register comes here after it with what the item came to, and so does its redelivery, as a
+        duplicate: of two writers at once the later one sees both, and the earlier one's condition fails.
+        """
+        while (standing := _standing_of(item)) is not None and standing != item.get(items.STANDING):
+            names = {f"#{name}": name for name in (items.STANDING, *view.DECIDES_STANDING)}
+            seen = {name: str(item[name]) for name in view.DECIDES_STANDING if name in item}
+            conditions = [
+                f"#{name} = :{name}" if name in seen else f"attribute_not_exists(#{name})"
+                for name in view.DECIDES_STANDING
+            ]
+            request = {
+                "TableName": self._table,
+                "Key": _key(key),
+                "UpdateExpression": f"SET #{items.STANDING} = :{items.STANDING}",
+                "ConditionExpression": " AND ".join(conditions),
+                "ExpressionAttributeNames": names,
+                "ExpressionAttributeValues": {
+                    f":{name}": _typed(value) for name, value in {items.STANDING: standing, **seen}.items()
+                },
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+            try:
+                self._dynamodb.call("UpdateItem", request)
+            except ConditionFailedError as error:
+                item = _item(error.item)
+            else:
+                return
 
     def read_partition(self, batch_id: str) -> Iterator[Item]:
         """Everything of a batch: the batch item, the ranking, the essays, in the order of their sort keys.
@@ -106,18 +145,18 @@ class ViewStore:
 
     def batches_of(
         self, user_id: str, after: Listed | None = None, page_size: int | None = None
-    ) -> Iterator[Listed]:
+    ) -> Iterator[Entry]:
         """The user's batches, newest first, those of one moment by id backwards; those behind `after`, where it is given.
 
-        Index entries are keys alone: thousands to the megabyte, a page a Query. `page_size` entries are read at a time,
-        and with them what decides the order of the last.
+        Index entries are keys and a word: thousands to the megabyte, a page a Query. `page_size` entries are read at a
+        time, and with them what decides the order of the last.
         """
         query: dict[str, Any] = {
             "TableName": self._table,
             "IndexName": USER_INDEX,
             "KeyConditionExpression": "user_id = :user",
             "ExpressionAttributeValues": {":user": {"S": user_id}},
-            "ProjectionExpression": "pk, created_at",
+            "ProjectionExpression": f"pk, {items.CREATED_AT}, {items.STANDING}",
             "ScanIndexForward": False,
         }
         if after is not None:
@@ -126,10 +165,13 @@ class ViewStore:
             query["ExpressionAttributeValues"][":at"] = {"S": after.created_at}
         found = self._pages(query, None if page_size is None else page_size + _SHARING)
         for created_at, raws in groupby(found, key=lambda raw: str(raw["created_at"]["S"])):
-            batch_ids = sorted((items.batch_id_of(raw["pk"]["S"]) for raw in raws), reverse=True)
-            for listed in (Listed(created_at, batch_id) for batch_id in batch_ids):
-                if after is None or listed < after:
-                    yield listed
+            entries = (
+                Entry(Listed(created_at, items.batch_id_of(raw["pk"]["S"])), _text(raw.get(items.STANDING)))
+                for raw in raws
+            )
+            for entry in sorted(entries, key=lambda entry: entry.place, reverse=True):
+                if after is None or entry.place < after:
+                    yield entry
 
     def read_batches(self, batch_ids: Sequence[str]) -> dict[str, Item]:
         """The batch items of these batches, strongly consistent; a call per hundred."""
@@ -181,6 +223,9 @@ class _Update:
         self._values: dict[str, dict[str, Any]] = {}
         self._sets: list[str] = []
         self._conditions: list[str] = []
+        if items.OWNER in pending:
+            # With its owner a batch enters the user index: with a standing, and nearly always with the right one.
+            self._set_once(items.STANDING, _standing_of(items.merged(None, change)) or "")
         for name, value in pending.items():
             self._set(name, value)
             self._require_newer(name)
@@ -205,9 +250,10 @@ class _Update:
     def _guess(self, times: Times) -> None:
         self._set(items.UPDATED_AT, times.updated_at)
         self._require_newer(items.UPDATED_AT)
-        self._set_once(items.CREATED_AT, times.created_at)
-        if times.started_at is not None:
-            self._set_once(items.STARTED_AT, times.started_at)
+        for name, value in ((items.CREATED_AT, times.created_at), (items.STARTED_AT, times.started_at)):
+            if value is not None:
+                self._set_once(name, value)
+                self._conditions.append(f"(attribute_not_exists(#{name}) OR #{name} <= :{name})")
 
     def _set(self, name: str, value: Attribute) -> None:
         self._names[f"#{name}"] = name
@@ -218,7 +264,6 @@ class _Update:
         self._names[f"#{name}"] = name
         self._values[f":{name}"] = _typed(value)
         self._sets.append(f"#{name} = if_not_exists(#{name}, :{name})")
-        self._conditions.append(f"(attribute_not_exists(#{name}) OR #{name} <= :{name})")
 
     def _require_newer(self, name: str, comparison: str = "<") -> None:
         # The guard of a last-writer-wins register: absent, or older than what is written.
@@ -227,6 +272,16 @@ class _Update:
 
 def _key(key: items.Key) -> dict[str, Any]:
     return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
+def _standing_of(item: Item) -> str | None:
+    """The standing of a batch item, with or without its times; None without an owner."""
+    batch = view.decode_batch({items.CREATED_AT: "", items.UPDATED_AT: "", **item})
+    return None if batch is None else view.standing(batch)
+
+
+def _text(typed: Mapping[str, Any] | None) -> str | None:
+    return None if typed is None else str(typed["S"])
 
 
 def _typed(value: Attribute) -> dict[str, Any]:
