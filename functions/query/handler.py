@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from result_aggregator import settings, snapshot
 from result_aggregator.exposition import Exposition
 from result_aggregator.http import Api
-from result_aggregator.observability import EMF_NAMESPACE, logger, report_store_calls, traced
+from result_aggregator.observability import EMF_NAMESPACE, logger, report_store_calls, traced, write_metrics
 from result_aggregator.store import aws
 from result_aggregator.store.calls import calls
 from result_aggregator.store.dynamodb import ViewStore
@@ -50,4 +50,5 @@ if snapshot.is_taken():
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda passes both
     answer = _api().answer(event)
     report_store_calls(calls.take())
+    write_metrics()
     return answer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from result_aggregator import kafka, replays, settings
 from result_aggregator.domain.outcomes import REJECTED
 from result_aggregator.ingest import ingest
-from result_aggregator.observability import Stopwatch, report_ingest, report_store_calls
+from result_aggregator.observability import Stopwatch, report_ingest, report_store_calls, write_metrics
 from result_aggregator.retry import Deadline
 from result_aggregator.store.calls import calls
 from result_aggregator.store.dynamodb import ViewStore
@@ -59,6 +59,7 @@ def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     report = ingest(kafka.records_of(event), view, dead_letters, deadline)
     report_ingest(report, context.function_name, watch.seconds())
     report_store_calls(calls.take())
+    write_metrics()
     failed = report.handed_back()
     if event.get("eventSource") == replays.EVENT_SOURCE:
         return {**kafka.partial_batch_response(failed), "outcomes": _outcomes(report)}

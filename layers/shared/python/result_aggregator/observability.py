@@ -7,23 +7,22 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 
 from result_aggregator import metrics
 from result_aggregator.domain.events import EssayPhaseEnded, EssaysRanked
 from result_aggregator.domain.outcomes import APPLIED, HANDED_BACK, REJECTED
 from result_aggregator.domain.phases import CJ_ASSESSMENT
+from result_aggregator.emf import MOST_VALUES, EmbeddedMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from result_aggregator.domain.events import AnyEvent
     from result_aggregator.domain.storage import StoreCall
     from result_aggregator.ingest import Report
-    from result_aggregator.metrics import Metric
 
     Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
@@ -31,11 +30,7 @@ EMF_NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or metrics.namesp
 """Where this process's metrics go in CloudWatch; a deployed function's environment says (`metrics.namespace`)."""
 
 logger = Logger(service=metrics.SERVICE)
-_emf = Metrics(service=metrics.SERVICE, namespace=EMF_NAMESPACE)
-
-# The format takes up to 100 values of a metric in a line; at the hundredth Powertools writes the line by itself, and
-# then warns that nothing is left to write.
-_VALUES_IN_LINE = 99
+_metrics = EmbeddedMetrics(EMF_NAMESPACE)
 
 
 class Stopwatch:
@@ -82,11 +77,11 @@ def report_ingest(report: Report, function: str, seconds: float) -> None:
             )
     invalid = Counter((one.record.topic, one.reason) for one in report.handled if one.outcome == REJECTED)
     for (topic, reason), number in invalid.items():
-        _emit({"topic": topic, "error_type": reason}, {metrics.INVALID_MESSAGES: number})
+        _metrics.add({"topic": topic, "error_type": reason}, {metrics.INVALID_MESSAGES: number})
     applied = [one.event for one in report.handled if one.outcome == APPLIED]
     for phase, number in _essays_by_phase(applied).items():
-        _emit({"phase": phase}, {metrics.ESSAYS_AGGREGATED: number})
-    _emit(
+        _metrics.add({"phase": phase}, {metrics.ESSAYS_AGGREGATED: number})
+    _metrics.add(
         {"function": function},
         {
             **{metrics.RECORDS[outcome]: number for outcome, number in counts.items()},
@@ -121,49 +116,38 @@ def report_request(
     revalidates: bool = False,
 ) -> None:
     """Count one API request, and its error if it is one. `revalidates`: its caller has an answer already."""
-    _emit({"endpoint": endpoint, "method": method}, {metrics.API_REQUEST_DURATION: seconds})
-    _emit(
+    _metrics.add({"endpoint": endpoint, "method": method}, {metrics.API_REQUEST_DURATION: seconds})
+    _metrics.add(
         {"endpoint": endpoint, "method": method, "status_code": str(status_code)}, {metrics.API_REQUESTS: 1}
     )
     if error_code is not None:
-        _emit({"endpoint": endpoint, "error_type": error_code}, {metrics.API_ERRORS: 1})
+        _metrics.add({"endpoint": endpoint, "error_type": error_code}, {metrics.API_ERRORS: 1})
     elif revalidates:
-        _emit({"endpoint": endpoint}, {metrics.CACHE_HITS if status_code == 304 else metrics.CACHE_MISSES: 1})
+        _metrics.add(
+            {"endpoint": endpoint}, {metrics.CACHE_HITS if status_code == 304 else metrics.CACHE_MISSES: 1}
+        )
 
 
 def report_store_calls(calls: Sequence[StoreCall]) -> None:
     """Count calls to the database and how long they took."""
     for (operation, status), number in Counter((call.operation, call.status) for call in calls).items():
-        _emit({"operation": operation, "status": status}, {metrics.DB_OPERATIONS: number})
+        _metrics.add({"operation": operation, "status": status}, {metrics.DB_OPERATIONS: number})
     seconds: dict[str, list[float]] = {}
     for call in calls:
         seconds.setdefault(call.operation, []).append(round(call.seconds, 6))
     for operation, values in seconds.items():
-        for start in range(0, len(values), _VALUES_IN_LINE):
-            some = values[start : start + _VALUES_IN_LINE]
-            _emit({"operation": operation}, {metrics.DB_OPERATION_DURATION: some})
+        for start in range(0, len(values), MOST_VALUES):
+            some = values[start : start + MOST_VALUES]
+            _metrics.add({"operation": operation}, {metrics.DB_OPERATION_DURATION: some})
 
 
 def count_orphan() -> None:
     """A batch was asked for whose owner no event has named yet."""
-    _emit({"function": os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "query")}, {metrics.ORPHAN_BATCHES: 1})
+    _metrics.add(
+        {"function": os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "query")}, {metrics.ORPHAN_BATCHES: 1}
+    )
 
 
-_UNITS = {metrics.Kind.COUNTER: MetricUnit.Count, metrics.Kind.SUMMARY: MetricUnit.Seconds}
-
-
-def _emit(labels: Mapping[str, str], values: Mapping[Metric, float | Sequence[float]]) -> None:
-    """Write one EMF line. Labels hold for a line as a whole, so other labels mean another line.
-
-    Raises ValueError where they are not the metric's: `/metrics` would not know it.
-    """
-    for metric, value in values.items():
-        if labels.keys() != set(metric.labels):
-            raise ValueError(f"{metric.name} has the labels {metric.labels}, not {tuple(labels)}")
-        first, *others = [value] if isinstance(value, int | float) else value
-        _emf.add_metric(metric.name, _UNITS[metric.kind], first)
-        # Not by add_metric: it checks name and unit again for each, which took 40 microseconds of CPU a value.
-        _emf.metric_set[metric.name]["Value"] += others
-    for name, text in labels.items():
-        _emf.add_dimension(name, text)
-    _emf.flush_metrics()
+def write_metrics() -> None:
+    """Write what was counted, as the last thing of an invocation: together it takes fewer lines."""
+    _metrics.write()
