@@ -156,6 +156,84 @@ def test_a_connection_is_kept() -> None:
         assert server.asked[0]["host"] == "h"
 
 
+ANSWERS = {
+    "as AWS does": (
+        b"HTTP/1.1 200 OK\r\nServer: S\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n{}",
+        True,
+    ),
+    "a refusal": (b"HTTP/1.1 400 Bad Request\r\ncontent-length:2\r\n\r\n{}", True),
+    "in chunks": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n",
+        True,
+    ),
+    "as its last": (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: Close\r\n\r\n{}", False),
+    "by the old protocol": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", False),
+    "without a length": (b"HTTP/1.1 200 OK\r\nServer: S\r\n\r\n{}", False),
+    "after an interim one": (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        True,
+    ),
+    "with a length twice": (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}", True),
+    "under a long head": (
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\nContent-Length: 2\r\n\r\n{}",
+        True,
+    ),
+}
+
+
+@contextmanager
+def answering(answer: bytes, piece: int) -> Iterator[str]:
+    """The address of a server that gives an answer, some bytes at a time, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            accepted, _ = listening.accept()
+            with accepted:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                accepted.recv(65_536)
+                for start in range(0, len(answer), piece):
+                    accepted.sendall(answer[start : start + piece])
+                    if piece < len(answer):
+                        time.sleep(0.001)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+@pytest.mark.parametrize("piece", [7, 100_000])
+@pytest.mark.parametrize(("answer", "is_kept"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_any_servers_answer_is_understood(answer: bytes, is_kept: bool, piece: int) -> None:  # noqa: FBT001 - a case
+    """However it says how long it is, and in however many pieces it arrives; the connection is kept where it may be."""
+    piece = max(piece, len(answer) // 20)
+    with answering(answer, piece) as url, closing(Connections(url)) as connections:
+        status, body = connections.send({"Host": "h"}, b"{}")
+
+        assert (status, body) == (int(answer.rsplit(b"HTTP/1.", 1)[1][2:5]), b"{}")
+        assert len(connections._idle) == is_kept
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"SMTP ready\r\n\r\n",
+    ],
+    ids=["nothing", "half a body", "half a head", "another protocol"],
+)
+def test_half_an_answer_is_none(answer: bytes) -> None:
+    """It is a failed attempt, and the connection is not used again."""
+    with answering(answer, 100_000) as url, closing(Connections(url)) as connections:
+        asked = DynamoDB(url, REGION, lambda: KEYS, transport=connections, attempts=1)
+        with pytest.raises(UnavailableError):
+            asked.call("UpdateItem", {})
+
+        assert connections._idle == []
+
+
 def test_a_connection_that_died_is_replaced() -> None:
     """What a server or a frozen function's network closed is no failed attempt: the request goes out on a new one.
 
