@@ -7,10 +7,11 @@ values are members of one object, so those of one name and different values go t
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
 
 from result_aggregator import metrics
 from result_aggregator.metrics import Kind
@@ -73,4 +74,4 @@ class EmbeddedMetrics:
         at = time.time_ns() // 1_000_000
         for directives, members in lines:
             head = {"Timestamp": at, "CloudWatchMetrics": directives}
-            sys.stdout.write(json.dumps({"_aws": head, **members}, separators=(",", ":")) + "\n")
+            sys.stdout.write(to_json({"_aws": head, **members}).decode() + "\n")

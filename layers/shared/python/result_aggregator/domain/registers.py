@@ -9,6 +9,7 @@ can still read the value. The payload is compact JSON.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def time_text(moment: datetime) -> str:
     return iso[:26].replace("-", "").replace(":", "").replace(".", "")
 
 
+# Essays ranked together share their time.
+@lru_cache(maxsize=256)
 def api_time(text: str) -> str:
     """A stored time as the API writes it: ISO 8601 extended, microseconds, `Z`."""
     return f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[9:11]}:{text[11:13]}:{text[13:15]}.{text[15:21]}Z"

@@ -25,6 +25,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from pydantic_core import from_json
+
 from result_aggregator.domain.storage import StoreError, UnacceptableError, UnavailableError
 from result_aggregator.store import aws
 from result_aggregator.store.calls import calls
@@ -292,7 +294,7 @@ class DynamoDB:
         try:
             response = self.transport.send(self._signer.headers(operation, body), body)
             # DynamoDB's answer to a write is `{}`; an empty one is of somebody in between, who may have done nothing.
-            answer: Any = json.loads(response.body)
+            answer: Any = from_json(response.body)
         except (OSError, http.client.HTTPException) as error:
             raise UnavailableError(f"{operation}: {type(error).__name__}") from error
         except ValueError as error:
