@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 PROCESS = "emulator"
 DEFAULT_PORT = 4566
 EMBEDDED = "embedded"
-PROGRAM = REPOSITORY / ".venv-emulator" / "bin" / "ministack"
+PYTHON = REPOSITORY / ".venv-emulator" / "bin" / "python"
+PROGRAM = Path(__file__).with_name("emulator_program.py")
 
 
 def healthy(endpoint_url: str) -> bool:
@@ -77,7 +79,7 @@ def start(
     """
     if elsewhere():
         return _join(os.environ["RAS_EMULATOR"].rstrip("/"), functions_environment)
-    if not PROGRAM.exists():
+    if not PYTHON.exists():
         raise StackError("the AWS emulator is not installed", "Run `make setup`.")
     port = processes.choose_port("RAS_EMULATOR_PORT", DEFAULT_PORT)
     scratch = state.emulator / "tmp"
@@ -103,7 +105,9 @@ def start(
         "DOCKER_HOST": "unix:///nonexistent",
         **(functions_environment or {}),
     }
-    processes.start(state, PROCESS, [str(PROGRAM)], environment=environment, folder=state.emulator)
+    processes.start(
+        state, PROCESS, [str(PYTHON), str(PROGRAM)], environment=environment, folder=state.emulator
+    )
     endpoint_url = f"http://127.0.0.1:{port}"
 
     def wait() -> None:
