@@ -52,6 +52,8 @@ Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
 LOCAL_ACCOUNT = "000000000000"
 DEFAULT_REGION = "eu-north-1"
 DEFAULT_STAGE = "dev"
+GENERATIONS = ("table_generation", "second_generation", "write_second")
+"""The settings that a rebuild of the view changes: docs/upgrades.md."""
 # The CDK command line says CDK_DEFAULT_REGION=us-east-1 when nobody chose a region. Students' results must not
 # move to another continent by that: whoever wants it says so with AWS_REGION or -c region.
 _CLI_FALLBACK_REGION = "us-east-1"
@@ -207,7 +209,7 @@ class Settings(BaseModel):
     api_log_role: bool = Field(default=True, description="make the account's API Gateway logging role")
 
     # --- data
-    # Rebuilding the view into another table is a change of these three: docs/upgrades.md.
+    # Rebuilding the view into another table is a change of these three (GENERATIONS).
     table_generation: int = Field(
         default=1, ge=1, le=999, description="the table that queries are answered from"
     )
@@ -421,6 +423,23 @@ def load_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
         return Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from error
+
+
+def as_context(settings: Settings) -> dict[str, str]:
+    """What `cdk -c` has to say beside the stage, for the same settings again: those that its preset does not give.
+
+    Always the region, as it would otherwise be that of whoever deploys. Never the account, which their credentials
+    decide, nor the generations of the table, which are told apart (`infra.stacks`). No setting is a secret.
+    """
+    values = settings.model_dump(mode="json", exclude={"stage", "account", *GENERATIONS})
+    preset = Settings.model_validate(
+        {**_presets(settings.stage, settings.region), "stage": settings.stage, "region": settings.region}
+    ).model_dump(mode="json")
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        for name, value in values.items()
+        if name == "region" or value != preset[name]
+    }
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:

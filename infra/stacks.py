@@ -34,7 +34,7 @@ from infra.functions import ServiceFunction, layers, output
 from infra.mappings import EventSourceMapping, allow_polling, plans
 from infra.network import Cluster, NetworkStack, PrivateNetwork, role_arn
 from infra.operations import Operations
-from infra.settings import Settings
+from infra.settings import Settings, as_context
 
 _INGEST = {
     BATCHES: "Batch phases, registrations and pipeline ends into the view",
@@ -67,6 +67,10 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
         "DeadLetterBucketName",
         bucket.bucket_name,
         "Records that could not be applied, with their reasons",
+    )
+    # A rebuild changes a few settings only, and has to know which others the next deployment must not leave out.
+    output(
+        data, "Settings", json.dumps(as_context(settings), sort_keys=True), "By `cdk -c`, beside the stage"
     )
 
     key = OperationsKey(data, "Operations", settings=settings).key if settings.own_key else None
