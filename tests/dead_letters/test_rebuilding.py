@@ -318,7 +318,9 @@ def ras(*arguments: str, code: int = 0) -> str:
 
 def test_a_stage_in_aws_is_deployed_by_its_owner(stage: Deployment) -> None:
     """Each time the next step is a deployment, it is told what to run."""
-    assert "make deploy STAGE=dev ARGS='-c table_generation=1 -c second_generation=2'" in ras("--yes", code=1)
+    output = ras("--yes", code=1)
+    assert "make deploy STAGE=dev ARGS='-c table_generation=1 -c second_generation=2'" in output
+    assert "Then run the same command again" in output
     stage.told, stage.reads, stage.writes = told(TWO, ONE), "two", "two,one"
     assert "--back returns to it" in ras()
     assert "-c table_generation=1 -c second_generation=2" in ras("--back", "--dry-run")
@@ -454,11 +456,18 @@ def test_the_switch_is_refused_where_something_is_lacking(
         _compare(deployment, old, new, None)
     assert "--missing copy" in refused.value.advice
     assert "b7 batch" in capsys.readouterr().err
+    assert _compare(deployment, new, old, None) == 0  # the way back
     assert _compare(deployment, old, new, "drop") == 1
     assert dynamodb.scan(TableName="new")["Items"] == []
     assert _compare(deployment, old, new, "copy") == 0
     assert dynamodb.scan(TableName="new")["Items"] == dynamodb.scan(TableName=table)["Items"]
     assert _compare(deployment, old, new, None) == 0
+
+    dynamodb.put_item(
+        TableName="new", Item={"pk": {"S": "batch#b8"}, "sk": {"S": "batch"}, "end": {"S": end}}
+    )
+    with pytest.raises(StackError, match="the old table lacks what 1 items of the new one have"):
+        _compare(deployment, new, old, None)
 
 
 def test_a_stack_on_dynamodb_local_cannot_be_rebuilt(tmp_path: Path) -> None:
