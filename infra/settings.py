@@ -44,6 +44,7 @@ CIDR = r"^([0-9]{1,3}\.){3}[0-9]{1,3}/(1[6-9]|2[0-8])$"  # the sizes that a VPC 
 NEW_CIDR = (
     r"^([0-9]{1,3}\.){3}[0-9]{1,3}/(1[6-9]|2[0-4])$"  # the same, large enough to be shared by three zones
 )
+Repository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$")]
 SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]+$")]
 RouteTableId = Annotated[str, StringConstraints(pattern=r"^rtb-[0-9a-f]+$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
@@ -222,6 +223,14 @@ class Settings(BaseModel):
     dead_letter_days: int = Field(default=90, ge=1, le=3650)
     tls_only: bool = Field(default=True, description="the dead-letter bucket refuses plain HTTP")
     own_key: bool = Field(default=True, description="a KMS key of the stage's own for logs and alarms")
+
+    # --- GitHub
+    github_repository: Repository | None = Field(
+        default=None,
+        description="owner/name, as GitHub writes it: make the roles of its workflows; None: none",
+    )
+    # As with the API's log role: an account has one.
+    github_provider: bool = Field(default=True, description="make the account's OIDC provider for GitHub")
 
     # --- on call
     operations: bool = Field(default=True, description="dashboard and alarms")
