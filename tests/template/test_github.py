@@ -65,7 +65,7 @@ def test_a_role_is_for_the_jobs_of_one_environment(name: str, file: str) -> None
 
 
 def test_a_pull_request_reads_templates_and_nothing_else() -> None:
-    """Its own code runs with these rights. Bootstrap's lookup role would read the whole account."""
+    """Its own code runs with these rights. Bootstrap's lookup role would read nearly all of the account."""
     (statement,) = rights("diff")
     assert set(statement["Action"]) == {"cloudformation:DescribeStacks", "cloudformation:GetTemplate"}
 
