@@ -157,7 +157,8 @@ class Busy:
         self._refuse("BatchGetItem")
         ((table, asked),) = RequestItems.items()
         now, later = asked["Keys"][:40], asked["Keys"][40:]
-        answer: Any = self.dynamodb.batch_get_item(RequestItems={table: {**asked, "Keys": now}})
+        request: Any = {table: {**asked, "Keys": now}}
+        answer: Any = self.dynamodb.batch_get_item(RequestItems=request)
         return {**answer, "UnprocessedKeys": {table: {**asked, "Keys": later}} if later else {}}
 
 
