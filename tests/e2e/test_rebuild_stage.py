@@ -75,10 +75,10 @@ def brokers(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in deploy.environment(Cloud(endpoint_url, region())).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RAS_STATE_DIR", str(state.root))
-    command = [str(deploy.CDK), "bootstrap", f"aws://{ACCOUNT}/{region()}"]
-    subprocess.run(
-        command, cwd=state.root, check=True, capture_output=True
-    )  # not where an app is: it would be run
+    # Not where the app is: it would be run. So what its cdk.json says is said here: nothing is told to anybody.
+    monkeypatch.setenv("CDK_DISABLE_CLI_TELEMETRY", "true")
+    command = [str(deploy.CDK), "bootstrap", f"aws://{ACCOUNT}/{region()}", "--no-notices"]
+    subprocess.run(command, cwd=state.root, check=True, capture_output=True)
     # It wants TLS, which the emulator has not.
     boto3.client("s3").delete_bucket_policy(Bucket=f"cdk-hnb659fds-assets-{ACCOUNT}-{region()}")
     servers = kafka_ready()
