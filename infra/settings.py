@@ -112,7 +112,10 @@ def _number(value: Any) -> Any:
 
 
 class Settings(BaseModel):
-    """One stage of the service. Frozen; unknown keys are refused."""
+    """One stage of the service. Frozen; unknown keys are refused.
+
+    None is a secret, as an output of the data stack tells them (`as_context`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -438,7 +441,7 @@ def as_context(settings: Settings) -> dict[str, str]:
     """What `cdk -c` has to say beside the stage, for the same settings again: those that its preset does not give.
 
     Always the region, as it would otherwise be that of whoever deploys. Never the account, which their credentials
-    decide, nor the generations of the table, which are told apart (`infra.stacks`). No setting is a secret.
+    decide, nor the generations of the table, which are told apart (`infra.stacks`).
     """
     values = settings.model_dump(mode="json", exclude={"stage", "account", *GENERATIONS})
     preset = Settings.model_validate(

@@ -35,8 +35,9 @@ WRITERS = 8
 PATIENCE_S = 60.0
 """For so long a request is tried again, after longer and longer pauses, where a table is throttled or out of reach."""
 
-AGAIN_S = (1.0, 4.0)
-"""Pauses before what seemed to be lacking is looked up again: a write from one table to the other takes less."""
+AGAIN_S = (1.0, 4.0, 15.0)
+"""Pauses before what seemed to be lacking is looked up again: a write on its way to the other table has arrived by then,
+unless that is throttled."""
 
 _GET_AT_MOST = 100
 _EXAMPLES = 20
