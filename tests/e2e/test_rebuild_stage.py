@@ -87,17 +87,18 @@ def brokers(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> str:
     return servers
 
 
-def pasted(command: str) -> None:
+def pasted(command: str, state: StateDir) -> None:
     """Run a printed deployment, where nobody is asked; directly, as the emulator's change sets forget outputs."""
     assert command.startswith("make deploy STAGE=dev ARGS='")
-    unasked = command.replace("ARGS='", "ARGS='--require-approval=never --method=direct ", 1)
+    here = f"--require-approval=never --method=direct --output={state.cloud_assembly}"
+    unasked = command.replace("ARGS='", f"ARGS='{here} ", 1)
     done = subprocess.run(
         ["bash", "-c", unasked], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_stage_is_rebuilt_by_what_is_printed(brokers: str) -> None:
+def test_a_stage_is_rebuilt_by_what_is_printed(state: StateDir, brokers: str) -> None:
     """Begun, filled, compared, switched; and the way back compared and printed."""
 
     def ras(*arguments: str, code: int) -> Result:
@@ -110,7 +111,7 @@ def test_a_stage_is_rebuilt_by_what_is_printed(brokers: str) -> None:
         return ras("rebuild", *arguments, code=1).stdout.splitlines()[-1]
 
     given = " ".join(f"-c {name}={json.dumps(value)}" for name, value in GIVEN.items())
-    pasted(f"make deploy STAGE=dev ARGS='{given}'")
+    pasted(f"make deploy STAGE=dev ARGS='{given}'", state)
     ras("replay", "--all-topics", "--from", "beginning", "--via", "function", code=0)
     deployment = choose("dev", bootstrap_servers=brokers, plaintext=True)
     old = read_tables(deployment).live
@@ -122,9 +123,9 @@ def test_a_stage_is_rebuilt_by_what_is_printed(brokers: str) -> None:
     count = item[items.ESSAY_COUNT]["S"]
     dynamodb.put_item(TableName=old.name, Item={**item, items.ESSAY_COUNT: {"S": count[:54] + "99999"}})
 
-    pasted(printed())
+    pasted(printed(), state)
     told = ras("rebuild", code=1)
-    pasted(told.stdout.splitlines()[-1])
+    pasted(told.stdout.splitlines()[-1], state)
     switched = read_tables(deployment)
     new = switched.live
 
