@@ -44,6 +44,7 @@ CIDR = r"^([0-9]{1,3}\.){3}[0-9]{1,3}/(1[6-9]|2[0-8])$"  # the sizes that a VPC 
 NEW_CIDR = (
     r"^([0-9]{1,3}\.){3}[0-9]{1,3}/(1[6-9]|2[0-4])$"  # the same, large enough to be shared by three zones
 )
+Repository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$")]
 SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]+$")]
 RouteTableId = Annotated[str, StringConstraints(pattern=r"^rtb-[0-9a-f]+$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
@@ -52,6 +53,8 @@ Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
 LOCAL_ACCOUNT = "000000000000"
 DEFAULT_REGION = "eu-north-1"
 DEFAULT_STAGE = "dev"
+GENERATIONS = ("table_generation", "second_generation", "write_second")
+"""The settings that a rebuild of the view changes: docs/upgrades.md."""
 # The CDK command line says CDK_DEFAULT_REGION=us-east-1 when nobody chose a region. Students' results must not
 # move to another continent by that: whoever wants it says so with AWS_REGION or -c region.
 _CLI_FALLBACK_REGION = "us-east-1"
@@ -109,7 +112,10 @@ def _number(value: Any) -> Any:
 
 
 class Settings(BaseModel):
-    """One stage of the service. Frozen; unknown keys are refused."""
+    """One stage of the service. Frozen; unknown keys are refused.
+
+    None is a secret, as an output of the data stack tells them (`as_context`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -207,7 +213,7 @@ class Settings(BaseModel):
     api_log_role: bool = Field(default=True, description="make the account's API Gateway logging role")
 
     # --- data
-    # Rebuilding the view into another table is a change of these three: docs/upgrades.md.
+    # Rebuilding the view into another table is a change of these three (GENERATIONS).
     table_generation: int = Field(
         default=1, ge=1, le=999, description="the table that queries are answered from"
     )
@@ -220,6 +226,14 @@ class Settings(BaseModel):
     dead_letter_days: int = Field(default=90, ge=1, le=3650)
     tls_only: bool = Field(default=True, description="the dead-letter bucket refuses plain HTTP")
     own_key: bool = Field(default=True, description="a KMS key of the stage's own for logs and alarms")
+
+    # --- GitHub
+    github_repository: Repository | None = Field(
+        default=None,
+        description="owner/name, as GitHub writes it: make the roles of its workflows; None: none",
+    )
+    # As with the API's log role: an account has one.
+    github_provider: bool = Field(default=True, description="make the account's OIDC provider for GitHub")
 
     # --- on call
     operations: bool = Field(default=True, description="dashboard and alarms")
@@ -421,6 +435,23 @@ def load_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
         return Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from error
+
+
+def as_context(settings: Settings) -> dict[str, str]:
+    """What `cdk -c` has to say beside the stage, for the same settings again: those that its preset does not give.
+
+    Always the region, as it would otherwise be that of whoever deploys. Never the account, which their credentials
+    decide, nor the generations of the table, which are told apart (`infra.stacks`).
+    """
+    values = settings.model_dump(mode="json", exclude={"stage", "account", *GENERATIONS})
+    preset = Settings.model_validate(
+        {**_presets(settings.stage, settings.region), "stage": settings.stage, "region": settings.region}
+    ).model_dump(mode="json")
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        for name, value in values.items()
+        if name == "region" or value != preset[name]
+    }
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:

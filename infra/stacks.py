@@ -3,7 +3,8 @@
     data <- network, msk, ingest, api, operations;  network <- msk <- ingest, operations;  network <- api
 
 An existing cluster needs no msk stack; a stage without a private network (the local one) has neither. The client stack,
-which depends on none and is not needed locally either, holds what other teams' functions call the API with.
+which depends on none and is not needed locally either, holds what other teams' functions call the API with; the
+github stack, which depends on none either, what deploys all of them.
 """
 
 import json
@@ -31,10 +32,11 @@ from infra.api import QueryApi
 from infra.data import USER_INDEX, DeadLetters, OperationsKey, ViewTable
 from infra.findings import acknowledge_star
 from infra.functions import ServiceFunction, layers, output
+from infra.github import GitHubRoles
 from infra.mappings import EventSourceMapping, allow_polling, plans
 from infra.network import Cluster, NetworkStack, PrivateNetwork, role_arn
 from infra.operations import Operations
-from infra.settings import Settings
+from infra.settings import Settings, as_context
 
 _INGEST = {
     BATCHES: "Batch phases, registrations and pipeline ends into the view",
@@ -67,6 +69,10 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
         "DeadLetterBucketName",
         bucket.bucket_name,
         "Records that could not be applied, with their reasons",
+    )
+    # A rebuild changes a few settings only, and has to know which others the next deployment must not leave out.
+    output(
+        data, "Settings", json.dumps(as_context(settings), sort_keys=True), "By `cdk -c`, beside the stage"
     )
 
     key = OperationsKey(data, "Operations", settings=settings).key if settings.own_key else None
@@ -110,6 +116,12 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
 
     if client is not None:
         _add_client(stack("client", "what callers call it with"), client)
+
+    if settings.github_repository is not None:
+        github = stack("github", "who deploys it")
+        roles = GitHubRoles(github, "Workflows", settings=settings, repository=settings.github_repository)
+        output(github, "DeployRoleArn", roles.deploy.role_arn, "The variable AWS_DEPLOY_ROLE")
+        output(github, "DiffRoleArn", roles.diff.role_arn, "The variable AWS_DIFF_ROLE")
 
     Tags.of(app).add("service", "result-aggregator")
     Tags.of(app).add("stage", settings.stage)

@@ -26,6 +26,7 @@ from ras_ops.bucket import DeadLetterBucket
 from ras_ops.functions import Invoke, of_lambda
 
 if TYPE_CHECKING:
+    from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
     from ras_local.event_source_mapping import Settings
 
 _CHANGE_WAIT_S = 120
@@ -124,14 +125,28 @@ class Deployment:
             if mapping.function_name.startswith(f"ras-{self.stage}-")
         ]
 
+    @property
+    def profile(self) -> str | None:
+        """The AWS profile that was named, if any."""
+        return self.cloud.profile if isinstance(self.cloud, Account) else None
+
     def outputs(self) -> dict[str, str]:
         """What the stack of the view and the dead letters tells. Raises StackError where there is none."""
         return _outputs(self.cloud, f"ras-{self.stage}-data")
 
     def environment(self, folder: str) -> dict[str, str]:
-        """What a deployed function finds in its environment, once a change that is under way is through.
+        """What a deployed function finds in its environment, see `configuration`."""
+        return dict(self.configuration(folder).get("Environment", {}).get("Variables", {}))
 
-        Where callers use an alias, that is the environment of the version behind it.
+    def code(self, folder: str) -> list[str]:
+        """What a deployed function runs: the hash of its code and its layers' versions, see `configuration`."""
+        found = self.configuration(folder)
+        return [found["CodeSha256"], *(layer["Arn"] for layer in found.get("Layers", []))]
+
+    def configuration(self, folder: str) -> FunctionConfigurationResponseTypeDef:
+        """A deployed function as Lambda has it, once a change that is under way is through.
+
+        Where callers use an alias, that is the version behind it.
         """
         name = f"ras-{self.stage}-{folder.replace('_', '-')}"
         lambda_ = self.cloud.functions
@@ -139,10 +154,9 @@ class Deployment:
             FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": _CHANGE_WAIT_S}
         )
         try:
-            found = lambda_.get_function_configuration(FunctionName=name, Qualifier=LIVE)
+            return lambda_.get_function_configuration(FunctionName=name, Qualifier=LIVE)
         except lambda_.exceptions.ResourceNotFoundException:
-            found = lambda_.get_function_configuration(FunctionName=name)
-        return dict(found.get("Environment", {}).get("Variables", {}))
+            return lambda_.get_function_configuration(FunctionName=name)
 
     def brokers(self) -> Brokers:
         """The cluster that the mappings read, unless one was given. Raises StackError where none can be told."""

@@ -14,21 +14,25 @@ from ras_ops import options as shared
 
 if TYPE_CHECKING:
     from ras_ops.deployment import Deployment
-    from ras_ops.rebuilding import Tables
+    from ras_ops.rebuilding import Table, Tables
+
+_AGAIN = "Then run the same command again."
 
 
 @click.command()
-@click.option("--back", is_flag=True, help="After the switch: have the old table asked again.")
+@click.option(
+    "--back", is_flag=True, help="After the switch: have the old table asked again, if it lacks nothing."
+)
 @click.option(
     "--finish", is_flag=True, help="Give up the table that is not asked. Ends a rebuild, or abandons it."
 )
 @click.option(
     "--missing",
     type=click.Choice(["copy", "drop"]),
-    help="What the old table has, but the topics no longer tell: copy it into the new one, or go without."
-    "  [default: refuse]",
+    help="What the asked table has and the other one lacks, because the topics no longer tell it or a function"
+    " breaks on it: copy it over, or go without.  [default: refuse]",
 )
-@click.option("--restart", is_flag=True, help="Fill from the beginning, instead of going on.")
+@click.option("--restart", is_flag=True, help="Hand everything over again, instead of going on.")
 @shared.dry_run
 @shared.yes
 @shared.of_deployment
@@ -40,16 +44,20 @@ def rebuild(
     """Build the view anew in a second table, from everything that the topics hold, and have that one asked.
 
     The old table answers meanwhile, and events go into both. Once the new one is filled it is compared with the old,
-    item by item, and only then asked. The old one is kept in step until --finish, so --back is possible at any time.
-    May be stopped at any time; the same command goes on.
+    item by item, and only then asked. The old one is kept in step until --finish, so --back is possible until then; it
+    compares as well, the other way round.
+
+    May be stopped at any time; the same command goes on. A comparison begins anew: it asks for a hundred items at a
+    time, one request after the other (two minutes for a million items in the emulator, a few more in AWS), and changes
+    nothing.
 
     Each step that changes what is live is a deployment with other settings (table_generation, second_generation,
     write_second). On the stack on this machine they are made here; with --stage you are told what to deploy, and run
     this again afterwards.
 
     It needs what `ras replay --via function` needs, and cloudformation:DescribeStacks, lambda:GetFunctionConfiguration,
-    dynamodb:DescribeTable on both tables, Scan on the old and BatchGetItem on the new one, with --missing copy also
-    UpdateItem there.
+    dynamodb:DescribeTable on both tables, Scan on the one that is asked and BatchGetItem on the other, with
+    --missing copy also UpdateItem there.
 
     \b
     Examples:
@@ -67,11 +75,14 @@ def rebuild(
     if finish:
         _finish(deployment, tables, dry_run=dry_run, yes=yes)
     elif back:
-        _back(deployment, tables, dry_run=dry_run, yes=yes)
+        _back(deployment, tables, missing, dry_run=dry_run, yes=yes)
     elif tables.switched:
-        console(stderr=True).print(
-            "the new table is asked already; --finish gives up the old one, --back returns to it"
+        ways = (
+            "--finish gives up the old one, --back returns to it"
+            if tables.in_step
+            else "events do not go into the old one any more, so there is no way back; --finish gives it up"
         )
+        console(stderr=True).print(f"the new table is asked already; {ways}", soft_wrap=True)
     else:
         _rebuild(deployment, tables, missing, restart=restart, dry_run=dry_run, yes=yes)
 
@@ -104,11 +115,13 @@ def _rebuild(
     if not yes:
         shared.confirm(f"Rebuild the view of stage {deployment.stage} and have the new table asked?")
     if tables.second is None:
-        tables = _deploy(deployment, tables.begun(), "a second table beside it")
-    _fill(deployment, tables, restart=restart)
-    _compare(deployment, tables, missing)
-    _deploy(deployment, tables.swapped(), "the new table is asked")
-    out.print("rebuilt; `ras rebuild --back` returns to the old table, `ras rebuild --finish` gives it up")
+        tables = _deploy(deployment, tables.begun(), "a second table beside it", then=_AGAIN)
+    broken = _fill(deployment, tables, missing, restart=restart)
+    lacking = _compare(deployment, tables.live, tables.rebuilt, missing)
+    _ask_about(broken, lacking, yes=yes)
+    ways = "`ras rebuild --back` returns to the old table, `ras rebuild --finish` gives it up"
+    _deploy(deployment, tables.swapped(), "the new table is asked", then=f"Then the view is rebuilt: {ways}.")
+    out.print(f"rebuilt; {ways}")
 
 
 def _plan(deployment: Deployment, tables: Tables) -> None:
@@ -125,7 +138,8 @@ def _plan(deployment: Deployment, tables: Tables) -> None:
     out.print(f"{records} records would be handed over, and about {held} items compared; nothing was changed")
 
 
-def _fill(deployment: Deployment, tables: Tables, *, restart: bool) -> None:
+def _fill(deployment: Deployment, tables: Tables, missing: str | None, *, restart: bool) -> int:
+    """Hand over what is still to hand over; on how many records the functions break. StackError if nobody chose that."""
     from ras_ops.progress import progress
     from ras_ops.rebuilding import Fill
 
@@ -142,45 +156,85 @@ def _fill(deployment: Deployment, tables: Tables, *, restart: bool) -> None:
                 out.print(plain(f"the function breaks on {place}: {reason}"), soft_wrap=True)
     if runs:
         told = ", ".join(f"{number} {name}" for name, number in counts.items())
-        out.print(f"filled {tables.rebuilt.name}: {told or 'the topics are empty'}", soft_wrap=True)
+        out.print(f"handed over to {tables.rebuilt.name}: {told or 'the topics are empty'}", soft_wrap=True)
+    failed = fill.failed()
+    broken = sum(map(len, failed.values()))
+    if broken and missing is None:
+        topics = ", ".join(f"{len(records)} of {topic}" for topic, records in failed.items())
+        raise StackError(
+            f"the functions break on {broken} records: {topics}",
+            "The same command hands these over again, as an error may pass. If it does not, mend the functions, deploy"
+            " them, and say --restart; or say --missing copy to take from the old table what it has of them, or"
+            " --missing drop to go without.",
+        )
+    return broken
 
 
-def _compare(deployment: Deployment, tables: Tables, missing: str | None) -> None:
+def _compare(deployment: Deployment, asked: Table, other: Table, missing: str | None) -> int:
+    """How many items of the asked table the other one lacks. Raises StackError if nobody chose to go without."""
     from result_aggregator.store.dynamodb import ViewStore
 
-    from ras_ops.comparing import Verdict, compare
+    from ras_ops.comparing import compare
     from ras_ops.progress import progress
 
     out = console(stderr=True)
-    dynamodb, old, new = deployment.cloud.dynamodb, tables.live.name, tables.rebuilt.name
-    about = dynamodb.describe_table(TableName=old)["Table"].get("ItemCount", 0)
+    dynamodb = deployment.cloud.dynamodb
+    about = dynamodb.describe_table(TableName=asked.name)["Table"].get("ItemCount", 0)
     with progress("comparing", about) as advance:
-        copy_to = ViewStore(new, deployment.cloud.view_client) if missing == "copy" else None
-        found = compare(dynamodb, old, new, copy_to=copy_to, on_progress=advance)
+        copy_to = ViewStore(other.name, deployment.cloud.view_client) if missing == "copy" else None
+        found = compare(dynamodb, asked.name, other.name, copy_to=copy_to, on_progress=advance)
     told = ", ".join(f"{number} {name}" for name, number in found.counts.items())
-    out.print(f"items of the old table, in the new one: {told or 'none'}")
+    out.print(f"items of generation {asked.generation}, in generation {other.generation}: {told or 'none'}")
     if found.copied:
         out.print(f"{found.copied} of them were copied")
-    elif found.counts[Verdict.BEHIND]:
-        for place in found.behind:
-            out.print(plain(f"  {place}"), soft_wrap=True)
-        if missing is None:
-            raise StackError(
-                f"the new table lacks what {found.counts[Verdict.BEHIND]} items of the old one have",
-                "Were their records rejected this time? See `ras dead-letters list --since 1d`. Otherwise say"
-                " --missing copy to take them from the old table, or --missing drop to go without.",
+    if not found.lacking:
+        return 0
+    for place in found.behind:
+        out.print(plain(f"  {place}"), soft_wrap=True)
+    if missing is None:
+        newer = other.generation > asked.generation
+        raise StackError(
+            f"the {'new' if newer else 'old'} table lacks what {found.lacking} items of the"
+            f" {'old' if newer else 'new'} one have",
+            (
+                "Were their records rejected this time? See `ras dead-letters list --since 1d`."
+                if newer
+                else "Did events not go into it for a while (write_second=false)?"
             )
+            + f" Otherwise say --missing copy to take them from the {'old' if newer else 'new'} table, or --missing"
+            " drop to go without.",
+        )
+    return found.lacking
 
 
-def _back(deployment: Deployment, tables: Tables, *, dry_run: bool, yes: bool) -> None:
-    if not tables.switched:
+def _ask_about(broken: int, lacking: int, *, yes: bool) -> None:
+    """Have a person agree to what the table lacks that is asked next; all of it was chosen by --missing."""
+    lacks = [f"{broken} records that the functions break on"] if broken else []
+    lacks += [f"what {lacking} items of the other table have"] if lacking else []
+    if lacks:
+        question = f"Go on without {' and '.join(lacks)}?"
+        if yes:
+            console(stderr=True).print(f"going on without {' and '.join(lacks)}")
+        else:
+            shared.confirm(question)
+
+
+def _back(deployment: Deployment, tables: Tables, missing: str | None, *, dry_run: bool, yes: bool) -> None:
+    if tables.second is None or not tables.switched:
         raise StackError("the old table is the one that is asked")
     settings = tables.swapped()
     if _only_said(deployment, dry_run=dry_run, steps=[settings]):
         return
     if not yes:
         shared.confirm(f"Have the old table of stage {deployment.stage} asked again?")
-    _deploy(deployment, settings, "the old table is asked again")
+    lacking = _compare(deployment, tables.live, tables.second, missing)
+    _ask_about(0, lacking, yes=yes)
+    _deploy(
+        deployment,
+        settings,
+        "the old table is asked again",
+        then="Then `ras rebuild` compares once more and goes forward, `ras rebuild --finish` gives the newer table up.",
+    )
 
 
 def _finish(deployment: Deployment, tables: Tables, *, dry_run: bool, yes: bool) -> None:
@@ -196,31 +250,48 @@ def _finish(deployment: Deployment, tables: Tables, *, dry_run: bool, yes: bool)
     if not tables.switched and tables.in_step:
         Fill.of(deployment, tables.second).forget()
     for settings in steps:
+        left = "write_second" in settings
         _deploy(
-            deployment, settings, "the second table is " + ("left" if "write_second" in settings else "gone")
+            deployment,
+            settings,
+            f"the second table is {'left' if left else 'gone'}",
+            then=_AGAIN if left else "Then that is the end of it.",
         )
 
 
 def _only_said(deployment: Deployment, *, dry_run: bool, steps: list[dict[str, str]]) -> bool:
-    from ras_ops.rebuilding import deploy_command
-
     if dry_run:
         for settings in steps:
-            console().print(f"would run: {deploy_command(deployment.stage, settings)}", soft_wrap=True)
+            click.echo(f"would run: {_command(deployment, settings)}")
     return dry_run
 
 
-def _deploy(deployment: Deployment, settings: dict[str, str], what: str) -> Tables:
-    """Make a step live, where that is ours to do. Raises StackError with what to run elsewhere."""
+def _command(deployment: Deployment, settings: dict[str, str]) -> str:
+    """What deploys the stage with all that it is deployed with now, but for these settings."""
+    from ras_ops.rebuilding import deploy_command, other_settings
+
+    others = other_settings(deployment) or {}
+    return deploy_command(deployment.stage, others | settings, deployment.profile)
+
+
+def _deploy(deployment: Deployment, settings: dict[str, str], what: str, *, then: str) -> Tables:
+    """Make a step live, where that is ours to do. Raises StackError with what to run elsewhere, and what comes `then`."""
     from ras_local import stack as stacks
 
-    from ras_ops.rebuilding import deploy_command, read_tables
+    from ras_ops.rebuilding import other_settings, read_tables
 
     if deployment.stage != LOCAL:
+        # Alone on standard output, in one line: it is there to be copied.
+        click.echo(_command(deployment, settings))
+        kept = f"Keep these settings for later deployments. {then}"
+        advice = (
+            f"Run the command above: it has every setting that the stage was deployed with. {kept}"
+            if other_settings(deployment) is not None
+            else "Run the command above, and give it beside every setting that the stage has now, its cluster and"
+            f" network above all: an earlier version deployed it, which does not tell them. {kept}"
+        )
         raise StackError(
-            f"the next step is a deployment ({what}), and stage {deployment.stage} is yours to deploy",
-            f"{deploy_command(deployment.stage, settings)}\nGive them beside every setting that the stage has now, its cluster and network above all. Keep these settings for later deployments. Then run the"
-            " same command again.",
+            f"the next step is a deployment ({what}), and stage {deployment.stage} is yours to deploy", advice
         )
     console(stderr=True).print(f"deploying: {what}")
     stacks.deploy_again(deployment.state, settings)

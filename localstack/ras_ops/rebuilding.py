@@ -12,8 +12,10 @@ ones are written to both. That rests on laws 1 and 7 of the service: order and r
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ras_local.errors import StackError
@@ -127,10 +129,30 @@ def read_tables(deployment: Deployment) -> Tables:
     return Tables(live, second, in_step=second is not None and writes == {both})
 
 
-def deploy_command(stage: str, settings: dict[str, str]) -> str:
-    """What deploys a stage with settings."""
-    given = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    return f"make deploy STAGE={stage} ARGS='{given}'"
+def other_settings(deployment: Deployment) -> dict[str, str] | None:
+    """What the stage is deployed with beside its tables, as `cdk -c` takes it (`infra.settings.as_context`).
+
+    None where its stack does not tell: it was deployed by an earlier version.
+    """
+    told = deployment.outputs().get("Settings")
+    found: dict[str, str] | None = json.loads(told) if told else None
+    return found
+
+
+def deploy_command(stage: str, settings: dict[str, str], profile: str | None = None) -> str:
+    """What deploys a stage with settings: a line for a shell, whatever characters are in their values."""
+    given = " ".join(f"-c {name}={_quoted(value)}" for name, value in settings.items())
+    # The user's shell reads it first, then make, to which a dollar is the beginning of a name, then make's shell.
+    command = f"make deploy STAGE={shlex.quote(stage)} ARGS={shlex.quote(given.replace('$', '$$'))}"
+    return f"AWS_PROFILE={shlex.quote(profile)} {command}" if profile else command
+
+
+def _quoted(value: str) -> str:
+    """A value for make's shell; in double quotes, so that it stays readable in the single quotes around all of them."""
+    if shlex.quote(value) == value:
+        return value
+    escaped = re.sub(r'([\\"$`])', r"\\\1", value)
+    return f'"{escaped}"'
 
 
 def gone(brokers: Brokers, topics: Sequence[str] = tuple(TOPICS)) -> dict[str, int]:
@@ -139,13 +161,31 @@ def gone(brokers: Brokers, topics: Sequence[str] = tuple(TOPICS)) -> dict[str, i
     return {topic: number for topic, number in lost.items() if number}
 
 
+@dataclass
+class _Note:
+    """How far a fill is, as a file has it."""
+
+    readers: dict[str, list[str]]
+    """What filled the table: by function, the hash of its code and its layers."""
+    filled: list[str] = field(default_factory=list)
+    """Topics that are through."""
+    failed: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Topics that were handed over, but for records (place, reason) on which the function broke."""
+
+
 @dataclass(frozen=True)
 class Fill:
-    """Handing all that the topics hold to their functions, which write it to both tables; goes on where it was stopped."""
+    """Handing all that the topics hold to their functions, which write it to both tables; goes on where it was stopped.
+
+    `readers` is what the functions are now. What others have filled does not count: of the same event the table would
+    keep what those read.
+    """
 
     deployment: Deployment
     brokers: Brokers
+    table: Table
     folder: Path
+    readers: dict[str, list[str]]
 
     @classmethod
     def of(cls, deployment: Deployment, table: Table) -> Fill:
@@ -153,35 +193,83 @@ class Fill:
         told = deployment.cloud.dynamodb.describe_table(TableName=table.name)["Table"]
         # A table that is made again can have its predecessor's name, and is empty.
         name = f"{table.name}-{told['CreationDateTime'].timestamp():.0f}"
-        return cls(deployment, deployment.brokers(), deployment.state.root / "rebuilds" / name)
+        folder = deployment.state.root / "rebuilds" / name
+        return cls(deployment, deployment.brokers(), table, folder, _readers(deployment))
 
     def runs(self) -> list[redriving.Run]:
-        """What is still to hand over, to the ends that the topics have now, or had when a stopped run began."""
-        filled = self._filled()
+        """What is still to hand over, to the ends that the topics have now, or had when a stopped run began.
+
+        Of a topic on whose records the function broke, only the stretch that they are in. Raises StackError where
+        other functions than today's began to fill the table.
+        """
+        note = self._note()
+        self._check(note.readers)
         return [
-            redriving.prepare(self.brokers, topic, from_ms=0, to_ms=None, folder=self.folder)
+            redriving.again(topic, note.failed[topic], self.folder)
+            if topic in note.failed
+            else redriving.prepare(self.brokers, topic, from_ms=0, to_ms=None, folder=self.folder)
             for topic in TOPICS
-            if topic not in filled
+            if topic not in note.filled
         ]
 
     def hand_over(self, run: redriving.Run, on_progress: Callable[[int], None]) -> Counter[str]:
-        """One topic; numbers of records by outcome. Raises StackError as `redriving.redrive`."""
+        """One topic; numbers of records by outcome. It counts as filled if the function broke on none of them.
+
+        Raises StackError as `redriving.redrive`, and where the functions were deployed anew meanwhile.
+        """
+        note = self._note()
+        self._save(note)
         counts = redriving.redrive(run, self.brokers, self.deployment.invoke, on_progress=on_progress)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_private(self._note, json.dumps([*self._filled(), run.topic]))
+        self._check(_readers(self.deployment))
+        if run.failed:
+            note.failed[run.topic] = run.failed
+        else:
+            note.failed.pop(run.topic, None)
+            note.filled.append(run.topic)
+        self._save(note)
         return counts
+
+    def failed(self) -> dict[str, list[tuple[str, str]]]:
+        """By topic the records (place, reason) that the table lacks because the function broke on them."""
+        return self._note().failed
 
     def forget(self) -> None:
         """Begin anew the next time."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _check(self, readers: dict[str, list[str]]) -> None:
+        if readers != self.readers:
+            raise StackError(
+                f"{self.table.name} was filled, in whole or in part, by functions that were deployed anew since",
+                "Of the same event it keeps what those read. If events are read otherwise now, give the table up with"
+                " --finish and begin another; if they are not, --restart hands everything over again.",
+            )
+
     @property
-    def _note(self) -> Path:
+    def _path(self) -> Path:
         return self.folder / "filled.json"
 
-    def _filled(self) -> list[str]:
+    def _note(self) -> _Note:
         try:
-            found: list[str] = json.loads(self._note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return []
-        return found
+            text = self._path.read_text(encoding="utf-8")
+        except OSError:
+            return _Note(self.readers)
+        try:
+            saved = json.loads(text)
+            failed = {
+                topic: [(place, why) for place, why in found] for topic, found in saved["failed"].items()
+            }
+            return _Note(saved["readers"], saved["filled"], failed)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return _Note({})  # an earlier version's: nobody knows what filled the table
+
+    def _save(self, note: _Note) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_private(self._path, json.dumps(vars(note)))
+
+
+def _readers(deployment: Deployment) -> dict[str, list[str]]:
+    """What each ingest function runs."""
+    return {
+        folder: deployment.code(folder) for folder in sorted({topic.function for topic in TOPICS.values()})
+    }

@@ -21,6 +21,7 @@ from result_aggregator.domain.outcomes import HANDED_BACK
 
 from ras_ops import functions
 from ras_ops.functions import FAILED, Redelivery
+from ras_ops.letters import Place
 from ras_ops.topic_log import TopicLog
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from ras_ops.deployment import Brokers
     from ras_ops.functions import Invoke, Outcome
-    from ras_ops.letters import Place
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Before records that were handed back are tried again; after the last one the run stops."""
@@ -91,6 +91,20 @@ def prepare(
         else log.positions_at(to_ms)
     )
     return Run(topic, starts, {number: max(end, starts.get(number, 0)) for number, end in ends.items()}, path)
+
+
+def again(topic: str, failed: Iterable[tuple[str, str]], folder: Path) -> Run:
+    """A run over the stretches that hold the records on which the function broke (`Run.failed`), or the stopped one."""
+    path = folder / f"{hashlib.sha256(f'{topic} failed'.encode()).hexdigest()[:16]}.json"
+    if (found := _saved(topic, path)) is not None:
+        return found
+    run = Run(topic, {}, {}, path)
+    for text, _ in failed:
+        if place := Place.parse(text):
+            number, offset = place.partition, place.offset
+            run.next[number] = min(offset, run.next.get(number, offset))
+            run.end[number] = max(offset + 1, run.end.get(number, 0))
+    return run
 
 
 def _saved(topic: str, path: Path) -> Run | None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 from ras_local.errors import StackError
-from ras_ops.comparing import Verdict, compare, lacking, verdict
+from ras_ops.comparing import AGAIN_S, PATIENCE_S, Verdict, compare, lacking, verdict
 from result_aggregator.domain.storage import UnavailableError
+from result_aggregator.retry import Deadline
 from result_aggregator.store.dynamodb import ViewStore
+
+from tests.clock import Time
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -75,13 +79,14 @@ def everything(dynamodb: DynamoDBClient, table: str) -> dict[str, Any]:
 def test_comparing_changes_nothing(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
     """Every item is counted once, over pages and hundreds, and some of what is lacking is named."""
     before, progress = everything(dynamodb, "new"), list[int]()
-    found = compare(dynamodb, *tables, on_progress=progress.append)
+    waited = list[float]()
+    found = compare(dynamodb, *tables, on_progress=progress.append, wait=waited.append)
 
     assert found.counts == {Verdict.SAME: 199, Verdict.CHANGED: 1, Verdict.BEHIND: 50}
     assert sum(progress) == 250
     assert len(found.behind) == 20
     assert found.behind[0].endswith(" batch")
-    assert found.copied == 0
+    assert (found.lacking, found.copied, tuple(waited)) == (50, 0, AGAIN_S)
     assert everything(dynamodb, "new") == before
 
 
@@ -90,7 +95,7 @@ def test_copying_brings_what_is_lacking(
 ) -> None:
     """And nothing else; afterwards nothing is lacking."""
     found = compare(dynamodb, *tables, copy_to=ViewStore("new", http_client))
-    assert found.copied == 50
+    assert (found.copied, found.lacking) == (50, 0)
 
     old, new = everything(dynamodb, tables[0]), everything(dynamodb, "new")
     assert new.pop("batch#50")["end"]["S"].endswith(" 1")
@@ -107,5 +112,79 @@ def test_a_table_that_takes_nothing_is_told(dynamodb: DynamoDBClient, tables: tu
         def write(self, change: Change) -> dict[str, Written]:  # noqa: ARG002 - a store's
             raise UnavailableError("throttled")
 
+    time = Time()
     with pytest.raises(StackError, match="cannot be copied to new: throttled"):
-        compare(dynamodb, *tables, copy_to=Throttled())
+        compare(
+            dynamodb,
+            *tables,
+            copy_to=Throttled(),
+            patience=lambda: Deadline(PATIENCE_S, clock=time.clock, sleep=time.sleep),
+        )
+
+
+def test_what_is_on_its_way_is_no_difference(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
+    """Going back, an event may be in the asked table and not yet in the other: it is looked up again."""
+    old = everything(dynamodb, tables[0])
+
+    def arrives(_: float) -> None:
+        for item in old.values():
+            dynamodb.put_item(TableName="new", Item=item)
+
+    found = compare(dynamodb, *tables, wait=arrives)
+
+    assert (found.counts, found.lacking, found.behind) == ({Verdict.SAME: 249, Verdict.CHANGED: 1}, 0, [])
+
+
+class Busy:
+    """DynamoDB that gives little at a time, and now and then nothing; `refusals` in a row at first."""
+
+    def __init__(self, dynamodb: DynamoDBClient, refusals: int) -> None:
+        self.dynamodb = dynamodb
+        self.refusals = refusals
+        self.left = refusals
+
+    def _refuse(self, operation: str, code: str = "ProvisionedThroughputExceededException") -> None:
+        self.left -= 1
+        if self.left >= 0:
+            raise ClientError({"Error": {"Code": code, "Message": "slower"}}, operation)
+        self.left = self.refusals
+
+    def scan(self, **request: Any) -> Any:
+        self._refuse("Scan")
+        return self.dynamodb.scan(**request)
+
+    def batch_get_item(self, *, RequestItems: Any) -> Any:  # noqa: N803 - its name there
+        self._refuse("BatchGetItem")
+        ((table, asked),) = RequestItems.items()
+        now, later = asked["Keys"][:40], asked["Keys"][40:]
+        request: Any = {table: {**asked, "Keys": now}}
+        answer: Any = self.dynamodb.batch_get_item(RequestItems=request)
+        return {**answer, "UnprocessedKeys": {table: {**asked, "Keys": later}} if later else {}}
+
+
+def test_a_busy_table_is_asked_slower(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
+    """After pauses that become longer, and everything is found all the same."""
+    time = Time()
+    busy: Any = Busy(dynamodb, refusals=2)
+    found = compare(
+        busy,
+        *tables,
+        patience=lambda: Deadline(PATIENCE_S, clock=time.clock, sleep=time.sleep),
+        wait=lambda _: None,
+    )
+
+    assert found.counts == {Verdict.SAME: 199, Verdict.CHANGED: 1, Verdict.BEHIND: 50}
+    assert len(time.pauses) > 10
+    assert min(time.pauses) > 0
+
+
+def test_a_table_that_stays_busy_is_told(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
+    """After a minute, with its name; what no pause mends is told at once."""
+    time = Time()
+    busy: Any = Busy(dynamodb, refusals=10**9)
+    with pytest.raises(StackError, match=f"{tables[0]} gives no more items: Scan: Provisioned"):
+        compare(busy, *tables, patience=lambda: Deadline(PATIENCE_S, clock=time.clock, sleep=time.sleep))
+    assert sum(time.pauses) == pytest.approx(PATIENCE_S, abs=1)
+
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        compare(dynamodb, "no-such-table", "new")

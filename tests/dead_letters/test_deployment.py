@@ -208,7 +208,7 @@ def test_a_functions_environment_is_that_of_what_is_called(
     """Once a change is through: behind the alias where there is one, else the function's own."""
     functions = boto3.client("lambda")
     name = {"FunctionName": "ras-dev-ingest-essays"}
-    variables = {"Environment": {"Variables": {"TABLE_NAME": "view"}}}
+    variables = {"Environment": {"Variables": {"TABLE_NAME": "view"}}, "CodeSha256": "hash"}
     with Stubber(functions) as answers:
         for status in ("InProgress", "Successful"):
             answers.add_response("get_function_configuration", {"LastUpdateStatus": status}, name)
@@ -226,6 +226,29 @@ def test_a_functions_environment_is_that_of_what_is_called(
 
         assert found.environment("ingest_essays") == {"TABLE_NAME": "view"}
         answers.assert_no_pending_responses()
+
+
+@pytest.mark.usefixtures("aws")
+def test_what_a_function_runs_is_its_code_and_its_layers(
+    monkeypatch: pytest.MonkeyPatch, state: StateDir
+) -> None:
+    """By their hash and versions, as most of the service is in a layer."""
+    functions = boto3.client("lambda")
+    layers = [{"Arn": "arn:aws:lambda:eu-north-1:123456789012:layer:Shared:7"}]
+    with Stubber(functions) as answers:
+        answers.add_response("get_function_configuration", {"LastUpdateStatus": "Successful"})
+        answers.add_response("get_function_configuration", {"CodeSha256": "hash", "Layers": layers})
+        monkeypatch.setattr(Account, "_client", lambda *_, **__: functions)
+
+        found = Deployment("dev", Account("", REGION), "bucket", state).code("ingest_essays")
+
+    assert found == ["hash", layers[0]["Arn"]]
+
+
+def test_the_profile_is_the_one_that_was_named(state: StateDir) -> None:
+    """What is told to be run elsewhere runs as the same."""
+    assert Deployment("dev", Account("", REGION, profile="p"), "bucket", state).profile == "p"
+    assert choose(state=state).profile is None
 
 
 def test_the_alias_is_the_one_that_the_stacks_make() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +16,21 @@ from ras_local import stack as stacks
 from ras_local.cli import main
 from ras_local.errors import StackError
 from ras_local.paths import StateDir, write_private
-from ras_ops import options, rebuilding
+from ras_local.publish import Event, publish
+from ras_ops import comparing, options, rebuild_command, rebuilding
+from ras_ops.functions import FunctionFailedError
 from ras_ops.rebuild_command import _compare
 from ras_ops.rebuilding import Fill, Table, Tables, deploy_command, gone, read_tables
 from ras_ops.topic_log import Bounds, TopicLog
 from result_aggregator.topics import TOPICS
 
+from infra.settings import as_context, load_settings
+from tests.dead_letters import made
+from tests.template.synth import CLUSTER_ARN, GIVEN_VPC, ROOT
+from tests.template.test_settings import settings_of
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -43,6 +53,8 @@ class Deployment:
     stage: str = "dev"
     kafka: Any = None
     invoke: Any = None
+    profile: str | None = None
+    layer: str = "layer:1"
     made: datetime = field(default_factory=lambda: datetime(2026, 3, 2, tzinfo=UTC))
 
     def outputs(self) -> dict[str, str]:
@@ -50,6 +62,9 @@ class Deployment:
 
     def environment(self, folder: str) -> dict[str, str]:
         return {"TABLE_NAME": self.reads if folder == "query" else self.writes}
+
+    def code(self, folder: str) -> list[str]:
+        return [f"hash of {folder}", self.layer]
 
     def brokers(self) -> Any:
         return self.kafka
@@ -129,6 +144,35 @@ def test_each_step_is_a_deployment_with_settings() -> None:
     assert deploy_command("prod", switched.alone()) == "make deploy STAGE=prod ARGS='-c table_generation=2'"
 
 
+AWKWARD = {
+    "stage": "prod",
+    "vpc": GIVEN_VPC,
+    "cluster_arn": CLUSTER_ARN,
+    "callers": json.dumps({"it's-me": "role/with+signs=,.@"}),
+    "alarm_emails": json.dumps(["on-call+$HOME`id`@example.com", 'a"b\\c@example.com']),
+    "runbook_url": "https://wiki.example.com/run book?a=1&b=$(id)#top; 'x' ${y}",
+    "snap_start": "false",
+    "retries": "7",
+}
+
+
+def test_the_deployment_that_is_told_can_be_pasted() -> None:
+    """Through a shell, make and its shell every setting arrives as it was, whatever is in it."""
+    deployed = load_settings(AWKWARD, {})
+    command = deploy_command("prod", {**as_context(deployed), "table_generation": "2"}, "some profile")
+    assert command.startswith("AWS_PROFILE='some profile' make deploy STAGE=prod ARGS='-c ")
+
+    # `words` instead of the CDK's command line: it prints what it is given, a word a line.
+    words = "printf '%s\\n'"
+    told = command.replace(" make deploy ", f' make --silent SETUP= CDK="{words}" deploy ')
+    given = subprocess.run(["bash", "-c", told], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = given.splitlines()
+    pairs = [second for first, second in pairwise(lines) if first == "-c"]
+
+    again = load_settings(dict(pair.split("=", 1) for pair in pairs), {})
+    assert again == deployed.model_copy(update={"table_generation": 2})
+
+
 def test_a_table_that_was_left_is_not_asked_again() -> None:
     """It lacks what came since."""
     for tables, why in ((Tables(TWO, ONE), "do not go into one"), (Tables(ONE), "no second table")):
@@ -160,6 +204,102 @@ def test_a_fill_goes_on_where_it_was(service: Service, brokers: Brokers, tmp_pat
     assert len(fill.runs()) == len(TOPICS)
 
 
+def handed_over(fill: Fill) -> list[str]:
+    """Hand everything over that is still to do; the topics that were."""
+    runs = fill.runs()
+    for run in runs:
+        fill.hand_over(run, lambda _: None)
+    return [run.topic for run in runs]
+
+
+def test_what_another_reader_filled_does_not_count(
+    service: Service, brokers: Brokers, tmp_path: Path
+) -> None:
+    """Whether all of it or a part, or if nobody knows: the table keeps what that one read of an event."""
+    deployment: Any = Deployment(StateDir(tmp_path), {}, kafka=brokers, invoke=service.invoke)
+    handed_over(Fill.of(deployment, TWO))
+    assert Fill.of(deployment, TWO).runs() == []
+
+    deployment.layer = "layer:2"
+    mended = Fill.of(deployment, TWO)
+    with pytest.raises(StackError, match="deployed anew since") as refused:
+        mended.runs()
+    assert "--finish" in refused.value.advice
+    assert "--restart" in refused.value.advice
+    mended.forget()
+    assert len(handed_over(mended)) == len(TOPICS)
+    write_private(mended.folder / "filled.json", json.dumps(list(TOPICS)))  # as an earlier version noted it
+    with pytest.raises(StackError, match="deployed anew since"):
+        mended.runs()
+
+
+def test_functions_that_change_during_a_fill_are_noticed(
+    service: Service, brokers: Brokers, tmp_path: Path
+) -> None:
+    """What they had read by then is in the table."""
+    deployment: Any = Deployment(StateDir(tmp_path), {}, kafka=brokers, invoke=service.invoke)
+    fill = Fill.of(deployment, TWO)
+    run, *_ = fill.runs()
+    deployment.layer = "layer:2"
+
+    with pytest.raises(StackError, match="deployed anew since"):
+        fill.hand_over(run, lambda _: None)
+    with pytest.raises(StackError, match="deployed anew since"):
+        Fill.of(deployment, TWO).runs()
+
+
+class Breaking:
+    """Functions that break on records whose value has a word; `given` counts the records handed over."""
+
+    def __init__(self, invoke: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
+        self.invoke = invoke
+        self.word = b64("breaks")
+        self.given = 0
+
+    def __call__(self, folder: str, event: dict[str, Any]) -> dict[str, Any]:
+        if self.word and self.word in json.dumps(event):
+            raise FunctionFailedError("out of memory")
+        self.given += sum(map(len, event["records"].values()))
+        return self.invoke(folder, event)
+
+
+def b64(text: str) -> str:
+    return made.b64(text.encode())
+
+
+@pytest.fixture
+def consumed(topic: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A topic with ten records in a partition, the fourth and the sixth of which break its function."""
+    for name in list(TOPICS):
+        if name != made.SPELLCHECK:
+            monkeypatch.delitem(TOPICS, name)
+    monkeypatch.setitem(TOPICS, topic, TOPICS[made.SPELLCHECK])
+    monkeypatch.delitem(TOPICS, made.SPELLCHECK)
+    return topic
+
+
+def test_records_that_the_function_breaks_on_are_not_filled(
+    service: Service, brokers: Brokers, consumed: str, tmp_path: Path
+) -> None:
+    """They are handed over again, with what lies between them, until it takes them."""
+    values = [b"breaks" if number in (3, 5) else made.result(f"e{number}") for number in range(10)]
+    publish(brokers.bootstrap_servers, [Event(consumed, value, b"", partition=0) for value in values])
+    breaking = Breaking(service.invoke)
+    deployment: Any = Deployment(StateDir(tmp_path), {}, kafka=brokers, invoke=breaking)
+    fill = Fill.of(deployment, TWO)
+
+    assert handed_over(fill) == [consumed]
+    assert fill.failed() == {consumed: [(f"{consumed}/0/{n}", "out of memory") for n in (3, 5)]}
+    assert breaking.given == 8
+    assert [run.left for run in Fill.of(deployment, TWO).runs()] == [3]
+    assert handed_over(fill) == [consumed]
+    assert (breaking.given, len(fill.failed()[consumed])) == (9, 2)
+
+    breaking.word = ""
+    assert handed_over(fill) == [consumed]
+    assert (breaking.given, fill.failed(), fill.runs()) == (12, {}, [])
+
+
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """A stage in AWS of which Kafka keeps everything."""
@@ -178,16 +318,40 @@ def ras(*arguments: str, code: int = 0) -> str:
 
 def test_a_stage_in_aws_is_deployed_by_its_owner(stage: Deployment) -> None:
     """Each time the next step is a deployment, it is told what to run."""
-    assert "make deploy STAGE=dev ARGS='-c table_generation=1 -c second_generation=2'" in ras("--yes", code=1)
+    output = ras("--yes", code=1)
+    assert "make deploy STAGE=dev ARGS='-c table_generation=1 -c second_generation=2'" in output
+    assert "Then run the same command again" in output
     stage.told, stage.reads, stage.writes = told(TWO, ONE), "two", "two,one"
-    assert "asked already" in ras()
-    assert "-c table_generation=1 -c second_generation=2" in ras("--back", "--yes", code=1)
+    assert "--back returns to it" in ras()
+    assert "-c table_generation=1 -c second_generation=2" in ras("--back", "--dry-run")
     left = "-c table_generation=2 -c second_generation=1 -c write_second=false"
     assert left in ras("--finish", "--yes", code=1)
     stage.writes = "two"
+    assert "no way back" in ras()
+    assert "do not go into one" in ras("--back", "--yes", code=1)
     output = ras("--finish", "--dry-run")
     assert "write_second" not in output
     assert "would run: make deploy STAGE=dev ARGS='-c table_generation=2'" in output
+
+
+def test_every_setting_of_the_stage_is_told(stage: Deployment) -> None:
+    """As its stack has them, in one line by itself; of an older stack that they are not known."""
+    assert "beside every setting that the stage has now" in ras("--yes", code=1)
+
+    deployed = load_settings(
+        {"stage": "prod", "vpc": GIVEN_VPC, "cluster_arn": CLUSTER_ARN, "retries": "7"}, {}
+    )
+    stage.told["Settings"] = json.dumps(as_context(deployed))
+    stage.profile = "production"
+    result = CliRunner().invoke(main, ["rebuild", "--stage", "dev", "--yes"])
+    _, _, command = result.stdout.strip().partition("\n")
+    assert command.startswith("AWS_PROFILE=production make deploy STAGE=dev ")
+    assert "\n" not in command
+    given = settings_of(command.removeprefix("AWS_PROFILE=production "))
+    assert load_settings(given | {"stage": "prod"}, {}) == deployed.model_copy(
+        update={"second_generation": 2}
+    )
+    assert "it has every setting" in result.stderr
 
 
 def test_a_dry_run_says_how_much(stage: Deployment) -> None:
@@ -215,11 +379,67 @@ def test_mistakes_are_told() -> None:
     assert "not both" in ras("--back", "--finish", code=2)
 
 
+@pytest.mark.parametrize(("missing", "gone_on"), [(None, False), ("copy", True), ("drop", True)])
+def test_what_breaks_the_functions_has_to_be_chosen(
+    brokers: Brokers,
+    tmp_path: Path,
+    missing: str | None,
+    gone_on: bool,  # noqa: FBT001 - a test parameter
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is told how many of which topic, and what can be done."""
+    deployment: Any = Deployment(StateDir(tmp_path), {}, kafka=brokers)
+    monkeypatch.setattr(Fill, "runs", lambda _: [])
+    monkeypatch.setattr(Fill, "failed", lambda _: {"t": [("t/0/1", "out of memory"), ("t/0/2", "timeout")]})
+    tables = Tables(ONE, TWO, in_step=True)
+    if gone_on:
+        assert rebuild_command._fill(deployment, tables, missing, restart=False) == 2
+        rebuild_command._ask_about(2, 1, yes=True)
+        asked = "without 2 records that the functions break on and what 1 items of the other table have"
+        assert asked in capsys.readouterr().err
+        with pytest.raises(StackError, match=f"Go on {asked}"):
+            rebuild_command._ask_about(2, 1, yes=False)
+    else:
+        with pytest.raises(StackError, match="break on 2 records: 2 of t") as refused:
+            rebuild_command._fill(deployment, tables, missing, restart=False)
+        assert "--restart" in refused.value.advice
+        assert "--missing drop" in refused.value.advice
+
+
+def test_going_back_needs_an_old_table_that_has_everything(
+    stage: Deployment, http_client: DynamoDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the new table has, the old one may lack: events did not go into it for a while."""
+    stage.told, stage.reads, stage.writes = told(TWO, ONE), "two", "two,one"
+    compared: list[tuple[str, str]] = []
+
+    def compare(_: Any, old: str, new: str, **options: Any) -> comparing.Comparison:
+        compared.append((old, new))
+        found = comparing.Comparison()
+        found.note({"pk": "batch#b7", "sk": "batch"}, comparing.Verdict.BEHIND)
+        found.copied = 1 if options["copy_to"] is not None else 0
+        return found
+
+    monkeypatch.setattr(comparing, "compare", compare)
+    monkeypatch.setattr(Deployment, "view_client", http_client, raising=False)
+    output = ras("--back", "--yes", code=1)
+
+    assert compared == [("two", "one")]
+    assert "the old table lacks what 1 items of the new one have" in output
+    assert "write_second=false" in output
+    assert "b7 batch" in output
+    assert "make deploy" not in output
+    assert "make deploy" in ras("--back", "--yes", "--missing", "drop", code=1)
+    assert "make deploy" in ras("--back", "--yes", "--missing", "copy", code=1)
+
+
 def test_the_switch_is_refused_where_something_is_lacking(
     dynamodb: DynamoDBClient,
     http_client: DynamoDB,
     table: str,
     table_arguments: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What is lacking is named; to go without it, or to copy it, has to be said."""
@@ -229,17 +449,25 @@ def test_the_switch_is_refused_where_something_is_lacking(
         TableName=table, Item={"pk": {"S": "batch#b7"}, "sk": {"S": "batch"}, "end": {"S": end}}
     )
     deployment: Any = SimpleNamespace(cloud=SimpleNamespace(dynamodb=dynamodb, view_client=http_client))
-    tables = Tables(Table(1, table), Table(2, "new"), in_step=True)
+    old, new = Table(1, table), Table(2, "new")
+    monkeypatch.setattr(comparing, "AGAIN_S", ())
 
-    with pytest.raises(StackError, match="lacks what 1 items of the old one have") as refused:
-        _compare(deployment, tables, None)
+    with pytest.raises(StackError, match="the new table lacks what 1 items of the old one have") as refused:
+        _compare(deployment, old, new, None)
     assert "--missing copy" in refused.value.advice
     assert "b7 batch" in capsys.readouterr().err
-    _compare(deployment, tables, "drop")
+    assert _compare(deployment, new, old, None) == 0  # the way back
+    assert _compare(deployment, old, new, "drop") == 1
     assert dynamodb.scan(TableName="new")["Items"] == []
-    _compare(deployment, tables, "copy")
+    assert _compare(deployment, old, new, "copy") == 0
     assert dynamodb.scan(TableName="new")["Items"] == dynamodb.scan(TableName=table)["Items"]
-    _compare(deployment, tables, None)
+    assert _compare(deployment, old, new, None) == 0
+
+    dynamodb.put_item(
+        TableName="new", Item={"pk": {"S": "batch#b8"}, "sk": {"S": "batch"}, "end": {"S": end}}
+    )
+    with pytest.raises(StackError, match="the old table lacks what 1 items of the new one have"):
+        _compare(deployment, new, old, None)
 
 
 def test_a_stack_on_dynamodb_local_cannot_be_rebuilt(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ras_local.errors import StackError
 from ras_local.publish import Event, publish
 from ras_ops.functions import FunctionFailedError
-from ras_ops.redriving import PAUSES_S, Run, prepare, redrive
+from ras_ops.redriving import PAUSES_S, Run, again, prepare, redrive
 from result_aggregator.topics import TOPICS
 
 from tests import samples
@@ -123,6 +123,28 @@ def test_a_run_can_begin_anew(brokers: Brokers, consumed: str, tmp_path: Path) -
     assert run(brokers, consumed, tmp_path, 1).left == 150
     stopped.path.write_text("{")
     assert run(brokers, consumed, tmp_path).left == 150
+
+
+def test_records_that_broke_the_function_are_handed_over_again(
+    brokers: Brokers, consumed: str, tmp_path: Path
+) -> None:
+    """With what lies between them, partition by partition; stopped in between, it goes on there."""
+    kafka.fill(brokers, consumed, {0: list(range(1, 151)), 1: [1, 2, 3]})
+    failed = [(f"{consumed}/{partition}/{offset}", "why") for partition, offset in ((0, 7), (0, 140), (1, 1))]
+    function, stops = Function(), iter(range(1))
+
+    def invoke(folder: str, event: dict[str, Any]) -> dict[str, Any]:
+        if len(function.given) >= 100 and next(stops, None) is not None:
+            raise KeyboardInterrupt
+        return function(folder, event)
+
+    with pytest.raises(KeyboardInterrupt):
+        redrive(again(consumed, failed, tmp_path), brokers, invoke)
+    rest = again(consumed, failed, tmp_path)
+    assert (rest.resumed, rest.left) == (True, 35)
+
+    assert redrive(rest, brokers, invoke) == {"applied": 135}
+    assert sorted(function.given) == [*((f"{consumed}-0", n) for n in range(7, 141)), (f"{consumed}-1", 1)]
 
 
 def test_what_is_handed_back_is_tried_again(brokers: Brokers, consumed: str, tmp_path: Path) -> None:

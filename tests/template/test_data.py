@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.template.policies import Request, decide
-from tests.template.synth import Assembly, assembly
+from tests.template.synth import CLUSTER_ARN, REGION, Assembly, assembly
 from tests.template.table import create_table_arguments, data_template
 
 if TYPE_CHECKING:
@@ -24,6 +25,18 @@ def test_table_is_on_demand_recoverable_encrypted_and_forgets(stage: Assembly) -
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["SSESpecification"] == {"SSEEnabled": True}
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+def test_the_stage_tells_what_it_was_deployed_with() -> None:
+    """So that a rebuild can say the whole deployment; a stage that was given nothing has its region only."""
+    given = assembly("prod", cluster_arn=CLUSTER_ARN, retries=7, table_generation=2)
+
+    assert json.loads(given.outputs("data")["Settings"]) == {
+        "cluster_arn": CLUSTER_ARN,
+        "region": REGION,
+        "retries": "7",
+    }
+    assert json.loads(assembly("dev").outputs("data")["Settings"]) == {"region": REGION}
 
 
 @pytest.mark.parametrize(
@@ -120,5 +133,10 @@ def test_local_bucket_is_reached_over_plain_http(local: Assembly) -> None:
 
 def test_outputs_are_what_scripts_read(stage: Assembly) -> None:
     """Exactly these names, which the local stack and others look up."""
-    assert set(stage.outputs("data")) == {"TableName", "TableGeneration", "DeadLetterBucketName"}
+    assert set(stage.outputs("data")) == {
+        "TableName",
+        "TableGeneration",
+        "DeadLetterBucketName",
+        "Settings",
+    }
     assert set(stage.outputs("api")) == {"ApiId", "ApiUrl"}

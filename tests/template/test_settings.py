@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.settings import LOCAL_ACCOUNT, Settings, SettingsError, load_settings
+from infra.settings import LOCAL_ACCOUNT, Settings, SettingsError, as_context, load_settings
 from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, ROOT, STAGES
 from tests.template.synth import context as shipped_context
 
@@ -184,6 +184,40 @@ def test_every_wrong_setting_is_told_at_once() -> None:
         load_settings({"retries": "no", "region": "no", "stage": "prod"}, {})
 
     assert str(error.value).count("setting ") == 2
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_was_given_nothing_tells_its_region(stage: str) -> None:
+    """Presets and defaults come by themselves; the region would be that of whoever deploys next."""
+    settings = load_settings({"stage": stage}, {"CDK_DEFAULT_ACCOUNT": ACCOUNT, "AWS_REGION": "eu-west-1"})
+
+    assert as_context(settings) == {"region": "eu-west-1"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"cluster_arn": CLUSTER_ARN, "vpc": GIVEN_VPC, "retries": "7"},
+        {"log_retention_days": "30", "tracing": "false", "snap_start": "false", "runtime": "python3.11"},
+        {"callers": '{"gateway": "platform-gateway"}', "alarm_emails": '["a@example.com", "b@example.com"]'},
+        {"new_cluster": "provisioned", "topic_partitions": "12", "region": "eu-west-1"},
+        {"topic_batching": '{"huleedu.essay.nlp.completed.v1": {"batch_size": 10, "window_seconds": 0}}'},
+        {
+            "table_generation": "2",
+            "second_generation": "1",
+            "write_second": "false",
+            "ingest_concurrency": "3",
+        },
+    ],
+)
+def test_settings_can_be_given_again(given: dict[str, str]) -> None:
+    """What a deployment tells of itself makes the same one again, with the generations that are told apart."""
+    settings = load_settings({"stage": "prod", **given}, {"AWS_REGION": "eu-north-1"})
+    again = as_context(settings)
+
+    assert set(again) | {"table_generation", "second_generation", "write_second"} >= set(given)
+    generations = {name: given[name] for name in given if name not in again}
+    assert load_settings({"stage": "prod", **again, **generations}, {}) == settings
 
 
 # What a command line is followed by in the documents: the pairs of its `-c`.

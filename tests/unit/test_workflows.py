@@ -72,10 +72,22 @@ def test_a_deployment_waits_in_its_own_environment() -> None:
 
     assert job["environment"] == "${{ inputs.stage }}"
     assert workflow("deploy.yml")[ON] == {"push": {"branches": ["main"]}}
-    assert workflow("deploy-stage.yml")[ON].keys() == {"workflow_call"}
+    assert workflow("deploy-stage.yml")[ON].keys() == {"workflow_call", "workflow_dispatch"}
     # A pull request's code runs as another environment, whose role cannot deploy.
     assert workflow("diff.yml")["jobs"]["diff"]["environment"] == "${{ matrix.stage }}-diff"
     assert workflow("deploy.yml")["concurrency"]["cancel-in-progress"] is False
+
+
+def test_a_stage_can_be_deployed_by_hand() -> None:
+    """With its environment's settings and no others: what was given once would be forgotten by the next deployment."""
+    (job,) = workflow("deploy-stage.yml")["jobs"].values()
+    inputs = workflow("deploy-stage.yml")[ON]["workflow_dispatch"]["inputs"]
+
+    assert inputs.keys() == {"stage"}
+    assert (inputs["stage"]["type"], inputs["stage"]["options"]) == ("choice", STAGES)
+    # In one group with its caller it would wait for itself.
+    assert job["concurrency"] == {"group": "deploy-${{ inputs.stage }}", "cancel-in-progress": False}
+    assert workflow("deploy.yml")["concurrency"]["group"] != job["concurrency"]["group"]
 
 
 @pytest.mark.parametrize("name", NAMES)
