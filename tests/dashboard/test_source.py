@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def up(folder: Path, api_url: str = "http://127.0.0.1:1/api") -> StateDir:
+def up(
+    folder: Path, api_url: str = "http://127.0.0.1:1/api", endpoint_url: str = "http://127.0.0.1:1"
+) -> StateDir:
     """The state folder of a stack that runs."""
     keys = {"access_key_id": "its key", "secret_access_key": "s", "session_token": "t"}
     stack = {
         "region": REGION,
-        "endpoint_url": "http://127.0.0.1:1",
+        "endpoint_url": endpoint_url,
         "bootstrap_servers": "127.0.0.1:2",
         "api_url": api_url,
         "table_name": "table",
