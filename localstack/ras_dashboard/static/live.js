@@ -82,31 +82,36 @@ function connection(name, failure, retry) {
 }
 
 /**
- * Keep a part of the page up to date. `url()` is asked each `every` ms; `seen(data)` gets what is new, and
- * `failed(failure)` what could not be had as long as nothing was seen. Returns a function that asks at once.
+ * Keep a part of the page up to date. `url()` is asked each `every` ms; `seen(data)` gets what is new, `unchanged()` is
+ * told that nothing is, and `failed(failure)` what could not be had as long as nothing was seen: without it the page has
+ * something to show already. Returns a function that asks at once.
  */
-export function live(url, { every, seen, failed }) {
+export function live(url, { every, seen, unchanged = () => {}, failed = null }) {
   let etag = null;
   let timer = null;
   let misses = 0;
   let asking = false;
-  let any = false;
+  let again = false;
+  let any = failed === null;
 
   async function round() {
     clearTimeout(timer);
-    if (asking) return;
+    if (asking) {
+      again = true;
+      return;
+    }
     asking = true;
     const begun = performance.now();
     let pause = every;
     try {
       const found = await ask(url(), etag);
-      misses = 0;
-      connection(seen, null);
       if (found) {
         any = true;
-        etag = found.etag;
         await seen(found.data);
-      }
+        etag = found.etag; // only now: what could not be shown is asked for again
+      } else await unchanged();
+      misses = 0;
+      connection(seen, null);
       // A page must not be the load: a slow answer is asked for more seldom.
       pause = Math.max(every, 3 * (performance.now() - begun));
       document.getElementById("live").textContent = "live";
@@ -119,7 +124,8 @@ export function live(url, { every, seen, failed }) {
       else failed(error, round);
     } finally {
       asking = false;
-      if (!document.hidden) timer = setTimeout(round, pause);
+      if (!document.hidden) timer = setTimeout(round, again ? 0 : pause);
+      again = false;
     }
   }
 
