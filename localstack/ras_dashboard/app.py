@@ -14,7 +14,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -227,16 +227,15 @@ class Dashboard:
         return await self._page("letters.html")
 
     async def letter_page(self, request: Request) -> Response:
-        key = request.query_params.get("object")
+        record, key = request.query_params.get("record"), request.query_params.get("object", "")
         try:
             bucket = (await self.source()).deployment.dead_letters
-            if key is not None:
+            if record is None:
                 broken = await _in_thread(lambda: letters.malformed(bucket, key))
                 if broken is None:
                     return await self._gone(key)
                 return await self._page("malformed.html", object=broken[0], text=broken[1])
-            record = request.query_params.get("record", "")
-            found = await _in_thread(lambda: letters.find(bucket, record))
+            found = await _in_thread(lambda: letters.find(bucket, record, key))
         except _EXPECTED as error:
             return await self._failed(error)
         return await self._gone(record) if found is None else await self._letter(found)
@@ -284,11 +283,12 @@ class Dashboard:
     async def replay(self, request: Request) -> Response:
         """A dry run, or with `confirmed` the replay itself: POST of a letter's own page."""
         form = dict(parse_qsl((await request.body()).decode()))
-        record, force = form.get("record", ""), form.get("force") == "yes"
+        record, key = form.get("record", ""), form.get("object", "")
+        force = form.get("force") == "yes"
         try:
             source = await self.source()
             bucket = source.deployment.dead_letters
-            found = await _in_thread(lambda: letters.find(bucket, record))
+            found = await _in_thread(lambda: letters.find(bucket, record, key))
             if found is None:
                 return await self._gone(record)
         except _EXPECTED as error:
@@ -302,11 +302,11 @@ class Dashboard:
             )
         except _EXPECTED as error:
             return await self._letter(found, problem=_of_replay(error))
-        try:
-            # As it is now: rejected again, it has a new reason.
-            kept = await _in_thread(lambda: letters.find(bucket, record))
-        except _EXPECTED:
-            kept = None  # what became of the record is known all the same
+        kept = None
+        if not result.clean:
+            # As it is now: rejected again, it has a new reason. What became of the record is known all the same.
+            with suppress(*_EXPECTED):
+                kept = await _in_thread(lambda: letters.find(bucket, record, key))
         return await self._letter(kept or found, result=result, done=True)
 
     # --- data ---

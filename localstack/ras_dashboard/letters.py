@@ -116,11 +116,20 @@ class Found:
     letter: DeadLetter
 
 
-def find(bucket: DeadLetterBucket, record: str) -> Found | None:
-    """The letter of `topic/partition/offset`; None where there is none (any more). Raises botocore's errors."""
+def find(bucket: DeadLetterBucket, record: str, key: str = "") -> Found | None:
+    """The letter of `topic/partition/offset`; None where there is none (any more). Raises botocore's errors.
+
+    `key` is the object that had it when it was listed, else every batch that was given up is read to find it.
+    """
     place = Place.parse(record)
-    stored = bucket.of(place) if place else None
-    if stored is None:
+    if place is None:
+        return None
+    found = _in(bucket.at(key), place) if key else None
+    return found or _in(bucket.of(place), place)
+
+
+def _in(stored: Stored | Malformed | None, place: Place) -> Found | None:
+    if not isinstance(stored, Stored):
         return None
     return next((Found(stored, letter) for letter in stored.letters if letter.place == place), None)
 

@@ -681,6 +681,13 @@ def test_the_stack_is_not_up_yet(page: Page) -> None:
         for path in ("/?user=u", "/batch?id=b", "/letters"):
             page.goto(f"{url}{path}")
             expect(page.get_by_role("alert")).to_contain_text("Start it with `ras up`.")
+            # It goes on trying, and does not take the button away from under somebody's fingers.
+            again = page.get_by_role("button", name="Try now")
+            again.focus()
+            for _ in range(2):
+                with page.expect_response("**/data/**"):
+                    page.keyboard.press("Enter")
+            expect(again).to_be_focused()
 
 
 # --- for everybody ---

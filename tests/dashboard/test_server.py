@@ -414,6 +414,25 @@ def test_the_list_ends_with_so_many_bytes(
     assert len(read) == 2
 
 
+def test_a_letter_of_the_list_is_opened_without_reading_any_other(
+    dashboard: Dashboard, service: Service
+) -> None:
+    """Which batch was given up with it is known there; it is found all the same once it lies elsewhere."""
+    for hour in range(4):
+        batch = [made.record(made.result("a"), 10 * hour + n) for n in range(3)]
+        made.give_up(service.s3, service.bucket, *batch, at=made.NOON + timedelta(hours=hour))
+    listed = ask(dashboard.url, "/data/letters").json["letters"]
+    read: list[str] = []
+    service.s3.meta.events.register("before-call.s3.GetObject", lambda **_: read.append(""))
+    for row in listed:
+        address = urlencode({"record": row["record"], "object": row["object"]})
+        assert ask(dashboard.url, f"/letter?{address}").status == 200
+    assert len(read) == len(listed) == 12
+
+    elsewhere = urlencode({"record": f"{SPELLCHECK}/0/1", "object": "given-up/x"})
+    assert ask(dashboard.url, f"/letter?{elsewhere}").status == 200
+
+
 # --- the API's answers and failures ---
 
 BATCH = {

@@ -77,7 +77,7 @@ function options(select, name, letters) {
 }
 
 function row(letter) {
-  const query = letter.record ? { record: letter.record } : { object: letter.object };
+  const query = { ...(letter.record ? { record: letter.record } : {}), object: letter.object };
   return el(
     "tr",
     {},
