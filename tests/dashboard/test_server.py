@@ -547,6 +547,7 @@ def test_a_slow_answer_is_made_once_and_serves_who_asks_later(
         return {"letters": [], "shown": 0, "objects": 0}
 
     monkeypatch.setattr("ras_dashboard.app._LETTERS_S", 600.0)
+    monkeypatch.setattr("ras_dashboard.app._PATIENCE_S", 600.0)
     monkeypatch.setattr("ras_dashboard.letters.RecentLetters.listed", listed)
     with monkeypatch.context() as hurried:
         hurried.setattr("ras_dashboard.app._PATIENCE_S", 0.05)
@@ -587,6 +588,7 @@ def test_a_large_answer_keeps_nobody_else_waiting(
             over.wait()
             return []
 
+    monkeypatch.setattr("ras_dashboard.app._PATIENCE_S", 600.0)
     monkeypatch.setattr("ras_dashboard.letters.RecentLetters.listed", lambda *_: Slow())
     answers: list[Reply] = []
     asking = threading.Thread(target=lambda: answers.append(ask(dashboard.url, "/data/letters")))
