@@ -37,9 +37,7 @@ def register(ingest: Worker, user_id: str, batches: int) -> None:
         if number < batches - RUNNING:
             metadata = {"requested_pipeline": "spellcheck", "completed_essay_count": 30}
             data = {"batch_id": batch_id, "phase": "SPELLCHECK", "outcome": "COMPLETED", "metadata": metadata}
-            ended.append(
-                samples.record(workload.OUTCOME, samples.envelope(data, at="2026-04-01T00:00:00Z"), number)
-            )
+            ended.append(samples.record(workload.OUTCOME, samples.envelope(data, at=at), number))
     for some in (*workload.chunks(registered, 1000), *workload.chunks(ended, 1000)):
         ingest.run(samples.msk_event(list(some)))
         print(".", end="", file=sys.stderr, flush=True)

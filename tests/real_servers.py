@@ -30,6 +30,9 @@ EMULATOR = "emulator"
 LOCALSTACK = "localstack"
 CHROMIUM = "chromium"
 
+BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
+"""Names of a Chromium, the first that is found is taken: Debian's, Google's (GitHub's runners have it), Ubuntu's."""
+
 # What could not be had in this session, and why.
 _missing: dict[str, str] = {}
 _not_run = 0
@@ -53,11 +56,14 @@ def require(*names: str) -> None:
 
 
 def require_chromium() -> Path:
-    """Where the browser is: Debian's, or one of its other names. Skips the test, or with CI=true fails it, without."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
+    """Where the browser is, one of BROWSERS. Skips the test, or with CI=true fails it, without."""
+    for name in BROWSERS:
         if found := shutil.which(name):
             return Path(found)
-    _missing[CHROMIUM] = "Chromium was not found. Install it: apt-get install chromium"
+    _missing[CHROMIUM] = (
+        f"None of {', '.join(BROWSERS)} is on the PATH. "
+        "Install the package chromium (apt-get install chromium), or google-chrome-stable where that is a snap"
+    )
     _decide([_missing[CHROMIUM]])
     raise AssertionError("it is decided by now")
 

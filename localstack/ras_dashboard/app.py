@@ -14,11 +14,11 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 import anyio
@@ -50,6 +50,7 @@ from ras_dashboard.source import CALLER, Source
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
+    from ras_ops.letters import DeadLetter
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
     from starlette.types import ASGIApp
@@ -65,10 +66,13 @@ FIRST_ESSAYS = 100
 _LOCAL_S = 1.0
 _METRICS_S = 60.0
 _LETTERS_S = 5.0
-# For so long AWS may take; pages wait a little longer. (Some of the clients would wait for a day.)
+# For so long people wait for AWS; their pages wait a little longer. A function may take a minute for a record.
 _PATIENCE_S = 20.0
+_REPLAY_S = 90.0
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+T = TypeVar("T")
 
 Opener = Callable[[], Source]
 """Gives the source to read now. May raise StackError: the stack is not up."""
@@ -97,7 +101,7 @@ def told(error: Exception) -> Told:
             return Told(403, "not_allowed", str(error), "The credentials in use lack that right.")
         return Told(502, "aws", str(error), "AWS refused. Reload the page in a moment.")
     if isinstance(error, TimeoutError):
-        return Told(503, "late", f"No answer within {_PATIENCE_S:.0f} s.", "The page tries again by itself.")
+        return Told(503, "late", f"No answer within {_PATIENCE_S:.0f} s.", "Try again in a moment.")
     return Told(502, "aws", str(error), "Are there credentials, and is AWS or the stack reachable?")
 
 
@@ -122,23 +126,42 @@ def _of_api(error: ResultAggregatorError) -> Told:
 _EXPECTED = (ResultAggregatorError, StackError, ClientError, BotoCoreError, TimeoutError)
 
 
+async def _in_thread(work: Callable[[], T], patience_s: float | None = None) -> T:
+    """What `work` returns, waited for off the event loop. Raises what it raises, and TimeoutError: it goes on unheard."""
+    with anyio.fail_after(_PATIENCE_S if patience_s is None else patience_s):
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+
+
 class Shared:
-    """Answers that cost something, made once for all tabs that ask within `seconds` of each other."""
+    """Answers that cost something, made once for all tabs that ask meanwhile or within some seconds."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[float, Any]] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._making: dict[str, asyncio.Task[Any]] = {}
 
     async def get(self, name: str, seconds: float, make: Callable[[], Any]) -> Any:
-        """The answer called `name`; `make` runs in a thread. Raises what it raises, and TimeoutError."""
-        async with self._locks.setdefault(name, asyncio.Lock()):
-            kept = self._kept.get(name)
-            if kept is None or time.monotonic() - kept[0] > seconds:
-                with anyio.fail_after(_PATIENCE_S):
-                    made = await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
-                kept = time.monotonic(), made
-                self._kept[name] = kept
+        """The answer called `name`, not older than `seconds`. Raises what `make` raises, and TimeoutError.
+
+        `make` runs in a thread, never twice at a time. One that takes longer than people wait goes on, for who asks next.
+        """
+        kept = self._kept.get(name)
+        if kept is not None and time.monotonic() - kept[0] <= seconds:
             return kept[1]
+        making = self._making.get(name)
+        if making is None:
+            making = self._making[name] = asyncio.create_task(self._make(name, make))
+            # Its failure may come when nobody waits any more.
+            making.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        with anyio.fail_after(_PATIENCE_S):
+            return await asyncio.shield(making)
+
+    async def _make(self, name: str, make: Callable[[], Any]) -> Any:
+        try:
+            made = await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
+            self._kept[name] = time.monotonic(), made
+        finally:
+            del self._making[name]
+        return made
 
 
 class Dashboard:
@@ -161,7 +184,7 @@ class Dashboard:
         self._templates.filters["visible"] = letters.visible
 
     async def source(self) -> Source:
-        found = await anyio.to_thread.run_sync(self._open)
+        found = await _in_thread(self._open)
         if found not in self._sources:
             self._sources.append(found)
         return found
@@ -204,16 +227,15 @@ class Dashboard:
         return await self._page("letters.html")
 
     async def letter_page(self, request: Request) -> Response:
-        key = request.query_params.get("object")
+        record, key = request.query_params.get("record"), request.query_params.get("object", "")
         try:
             bucket = (await self.source()).deployment.dead_letters
-            if key is not None:
-                broken = await anyio.to_thread.run_sync(letters.malformed, bucket, key)
+            if record is None:
+                broken = await _in_thread(lambda: letters.malformed(bucket, key))
                 if broken is None:
                     return await self._gone(key)
                 return await self._page("malformed.html", object=broken[0], text=broken[1])
-            record = request.query_params.get("record", "")
-            found = await anyio.to_thread.run_sync(letters.find, bucket, record)
+            found = await _in_thread(lambda: letters.find(bucket, record, key))
         except _EXPECTED as error:
             return await self._failed(error)
         return await self._gone(record) if found is None else await self._letter(found)
@@ -226,10 +248,7 @@ class Dashboard:
             "letter.html",
             403 if problem and problem.status == 403 else 200,
             letter=letter,
-            lines=letters.lines_of(letter),
-            text=_attempt(lambda: letters.text_of(letter.value())),
-            key=_attempt(lambda: letters.text_of(letter.key())),
-            headers=_attempt(lambda: [(name, letters.text_of(value)) for name, value in letter.headers()]),
+            **await _in_thread(lambda: _record(letter)),
             waiting=letter.kind in PENDING,
             aside=letter.kind is Kind.REPLAYED,
             function=TOPICS[letter.place.topic].function.replace("_", "-")
@@ -237,7 +256,6 @@ class Dashboard:
             else None,
             limit=DEFAULT_LIMIT,
             over_limit=letter.replays >= DEFAULT_LIMIT,
-            batch_id=_batch_of(letter.document()),
             result=result,
             done=done,
             to_replay=bool(result and result.counts[TO_REPLAY]),
@@ -265,26 +283,30 @@ class Dashboard:
     async def replay(self, request: Request) -> Response:
         """A dry run, or with `confirmed` the replay itself: POST of a letter's own page."""
         form = dict(parse_qsl((await request.body()).decode()))
-        record, force = form.get("record", ""), form.get("force") == "yes"
+        record, key = form.get("record", ""), form.get("object", "")
+        force = form.get("force") == "yes"
         try:
             source = await self.source()
             bucket = source.deployment.dead_letters
-            found = await anyio.to_thread.run_sync(letters.find, bucket, record)
+            found = await _in_thread(lambda: letters.find(bucket, record, key))
             if found is None:
                 return await self._gone(record)
         except _EXPECTED as error:
             return await self._failed(error)
         try:
             if form.get("confirmed") != "yes":
-                result = await anyio.to_thread.run_sync(lambda: letters.preview(found, force=force))
+                result = await _in_thread(lambda: letters.preview(found, force=force))
                 return await self._letter(found, result=result)
-            result = await anyio.to_thread.run_sync(
-                lambda: letters.replay(source.deployment, found, force=force)
+            result = await _in_thread(
+                lambda: letters.replay(source.deployment, found, force=force), _REPLAY_S
             )
-            # As it is now: rejected again, it has a new reason.
-            kept = await anyio.to_thread.run_sync(letters.find, bucket, record)
         except _EXPECTED as error:
             return await self._letter(found, problem=_of_replay(error))
+        kept = None
+        if not result.clean:
+            # As it is now: rejected again, it has a new reason. What became of the record is known all the same.
+            with suppress(*_EXPECTED):
+                kept = await _in_thread(lambda: letters.find(bucket, record, key))
         return await self._letter(kept or found, result=result, done=True)
 
     # --- data ---
@@ -356,14 +378,15 @@ class Dashboard:
         headers = {"X-Correlation-ID": correlation_id}
         try:
             found = await answer(correlation_id)
+            # Megabytes, of a large batch: meanwhile others are answered.
+            encoded = None if found is None else await _in_thread(lambda: _encoded(found))
         except ValueError as error:  # the client's word for an empty id
             problem = Told(400, "bad_request", str(error), "Write an id.", correlation_id)
         except _EXPECTED as error:
             problem = told(error)
         else:
-            if found is not None:
-                body = json.dumps(found, default=batches.plain, separators=(",", ":")).encode()
-                headers["ETag"] = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+            if encoded is not None:
+                body, headers["ETag"] = encoded
                 if request.headers.get("If-None-Match") == headers["ETag"]:
                     return Response(status_code=304, headers=headers)
                 return Response(body, media_type="application/json", headers=headers)
@@ -379,6 +402,23 @@ class Dashboard:
     async def broken(self, _request: Request, _error: Exception) -> Response:
         problem = Told(500, "internal_error", "The dashboard itself failed.", "Its log has the details.")
         return await self._page("failed.html", 500, title="That did not work", problem=problem)
+
+
+def _encoded(found: Any) -> tuple[bytes, str]:
+    """An answer's body, and its ETag."""
+    body = json.dumps(found, default=batches.plain, separators=(",", ":")).encode()
+    return body, f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def _record(letter: DeadLetter) -> dict[str, Any]:
+    """A letter's record as its page shows it."""
+    return {
+        "lines": letters.lines_of(letter),
+        "text": _attempt(lambda: letters.text_of(letter.value())),
+        "key": _attempt(lambda: letters.text_of(letter.key())),
+        "headers": _attempt(lambda: [(name, letters.text_of(value)) for name, value in letter.headers()]),
+        "batch_id": _batch_of(letter.document()),
+    }
 
 
 def _attempt(read: Callable[[], Any]) -> Any:
@@ -403,6 +443,11 @@ def _of_replay(error: Exception) -> Told:
         problem = told(cause)
         if problem.status == 403:
             return problem
+    if isinstance(error, TimeoutError):
+        advice = (
+            "It may come to it yet. Look at the letter again in a moment: the view takes each event once."
+        )
+        return Told(503, "late", "The function has not answered yet.", advice)
     return told(error)
 
 

@@ -2,7 +2,8 @@
 
 Any site that somebody visits can make their browser send requests to 127.0.0.1. So requests are taken only under the
 dashboard's own names (a foreign name that resolves to 127.0.0.1, "DNS rebinding", is none), and what changes
-anything must come from one of its pages (`Origin`) with the token that only those pages hold.
+anything must come from one of its pages (`Origin`) with the token that only those pages hold. Another site may link
+to a page, but not load anything of the dashboard into itself (`Sec-Fetch-Site`, where the browser says so).
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Guard:
                 f"The dashboard answers to {' and '.join(sorted(self._names))} only.", 421
             )
         if scope["method"] in _SAFE:
-            return None
+            return PlainTextResponse("Other sites may only link to it.", 403) if _foreign(headers) else None
         if headers.getlist("origin") != [f"http://{hosts[0].lower()}"]:
             return PlainTextResponse("Only the dashboard's own pages may do that.", 403)
         return None
@@ -94,6 +95,12 @@ class Guard:
         except ValueError:
             return False
         return secrets.compare_digest(given.encode(), self._token.encode())
+
+
+def _foreign(headers: Headers) -> bool:
+    """True for what a page of another site asks for, unless somebody follows its link."""
+    followed = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
+    return headers.get("sec-fetch-site") in ("cross-site", "same-site") and not followed
 
 
 async def _body(receive: Receive) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,18 @@ from ras_ops.letters import DeadLetter, Kind, Place
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras_ops.bucket import DeadLetterBucket
+    from ras_ops.bucket import DeadLetterBucket, Entry
     from ras_ops.deployment import Deployment
 
-NEWEST = 500
-"""Objects read for the list. Older ones are counted only; `ras dead-letters list` shows every one."""
+LETTERS = 2_000
+MEGABYTES = 16
+"""Read for the list, of the newest objects: so many letters, give or take an object, and not more than so many bytes.
+Older ones are counted only; `ras dead-letters list` shows every one."""
 
 _EVERY = Filters(kinds=frozenset(Kind))
+_AT_A_TIME = 32
 _PROBLEMS_SHOWN = 3
+_ID_AT_MOST = 255
 _LINES_AT_MOST = 2_000
 _LINE_AT_MOST = 1_000
 _DEPTH_AT_MOST = 60
@@ -30,20 +35,42 @@ class RecentLetters:
     """The newest letters of a bucket. Objects that have not changed are not read again. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[str, str], Stored | Malformed] = {}
+        # What is shown of each object, by key and ETag: a record may be a megabyte, its row is a line.
+        self._read: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     def listed(self, bucket: DeadLetterBucket) -> dict[str, Any]:
-        """`{"letters": [newest first], "shown": objects read, "objects": all of them}`. Raises botocore's errors."""
+        """`{"letters": [newest first], "shown": objects, "objects": all of them, "bound": what ended it, or null}`.
+
+        Raises botocore's errors.
+        """
         entries = sorted(bucket.entries(_EVERY), key=lambda entry: entry.modified, reverse=True)
-        newest = entries[:NEWEST]
-        fresh = [entry for entry in newest if (entry.key, entry.etag) not in self._read]
-        for found in bucket.objects(fresh):
-            self._read[found.entry.key, found.entry.etag] = found
-        wanted = {(entry.key, entry.etag) for entry in newest}
-        self._read = {key: found for key, found in self._read.items() if key in wanted}
-        rows = [row for found in self._read.values() for row in _rows(found)]
+        readable = _not_over(entries, MEGABYTES * 1_000_000)
+        rows: list[dict[str, Any]] = []
+        read: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        shown = 0
+        while shown < len(readable) and len(rows) < LETTERS:
+            some = readable[shown : shown + _AT_A_TIME]
+            for found in bucket.objects(one for one in some if (one.key, one.etag) not in self._read):
+                self._read[found.entry.key, found.entry.etag] = list(_rows(found))
+            for entry in some:
+                known = self._read.get((entry.key, entry.etag))
+                if known is not None:  # else it has gone, or has changed meanwhile
+                    read[entry.key, entry.etag] = known
+                if len(rows) < LETTERS:
+                    rows += known or []
+                    shown += 1
+        self._read = read
         rows.sort(key=lambda row: str(row["kept_at"]), reverse=True)
-        return {"letters": rows, "shown": len(newest), "objects": len(entries)}
+        bound = None
+        if shown < len(entries):
+            bound = f"{LETTERS:,} letters" if len(rows) >= LETTERS else f"{MEGABYTES} MB"
+        return {"letters": rows, "shown": shown, "objects": len(entries), "bound": bound}
+
+
+def _not_over(entries: list[Entry], at_most: int) -> list[Entry]:
+    """As many of the first entries as have no more bytes together."""
+    sums = itertools.accumulate(entry.size for entry in entries)
+    return [entry for entry, bytes_ in zip(entries, sums, strict=True) if bytes_ <= at_most]
 
 
 def _rows(found: Stored | Malformed) -> Iterator[dict[str, Any]]:
@@ -61,6 +88,7 @@ def _rows(found: Stored | Malformed) -> Iterator[dict[str, Any]]:
         }
         return
     for letter in found.letters:
+        correlation_id = letter.correlation_id
         yield {
             "kind": letter.kind,
             "record": str(letter.place),
@@ -68,11 +96,15 @@ def _rows(found: Stored | Malformed) -> Iterator[dict[str, Any]]:
             "topic": letter.place.topic,
             "reason": letter.code,
             "problems": [
-                {"path": one.path, "message": one.message} for one in letter.problems[:_PROBLEMS_SHOWN]
+                {"path": _cut(one.path), "message": _cut(one.message)}
+                for one in letter.problems[:_PROBLEMS_SHOWN]
             ],
             "kept_at": letter.kept_at.isoformat(),
             "replays": letter.replays,
-            "correlation_id": letter.correlation_id,
+            # One that is longer is none to copy; the letter's page has all of it.
+            "correlation_id": correlation_id
+            if correlation_id and len(correlation_id) <= _ID_AT_MOST
+            else None,
         }
 
 
@@ -84,11 +116,20 @@ class Found:
     letter: DeadLetter
 
 
-def find(bucket: DeadLetterBucket, record: str) -> Found | None:
-    """The letter of `topic/partition/offset`; None where there is none (any more). Raises botocore's errors."""
+def find(bucket: DeadLetterBucket, record: str, key: str = "") -> Found | None:
+    """The letter of `topic/partition/offset`; None where there is none (any more). Raises botocore's errors.
+
+    `key` is the object that had it when it was listed, else every batch that was given up is read to find it.
+    """
     place = Place.parse(record)
-    stored = bucket.of(place) if place else None
-    if stored is None:
+    if place is None:
+        return None
+    found = _in(bucket.at(key), place) if key else None
+    return found or _in(bucket.of(place), place)
+
+
+def _in(stored: Stored | Malformed | None, place: Place) -> Found | None:
+    if not isinstance(stored, Stored):
         return None
     return next((Found(stored, letter) for letter in stored.letters if letter.place == place), None)
 
@@ -131,7 +172,7 @@ class Line:
 
 
 def lines_of(letter: DeadLetter) -> list[Line]:
-    """The record's value as JSON, the fields that problems name marked; empty where it is no JSON.
+    """The record's value as JSON, the fields that problems name marked; empty where it is none, or nested too deep.
 
     A path to a field that is not there marks what should have had it.
     """
@@ -140,11 +181,15 @@ def lines_of(letter: DeadLetter) -> list[Line]:
         return []
     paths = {_existing(document, problem.path) for problem in letter.problems if problem.path}
     lines: list[Line] = []
-    for line in _lines(document, (), paths, ""):
-        if len(lines) == _LINES_AT_MOST:
-            lines.append(Line(0, "… the rest is left out: `ras dead-letters show` has all of it"))
-            break
-        lines.append(line)
+    try:
+        for line in _lines(document, (), paths, ""):
+            if len(lines) == _LINES_AT_MOST:
+                lines.append(Line(0, "… the rest is left out: `ras dead-letters show` has all of it"))
+                break
+            lines.append(line)
+    except RecursionError:
+        # What could be read deep down may be too deep to be written from here.
+        return []
     return lines
 
 

@@ -6,10 +6,11 @@ address once it listens, and waits for the stack to be up with its first request
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 from ras_local.errors import StackError
@@ -51,9 +52,17 @@ def address(listening: socket.socket) -> str:
     return f"http://127.0.0.1:{listening.getsockname()[1]}/"
 
 
-def serve(opener: Opener, listening: socket.socket, on_start: Callable[[], None] = lambda: None) -> None:
-    """Answer until SIGTERM or Ctrl-C. `on_start` is called once requests are answered."""
-    server(opener, listening, on_start).run(sockets=[listening])
+def serve(opener: Opener, listening: socket.socket, on_start: Callable[[], None] = lambda: None) -> NoReturn:
+    """Answer until SIGTERM or Ctrl-C, which end the process. `on_start` is called once requests are answered."""
+    status = 0
+    try:
+        server(opener, listening, on_start).run(sockets=[listening])
+    except KeyboardInterrupt:  # uvicorn passes on what it was told
+        status = 130
+    # The interpreter would wait for threads that wait for AWS; they hold nothing that needs an orderly end.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 class _Server(uvicorn.Server):

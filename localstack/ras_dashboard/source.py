@@ -7,7 +7,7 @@ AWS the user's own credentials, which the API must know as those of an allowed r
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,9 @@ CALLER = "admin-dashboard-service"
 # Somebody looks at the page: better told soon that nothing comes than left waiting.
 _TIMEOUTS = Timeouts(connect_s=2.0, read_s=10.0, total_s=15.0)
 _RETRIES = Retries(attempts=2)
+# The same of AWS, but that a replayed record's function may take its time.
+_AWS_READ_S = 20.0
+_AWS_ATTEMPTS = 2
 # The answers of a large batch are some megabytes, and are confirmed by their ETags every few seconds.
 _CACHE_BYTES = 128 * 1024 * 1024
 
@@ -77,7 +80,8 @@ def open_source(
     Raises StackError, and botocore's errors where AWS refuses.
     """
     deployment = choose(stage, profile=profile, region=region, state=state)
-    cloud = deployment.cloud
+    cloud = replace(deployment.cloud, retries=_AWS_ATTEMPTS, read_timeout_s=_AWS_READ_S)
+    deployment = replace(deployment, cloud=cloud)
     if not isinstance(cloud, Account):
         stack = stacks.load(deployment.state)
         keys = stack.callers[CALLER]

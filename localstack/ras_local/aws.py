@@ -40,6 +40,14 @@ class Cloud:
     region: str
     retries: int = field(default=3)
     key: str = ROOT_KEY
+    read_timeout_s: float | None = None
+    """How long calls wait for an answer where a person waits for them. An invocation may take its time all the same."""
+
+    def _config(self, **options: Any) -> Config:
+        if self.read_timeout_s is not None:
+            options.setdefault("read_timeout", self.read_timeout_s)
+        retries: Any = {"mode": "standard", "total_max_attempts": self.retries}
+        return Config(connect_timeout=5, retries=retries, **options)
 
     def _client(self, service: str, **options: Any) -> Any:
         # localstack-client prefers this variable to the address it is given, and a shell may hold another stack's.
@@ -54,10 +62,7 @@ class Cloud:
         finally:
             if elsewhere is not None:
                 os.environ["AWS_ENDPOINT_URL"] = elsewhere
-        config = Config(
-            connect_timeout=5, retries={"mode": "standard", "total_max_attempts": self.retries}, **options
-        )
-        return session.client(service, config=config)
+        return session.client(service, config=self._config(**options))
 
     @cached_property
     def iam(self) -> IAMClient:
@@ -111,7 +116,7 @@ class Cloud:
         # It may wait as long as the emulator stands still: to give up on a PutMetricData is not to know of it. And the
         # emulator reads no compressed requests.
         client: CloudWatchClient = self._client(
-            "cloudwatch", read_timeout=86_400, disable_request_compression=True
+            "cloudwatch", read_timeout=self.read_timeout_s or 86_400, disable_request_compression=True
         )
         return client
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 from ras_local import stack as stacks
 from ras_local.aws import Cloud
@@ -39,12 +38,12 @@ LIVE = "live"
 class Account(Cloud):
     """AWS as the user's credentials reach it, in place of the emulator."""
 
+    retries: int = 5
     profile: str | None = None
 
     def _client(self, service: str, **options: Any) -> Any:
-        config = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 5}, **options)
         made: Any = self.session.client  # its stubs ask for a literal name
-        return made(service, config=config)
+        return made(service, config=self._config(**options))
 
     @cached_property
     def session(self) -> boto3.session.Session:

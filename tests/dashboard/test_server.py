@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import http.client
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -14,21 +21,24 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
-from ras_dashboard import serve
+from ras_dashboard import letters, serve
 from ras_dashboard.guard import HEADERS
 from ras_dashboard.letters import visible
 from ras_local.cli import main
 from ras_local.errors import StackError
 from result_aggregator.contracts.outcomes import Problem
 
-from tests.client.server import Answer
+from tests.client.server import SILENCE, Answer, Server
+from tests.dashboard.test_source import up
 from tests.dead_letters import made
 from tests.dead_letters.made import REGISTERED, SPELLCHECK
 from tests.samples import msk_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
+    from tests.client.server import Asked, Plan
     from tests.dashboard.conftest import Dashboard
     from tests.handlers.conftest import Service
 
@@ -132,6 +142,31 @@ def test_other_sites_may_not_post(dashboard: Dashboard, service: Service, origin
     assert answer.status == 403
     assert dashboard.deployment.invoked == []
     assert len(service.dead_letters()) == 1
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_other_sites_may_link_to_it_and_load_nothing(dashboard: Dashboard, site: str) -> None:
+    """Neither as a script or image, nor by fetch, nor in a frame; not even to see whether and how fast it answers."""
+    for path in ("/", "/data/letters", "/static/dom.js", "/letter?record=x"):
+        for mode, dest in (
+            ("no-cors", "script"),
+            ("no-cors", "image"),
+            ("cors", "empty"),
+            ("navigate", "iframe"),
+        ):
+            headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+
+            assert ask(dashboard.url, path, headers=headers).status == 403
+    link = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert ask(dashboard.url, "/", headers=link).status == 200
+
+
+@pytest.mark.parametrize("site", [None, "none", "same-origin"])
+def test_its_own_pages_and_whoever_says_nothing_are_answered(dashboard: Dashboard, site: str | None) -> None:
+    """An address that was typed, a browser or program without such headers."""
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": site and "cors", "Sec-Fetch-Dest": site and "empty"}
+
+    assert ask(dashboard.url, "/data/letters", headers=headers).status == 200
 
 
 @pytest.mark.parametrize("given", [None, "", "x", "é"])
@@ -296,6 +331,21 @@ def test_any_value_can_be_shown(
     assert len(answer.text) < 200_000
 
 
+def test_no_depth_of_a_record_is_too_much(dashboard: Dashboard, service: Service) -> None:
+    """Also where it can just be read, and be written no more: then it is shown as it came."""
+    made.reject(service.s3, service.bucket, made.record(b"1"))
+    [kept] = made.letters(dashboard.deployment.dead_letters)
+    shown = 0
+    for depth in range(1, 100_000):
+        value = made.b64(b"[" * depth + b"]" * depth)
+        letter = dataclasses.replace(kept, received={**kept.received, "value": value})
+        if letter.document() is None:
+            break
+        shown += bool(letters.lines_of(letter))
+
+    assert shown > 500
+
+
 def test_a_malformed_object_is_shown_as_it_is(dashboard: Dashboard, service: Service) -> None:
     service.s3.put_object(Bucket=service.bucket, Key="rejected/x", Body=b"<b>half")
     [row] = ask(dashboard.url, "/data/letters").json["letters"]
@@ -325,6 +375,62 @@ def test_letters_are_listed_newest_first_and_read_once(dashboard: Dashboard, ser
     ]
     assert first.json["letters"][1]["problems"] == [{"path": "data.status", "message": "unknown status word"}]
     assert (again.status, again.text) == (304, "")
+
+
+def test_the_list_ends_with_so_many_letters(
+    dashboard: Dashboard, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole objects: a batch that was given up counts with all of its records."""
+    monkeypatch.setattr(letters, "LETTERS", 5)
+    batch = [made.record(made.result("a"), offset) for offset in range(4)]
+    made.give_up(service.s3, service.bucket, *batch)
+    for offset in range(40, 80):
+        made.reject(service.s3, service.bucket, made.record(made.result("b"), offset))
+    found = ask(dashboard.url, "/data/letters").json
+
+    assert len(found["letters"]) in (5, 8)
+    assert (found["objects"], found["bound"]) == (41, "5 letters")
+    assert found["shown"] in (2, 5)
+    again = ask(dashboard.url, "/data/letters").json
+    assert again == found
+
+
+def test_the_list_ends_with_so_many_bytes(
+    dashboard: Dashboard, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies beyond is not even asked for; what was read is asked for once, and only what is shown of it goes out."""
+    monkeypatch.setattr(letters, "MEGABYTES", 3)
+    monkeypatch.setattr("ras_dashboard.app._LETTERS_S", 0.0)
+    read: list[str] = []
+    service.s3.meta.events.register("before-call.s3.GetObject", lambda **_: read.append(""))
+    for offset in range(5):
+        value = json.dumps({"correlation_id": "x" * 1_000_000}).encode()
+        made.reject(service.s3, service.bucket, made.record(value, offset))
+    answers = [ask(dashboard.url, "/data/letters") for _ in range(2)]
+
+    for answer in answers:
+        assert (answer.json["shown"], answer.json["objects"], answer.json["bound"]) == (2, 5, "3 MB")
+        assert len(answer.text) < 2_000
+    assert len(read) == 2
+
+
+def test_a_letter_of_the_list_is_opened_without_reading_any_other(
+    dashboard: Dashboard, service: Service
+) -> None:
+    """Which batch was given up with it is known there; it is found all the same once it lies elsewhere."""
+    for hour in range(4):
+        batch = [made.record(made.result("a"), 10 * hour + n) for n in range(3)]
+        made.give_up(service.s3, service.bucket, *batch, at=made.NOON + timedelta(hours=hour))
+    listed = ask(dashboard.url, "/data/letters").json["letters"]
+    read: list[str] = []
+    service.s3.meta.events.register("before-call.s3.GetObject", lambda **_: read.append(""))
+    for row in listed:
+        address = urlencode({"record": row["record"], "object": row["object"]})
+        assert ask(dashboard.url, f"/letter?{address}").status == 200
+    assert len(read) == len(listed) == 12
+
+    elsewhere = urlencode({"record": f"{SPELLCHECK}/0/1", "object": "given-up/x"})
+    assert ask(dashboard.url, f"/letter?{elsewhere}").status == 200
 
 
 # --- the API's answers and failures ---
@@ -426,6 +532,75 @@ def test_what_never_answers_is_given_up(dashboard: Dashboard, monkeypatch: pytes
         over.set()
 
     assert (answer.status, answer.json["code"]) == (503, "late")
+
+
+def test_a_slow_answer_is_made_once_and_serves_who_asks_later(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for those who asked before, and then again for an answer of their own."""
+    over = threading.Event()
+    made_: list[None] = []
+
+    def listed(*_: object) -> dict[str, Any]:
+        made_.append(None)
+        over.wait()
+        return {"letters": [], "shown": 0, "objects": 0}
+
+    monkeypatch.setattr("ras_dashboard.app._LETTERS_S", 600.0)
+    monkeypatch.setattr("ras_dashboard.app._PATIENCE_S", 600.0)
+    monkeypatch.setattr("ras_dashboard.letters.RecentLetters.listed", listed)
+    with monkeypatch.context() as hurried:
+        hurried.setattr("ras_dashboard.app._PATIENCE_S", 0.05)
+        late = [ask(dashboard.url, "/data/letters").status for _ in range(2)]
+    over.set()
+    answer = ask(dashboard.url, "/data/letters")
+
+    assert late == [503, 503]
+    assert (answer.status, answer.json["letters"], len(made_)) == (200, [], 1)
+
+
+@pytest.mark.parametrize("path", ["/letter?record=t/0/0", "/letter?object=rejected/x"])
+def test_a_letter_that_does_not_come_is_given_up(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("ras_dashboard.app._PATIENCE_S", 0.05)
+    for name in ("find", "malformed"):
+        monkeypatch.setattr(f"ras_dashboard.letters.{name}", lambda *_: over.wait())
+    try:
+        answer = ask(dashboard.url, path)
+    finally:
+        over.set()
+
+    assert answer.status == 503
+    assert "No answer within" in answer.text
+
+
+def test_a_large_answer_keeps_nobody_else_waiting(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made into text beside the event loop."""
+    over, begun = threading.Event(), threading.Event()
+
+    class Slow:
+        def keys(self) -> list[str]:
+            begun.set()
+            over.wait()
+            return []
+
+    monkeypatch.setattr("ras_dashboard.app._PATIENCE_S", 600.0)
+    monkeypatch.setattr("ras_dashboard.letters.RecentLetters.listed", lambda *_: Slow())
+    answers: list[Reply] = []
+    asking = threading.Thread(target=lambda: answers.append(ask(dashboard.url, "/data/letters")))
+    asking.start()
+    try:
+        assert begun.wait(60)
+        assert ask(dashboard.url, "/letters").status == 200
+        assert answers == []
+    finally:
+        over.set()
+        asking.join()
+    assert answers[0].text == "{}"
 
 
 # --- ingest health ---
@@ -569,6 +744,21 @@ def test_credentials_that_may_not_replay_are_told(
     assert len(service.dead_letters()) == 1
 
 
+def test_a_replay_whose_function_does_not_answer_is_not_told_as_done_or_refused(
+    dashboard: Dashboard, letter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("ras_dashboard.app._REPLAY_S", 0.05)
+    monkeypatch.setattr("ras_dashboard.letters.replay", lambda *_, **__: over.wait())
+    try:
+        answer = post(dashboard, letter, confirmed="yes")
+    finally:
+        over.set()
+
+    assert "Not known yet." in answer.text
+    assert "The function has not answered yet." in answer.text
+
+
 def test_an_earlier_page_of_a_letter_that_has_gone(
     dashboard: Dashboard, service: Service, letter: str
 ) -> None:
@@ -581,6 +771,80 @@ def test_an_earlier_page_of_a_letter_that_has_gone(
 
 
 # --- the command ---
+
+
+def test_ctrl_c_ends_it_while_aws_does_not_answer(tmp_path: Path) -> None:
+    """A function that is invoked for a replay may take a quarter of an hour; the end does not wait for it."""
+    key, body = f"rejected/{SPELLCHECK}/0/{0:020d}.json", _rejected()
+    with Server() as aws:
+
+        def plan(asked: Asked) -> Plan:
+            # The letter can be read; what else AWS is asked for never comes.
+            if asked.target.startswith(f"/letters/{key}"):
+                return Answer(
+                    body=body, headers={"ETag": '"e"', "Last-Modified": "Mon, 02 Mar 2026 08:00:00 GMT"}
+                )
+            if asked.target.startswith("/letters?"):
+                return Answer(body=LISTED.format(key=key).encode())
+            return SILENCE
+
+        aws.otherwise = plan
+        up(tmp_path, endpoint_url=aws.url.removesuffix("/stage"))
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from ras_local.cli import main; main()", "dashboard"],
+            env={**os.environ, "RAS_STATE_DIR": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            url = re.findall(r"(http://\S+)/ ", process.stdout.readline())[0]
+            record = f"{SPELLCHECK}/0/0"
+            form = {"token": token(url, record), "record": record, "confirmed": "yes"}
+            origin = {"Origin": url}
+            waiting = [
+                _asking(url, "/data/health"),
+                _asking(url, "/letter/replay", method="POST", form=form, headers=origin),
+            ]
+            while not any("/invocations" in one.target for one in aws.asked):
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+
+            # Some seconds; a stalled machine may need more, and what it would wait for takes 15 minutes.
+            assert process.wait(timeout=120) == 130
+        finally:
+            process.kill()
+            process.communicate()
+        for one in waiting:
+            one.join()
+
+
+LISTED = """<?xml version="1.0" encoding="UTF-8"?>
+<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>letters</Name><KeyCount>1</KeyCount>
+<IsTruncated>false</IsTruncated><Contents><Key>{key}</Key><LastModified>2026-03-02T08:00:00.000Z</LastModified>
+<ETag>"e"</ETag><Size>1</Size></Contents></ListBucketResult>"""
+
+
+def _rejected() -> bytes:
+    """The letter of a record that was rejected."""
+    letter = {
+        "reason": {"code": "unknown_status", "problems": []},
+        **made.received(made.record(made.result("a"))),
+    }
+    return json.dumps(letter).encode()
+
+
+def _asking(url: str, path: str, **more: Any) -> threading.Thread:
+    """A request whose answer never comes."""
+
+    def run() -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            ask(url, path, **more)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
 
 
 def test_an_api_address_goes_with_a_stage() -> None:

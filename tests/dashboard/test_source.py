@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def up(folder: Path, api_url: str = "http://127.0.0.1:1/api") -> StateDir:
+def up(
+    folder: Path, api_url: str = "http://127.0.0.1:1/api", endpoint_url: str = "http://127.0.0.1:1"
+) -> StateDir:
     """The state folder of a stack that runs."""
     keys = {"access_key_id": "its key", "secret_access_key": "s", "session_token": "t"}
     stack = {
         "region": REGION,
-        "endpoint_url": "http://127.0.0.1:1",
+        "endpoint_url": endpoint_url,
         "bootstrap_servers": "127.0.0.1:2",
         "api_url": api_url,
         "table_name": "table",
@@ -83,3 +85,15 @@ def test_in_aws_it_signs_with_the_users_own_credentials(
     assert found.credentials.access_key == "test"
     assert found.deployment.bucket_name == "dev-letters"
     assert elsewhere.api_url == "https://vpce.example/dev"
+
+
+@pytest.mark.usefixtures("aws")
+def test_nobody_is_kept_waiting_by_aws_itself(tmp_path: Path) -> None:
+    """But for an invocation, which may take as long as a function may."""
+    account = Account("", REGION, retries=2, read_timeout_s=20.0)
+    for cloud in (open_source(state=up(tmp_path)).deployment.cloud, account):
+        clients: tuple[Any, ...] = (cloud.s3, cloud.metrics, cloud.functions)
+        configs = [client.meta.config for client in clients]
+        waits = [(one.read_timeout, one.retries["total_max_attempts"]) for one in configs]
+
+        assert waits == [(20.0, 2), (20.0, 2), (900, 2)]

@@ -1,7 +1,7 @@
 // A batch: its summary and phases every two seconds, its essays whenever those have moved.
 import { copyButton, el, said, show } from "./dom.js";
 import { chip, time, words } from "./format.js";
-import { ask, Failure, live, problem } from "./live.js";
+import { live, problem } from "./live.js";
 import { bar } from "./bars.js";
 import { EssayTable } from "./essays.js";
 import { Ranking } from "./ranking.js";
@@ -22,10 +22,7 @@ const overall = bar("Essays of the batch");
 document.getElementById("filter").addEventListener("input", (event) => table.filter({ text: event.target.value }));
 document.getElementById("failed-only").addEventListener("change", (event) => table.filter({ failed: event.target.checked }));
 
-let essaysEtag = null;
-let essaysAt = 0;
-let reading = false;
-let again = false;
+let readEssays = null;
 
 live(() => `/data/batch?${query}`, {
   every: EVERY_MS,
@@ -34,12 +31,16 @@ live(() => `/data/batch?${query}`, {
     summary(data.batch);
     showPhases(data.phases, data.batch);
     table.phases(data.phases.map((phase) => phase.name));
-    if (!data.more) essays(data.essays, data.batch.essay_count);
-    else {
-      // What fits the window now, the others as soon as they are there.
-      if (!essaysAt) essays(data.essays, data.batch.essay_count);
-      return readAll(data.batch.essay_count);
+    table.expect(data.batch.essay_count);
+    if (!data.more) {
+      essays(data.essays);
+      return;
     }
+    if (readEssays) return readEssays();
+    // What fits the window now; the others, and with them the ranking, as soon as they are there.
+    parts.essays.hidden = false;
+    table.set(data.essays);
+    readEssays = live(() => `/data/essays?${query}`, { every: ESSAYS_AT_LEAST_MS, seen: essays });
   },
   failed(error, retry) {
     for (const name of ["phases", "ranking", "essays"]) parts[name].hidden = true;
@@ -58,35 +59,6 @@ live(() => `/data/batch?${query}`, {
     );
   },
 });
-
-setInterval(() => {
-  if (essaysAt && !document.hidden && performance.now() - essaysAt > ESSAYS_AT_LEAST_MS) readAll();
-}, 5000);
-
-async function readAll(expected) {
-  if (reading) {
-    again = true;
-    return;
-  }
-  reading = true;
-  try {
-    const found = await ask(`/data/essays?${query}`, essaysEtag);
-    essaysAt = performance.now();
-    if (found) {
-      essaysEtag = found.etag;
-      essays(found.data, expected ?? 0);
-    }
-  } catch (error) {
-    // The summary's own question tells of a lost connection; the next one asks for the essays anew.
-    if (!(error instanceof Failure)) throw error;
-  } finally {
-    reading = false;
-    if (again) {
-      again = false;
-      readAll(expected);
-    }
-  }
-}
 
 function heading() {
   return el("h1", { class: "id" }, "Batch ", said(id), copyButton(id, "the batch's id"));
@@ -161,9 +133,9 @@ function showPhases(found, batch) {
   }
 }
 
-function essays(found, expected) {
+function essays(found) {
   parts.essays.hidden = false;
-  table.set(found, expected);
+  table.set(found);
   parts.ranking.hidden = !ranking.set(found);
 }
 

@@ -1,8 +1,13 @@
-// A user's batches: the first page kept up to date, older ones added on demand by the API's cursor.
+// A user's batches: the first page kept up to date, older ones added on demand by the API's cursor, and read anew
+// whenever the first has changed: a batch may have moved, or may not fit the filter any more.
 import { copyButton, el, said, show } from "./dom.js";
 import { chip, number, time, words } from "./format.js";
 import { ask, Failure, live, problem } from "./live.js";
 import { bar } from "./bars.js";
+
+const EVERY_MS = 3000;
+// Also when the first page has not changed: an older batch may have gone on all the same.
+const OLDER_AT_LEAST_MS = 30_000;
 
 const place = document.getElementById("batches");
 document.querySelector("#search select").addEventListener("change", (event) => {
@@ -15,6 +20,8 @@ function follow(user, status) {
   let first = null;
   let older = [];
   let next = null;
+  let olderAt = 0;
+  let turn = Promise.resolve();
   const rows = new Map();
   const body = el("tbody");
   const count = el("p", { class: "quiet", role: "status" });
@@ -37,10 +44,9 @@ function follow(user, status) {
   }
 
   function draw() {
-    const all = [...first.batches, ...older];
     const shown = [];
     const here = new Set();
-    for (const batch of all) {
+    for (const batch of [first, ...older].flatMap((page) => page.batches)) {
       if (here.has(batch.batch_id)) continue;
       here.add(batch.batch_id);
       const version = JSON.stringify(batch);
@@ -53,18 +59,46 @@ function follow(user, status) {
       shown.push(row.made);
     }
     if (shown.length !== body.children.length || shown.some((row, at) => body.children[at] !== row)) body.replaceChildren(...shown);
+    for (const id of rows.keys()) if (!here.has(id)) rows.delete(id);
     count.textContent = `${number(shown.length)} of ${number(first.pagination.total)}${status ? ` ${words(status)}` : ""} shown, newest first`;
     more.hidden = next === null;
     if (table.isConnected) return;
     show(place, count, table, trouble, more);
   }
 
+  /** One at a time: each reads on from where the one before has ended. */
+  function inTurn(work) {
+    const mine = turn.then(work);
+    turn = mine.catch(() => {});
+    return mine;
+  }
+
+  /** So many pages behind the first, as they are now. */
+  async function readOlder(count) {
+    const pages = [];
+    let cursor = first.pagination.next_cursor;
+    while (cursor && pages.length < count) {
+      const { data } = await ask(url(cursor));
+      pages.push(data);
+      cursor = data.pagination.next_cursor;
+    }
+    older = pages;
+    next = cursor;
+    olderAt = performance.now();
+  }
+
+  async function readNext() {
+    if (!next) return;
+    const { data } = await ask(url(next));
+    older.push(data);
+    next = data.pagination.next_cursor;
+    if (older.length === 1) olderAt = performance.now();
+  }
+
   async function loadMore() {
     more.disabled = true;
     try {
-      const { data } = await ask(url(next));
-      older = [...older, ...data.batches];
-      next = data.pagination.next_cursor;
+      await inTurn(readNext);
       show(trouble);
       draw();
     } catch (error) {
@@ -76,14 +110,21 @@ function follow(user, status) {
   }
 
   live(() => url(), {
-    every: 3000,
-    seen(data) {
-      // Batches that new ones push off the first page stay on this one.
-      if (first && older.length) older = [...first.batches, ...older];
-      else next = data.pagination.next_cursor;
-      first = data;
-      if (data.pagination.total) draw();
-      else show(place, nothing());
+    every: EVERY_MS,
+    seen: (data) =>
+      inTurn(async () => {
+        first = data;
+        try {
+          await readOlder(older.length);
+        } finally {
+          // With the older ones of before where those of now cannot be had; that is told, and tried again.
+          if (data.pagination.total) draw();
+          else show(place, nothing());
+        }
+      }),
+    unchanged() {
+      if (!older.length || performance.now() - olderAt < OLDER_AT_LEAST_MS) return;
+      return inTurn(() => readOlder(older.length)).then(draw);
     },
     failed: (error, retry) => show(place, problem(error, retry)),
   });

@@ -60,9 +60,15 @@ export class EssayTable {
     this.#scroll.scrollTop = 0;
   }
 
-  /** `{columns, rows}` as the dashboard sends them; `expected` essays were registered. */
-  set({ columns, rows }, expected) {
-    this.#expected = expected;
+  /** So many essays were registered. */
+  expect(count) {
+    if (count === this.#expected) return;
+    this.#expected = count;
+    this.#arrange();
+  }
+
+  /** `{columns, rows}` as the dashboard sends them. */
+  set({ columns, rows }) {
     this.#all = rows.map((row) => Object.fromEntries(columns.map((name, at) => [name, row[at]])));
     for (const essay of this.#all) {
       essay.error = Object.keys(essay)

@@ -11,14 +11,18 @@ const columns = new Columns(chart, (series) => `Records in the last hour: ${seri
 
 const GOOD = new Set(["applied", "duplicate", "stale", "ignored"]);
 let last = null;
+let latest = null;
 
 live(() => "/data/health", {
   every: 3000,
-  seen({ outcomes, lag }) {
-    showTiles(outcomes, lag);
-    showOutcomes(outcomes);
-    showLag(lag);
+  seen(data) {
+    latest = data;
+    showTiles(data);
+    showOutcomes(data.outcomes);
+    showLag(data.lag);
   },
+  // Nothing has come since: that is a rate too.
+  unchanged: () => showTiles(latest),
   failed: (error, retry) => ["outcomes", "lag"].forEach((name) => show(places[name], problem(error, retry))),
 });
 
@@ -33,12 +37,10 @@ function tile(value, name, kind = "") {
   return el("div", { class: `tile ${kind}` }, el("b", {}, value), el("span", {}, name));
 }
 
-function showTiles(outcomes, lag) {
+function showTiles({ outcomes, lag }) {
   const tiles = [];
   if (!lag.failed) {
-    const known = lag.rows.filter((row) => row.lag !== null);
-    const behind = known.reduce((sum, row) => sum + row.lag, 0);
-    tiles.push(tile(known.length ? number(behind) : "?", "records behind", behind ? "busy" : "good"));
+    tiles.push(behindTile(lag.rows));
     if (lag.consumed !== null) tiles.push(tile(number(rate(lag.consumed)), "records a second, just now"));
   }
   if (!outcomes.failed) {
@@ -48,9 +50,17 @@ function showTiles(outcomes, lag) {
   show(places.now, ...tiles);
 }
 
-/** Records a second between this look and the one before. */
+function behindTile(rows) {
+  const known = rows.filter((row) => row.lag !== null);
+  const unknown = rows.length - known.length;
+  const behind = known.reduce((sum, row) => sum + row.lag, 0);
+  if (!unknown) return tile(number(behind), "records behind", behind ? "busy" : "good");
+  return tile(known.length ? `at least ${number(behind)}` : "?", `records behind, ${number(unknown)} of ${number(rows.length)} unknown`, "warn");
+}
+
+/** Records a second between this look and the one before, however long ago that was. */
 function rate(consumed) {
-  const at = performance.now();
+  const at = Date.now(); // goes on while the machine sleeps
   const found = last && at > last.at ? Math.max(0, Math.round((1000 * (consumed - last.consumed)) / (at - last.at))) : 0;
   last = { at, consumed };
   return found;

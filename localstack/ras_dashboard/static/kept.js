@@ -28,7 +28,7 @@ export function keptOverTime(place) {
     const rest = ordered.slice(COLOURS);
     if (rest.length) series.push({ name: "other reasons", kind: "rest", values: moments.map((_, at) => sum(rest.map(([, values]) => values[at]))) });
     if (!series.length) {
-      show(place, el("p", { class: "empty small" }, letters.length ? "None in the last 24 hours." : "None: every record could be applied."));
+      show(place, el("p", { class: "empty small" }, objects ? "None in the last 24 hours." : "None: every record could be applied."));
       return;
     }
     if (!inner.isConnected) show(place, inner);

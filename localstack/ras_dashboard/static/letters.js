@@ -25,7 +25,7 @@ live(() => "/data/letters", {
   every: 5000,
   seen(data) {
     found = data;
-    document.getElementById("over-time").hidden = document.getElementById("filters").hidden = data.letters.length === 0;
+    document.getElementById("over-time").hidden = document.getElementById("filters").hidden = data.objects === 0;
     drawKept(data);
     draw();
   },
@@ -33,8 +33,8 @@ live(() => "/data/letters", {
 });
 
 function draw() {
-  const { letters, shown, objects } = found;
-  if (!letters.length) {
+  const { letters, shown, objects, bound } = found;
+  if (!objects) {
     show(
       place,
       el("div", { class: "empty good" }, el("p", {}, el("b", {}, "No dead letters.")), el("p", {}, "Every record that came could be applied, or was in already.")),
@@ -46,7 +46,7 @@ function draw() {
   const seen = fitting.slice(0, ROWS_AT_MOST);
   const told = [`${number(fitting.length)} of ${number(letters.length)}`];
   if (fitting.length > seen.length) told.push(`the newest ${number(seen.length)} shown`);
-  if (objects > shown) told.push(`${number(objects - shown)} older objects are not read here: ras dead-letters list`);
+  if (bound) told.push(`read up to ${bound}: ${number(objects - shown)} older objects are not here, but in ras dead-letters list`);
   document.getElementById("count").textContent = told.join("; ");
   // Only what is new is drawn: whoever reads or copies is not disturbed.
   if (place.dataset.version === version(seen)) return;
@@ -77,7 +77,7 @@ function options(select, name, letters) {
 }
 
 function row(letter) {
-  const query = letter.record ? { record: letter.record } : { object: letter.object };
+  const query = { ...(letter.record ? { record: letter.record } : {}), object: letter.object };
   return el(
     "tr",
     {},

@@ -57,17 +57,20 @@ function connection(name, failure, retry) {
   const place = document.getElementById("connection");
   if (failure) {
     since ??= new Date();
-    troubles.set(name, failure);
+    troubles.set(name, retry);
     clearTimeout(returned);
   } else {
     if (!troubles.delete(name) || troubles.size) return;
     since = null;
+    place.dataset.told = "";
     place.className = "connection back";
     place.textContent = "Connected again.";
     returned = setTimeout(() => (place.hidden = true), 4000);
     return;
   }
   const { error, advice, code, correlation_id: id } = failure.told;
+  if (place.dataset.told === reason(failure)) return;
+  place.dataset.told = reason(failure);
   place.className = "connection lost";
   place.hidden = false;
   show(
@@ -77,36 +80,45 @@ function connection(name, failure, retry) {
     el("span", {}, "What you see is from before. "),
     advice ? el("span", {}, `${advice} `) : null,
     el("span", { class: "quiet" }, `(${code}${id ? `, ${id}` : ""}) `),
-    el("button", { type: "button", onclick: retry }, "Try now"),
+    el("button", { type: "button", onclick: () => troubles.forEach((round) => round()) }, "Try now"),
   );
 }
 
+/** The same failure again is not told anew: whoever is at its button, or hears the page read out, stays undisturbed. */
+const reason = ({ told }) => JSON.stringify([told.code, told.error, told.advice]);
+
 /**
- * Keep a part of the page up to date. `url()` is asked each `every` ms; `seen(data)` gets what is new, and
- * `failed(failure)` what could not be had as long as nothing was seen. Returns a function that asks at once.
+ * Keep a part of the page up to date. `url()` is asked each `every` ms; `seen(data)` gets what is new, `unchanged()` is
+ * told that nothing is, and `failed(failure)` what could not be had as long as nothing was seen: without it the page has
+ * something to show already. Returns a function that asks at once.
  */
-export function live(url, { every, seen, failed }) {
+export function live(url, { every, seen, unchanged = () => {}, failed = null }) {
   let etag = null;
   let timer = null;
   let misses = 0;
   let asking = false;
-  let any = false;
+  let again = false;
+  let any = failed === null;
+  let told = null;
 
   async function round() {
     clearTimeout(timer);
-    if (asking) return;
+    if (asking) {
+      again = true;
+      return;
+    }
     asking = true;
     const begun = performance.now();
     let pause = every;
     try {
       const found = await ask(url(), etag);
-      misses = 0;
-      connection(seen, null);
       if (found) {
         any = true;
-        etag = found.etag;
         await seen(found.data);
-      }
+        etag = found.etag; // only now: what could not be shown is asked for again
+      } else await unchanged();
+      misses = 0;
+      connection(seen, null);
       // A page must not be the load: a slow answer is asked for more seldom.
       pause = Math.max(every, 3 * (performance.now() - begun));
       document.getElementById("live").textContent = "live";
@@ -116,10 +128,12 @@ export function live(url, { every, seen, failed }) {
       pause = Math.min(LONGEST_PAUSE_MS, 1000 * 2 ** misses);
       document.getElementById("live").textContent = "";
       if (any) connection(seen, error, round);
-      else failed(error, round);
+      else if (told !== reason(error)) failed(error, round);
+      told = reason(error);
     } finally {
       asking = false;
-      if (!document.hidden) timer = setTimeout(round, pause);
+      if (!document.hidden) timer = setTimeout(round, again ? 0 : pause);
+      again = false;
     }
   }
 
