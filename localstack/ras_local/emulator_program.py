@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     App = Callable[[MutableMapping[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
 
-_PATH = "/_aws/execute-api/"
+# How the API is reached: its path here, LocalStack's older one, and AWS's host.
+_PATH = re.compile(r"/_aws/execute-api/|/restapis/[^/]+/[^/]+/_user_request_/")
+_HOST = b".execute-api."
 _SCOPE = re.compile(
     rb"Credential=[^,&]+?(?:/|%2F)\d{8}(?:/|%2F)([^/%]+)(?:/|%2F)([^/%]+)(?:/|%2F)aws4_request", re.IGNORECASE
 )
@@ -37,7 +39,7 @@ def of_its_scope(app: App, region: str) -> App:
     async def check(
         scope: MutableMapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
     ) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(_PATH):
+        if scope["type"] == "http" and (_PATH.match(scope["path"]) or _HOST in _host(scope)):
             headers = [
                 (name, checked(value) if name.lower() == b"authorization" else value)
                 for name, value in scope["headers"]
@@ -46,6 +48,10 @@ def of_its_scope(app: App, region: str) -> App:
         await app(scope, receive, send)
 
     return check
+
+
+def _host(scope: MutableMapping[str, Any]) -> bytes:
+    return b"".join(value for name, value in scope["headers"] if name.lower() == b"host")
 
 
 if __name__ == "__main__":

@@ -155,7 +155,8 @@ def test_a_deployed_table_is_copied_whole(
         dynamodb_local.copy_table(Cloud(emulator_url, region()), name, dynamodb_local_endpoint)
 
         assert definition(copy, name) == definition(original, name)
-        assert definition(copy, name)["index"]["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+        [index] = table_arguments["GlobalSecondaryIndexes"]
+        assert definition(copy, name)["index"]["Projection"] == index["Projection"]
     finally:
         original.delete_table(TableName=name)
     copy.delete_table(TableName=name)

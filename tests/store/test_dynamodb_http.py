@@ -166,6 +166,11 @@ ANSWERS = {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n",
         True,
     ),
+    "in chunks, with a length": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        True,
+    ),
+    "under line feeds": (b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", True),
     "as its last": (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: Close\r\n\r\n{}", False),
     "by the old protocol": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", False),
     "without a length": (b"HTTP/1.1 200 OK\r\nServer: S\r\n\r\n{}", False),
@@ -188,7 +193,7 @@ def answering(answer: bytes, piece: int) -> Iterator[str]:
 
         def serve() -> None:
             accepted, _ = listening.accept()
-            with accepted:
+            with accepted, suppress(OSError):  # whoever has what it wants hangs up
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 accepted.recv(65_536)
                 for start in range(0, len(answer), piece):
@@ -210,8 +215,19 @@ def test_any_servers_answer_is_understood(answer: bytes, is_kept: bool, piece: i
     with answering(answer, piece) as url, closing(Connections(url)) as connections:
         status, body = connections.send({"Host": "h"}, b"{}")
 
-        assert (status, body) == (int(answer.rsplit(b"HTTP/1.", 1)[1][2:5]), b"{}")
+        assert (status, body) == (400 if answer is ANSWERS["a refusal"][0] else 200, b"{}")
         assert len(connections._idle) == is_kept
+
+
+def test_what_lies_behind_an_answer_is_no_answer() -> None:
+    """The connection is given up with it."""
+    plain = ANSWERS["as AWS does"][0]
+    with (
+        answering(plain + plain.replace(b"{}", b"[]"), 100_000) as url,
+        closing(Connections(url)) as connections,
+    ):
+        assert connections.send({"Host": "h"}, b"{}") == (200, b"{}")
+        assert connections._idle == []
 
 
 @pytest.mark.parametrize(
@@ -221,8 +237,17 @@ def test_any_servers_answer_is_understood(answer: bytes, is_kept: bool, piece: i
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nContent-Le",
         b"SMTP ready\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
     ],
-    ids=["nothing", "half a body", "half a head", "another protocol"],
+    ids=[
+        "nothing",
+        "half a body",
+        "half a head",
+        "another protocol",
+        "a status of four digits",
+        "a length beyond memory",
+    ],
 )
 def test_half_an_answer_is_none(answer: bytes) -> None:
     """It is a failed attempt, and the connection is not used again."""

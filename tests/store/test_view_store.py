@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from result_aggregator.domain import items
+from result_aggregator.domain import items, view
 from result_aggregator.domain.items import Change, Key, Times
 from result_aggregator.domain.storage import Listed, UnacceptableError, UnavailableError, Written
+from result_aggregator.retry import Deadline
 from result_aggregator.store import dynamodb as dynamodb_module
 from result_aggregator.store.dynamodb import ViewStore
 
@@ -216,7 +217,8 @@ def in_two_phases(store: ViewStore) -> None:
 
 
 def standings(store: ViewStore) -> list[str | None]:
-    return [entry.standing for entry in store.batches_of("u")]
+    """What the index tells of the user's batches."""
+    return [view.status_of(entry.standing, samples.DEFAULT_PIPELINE) for entry in store.batches_of("u")]
 
 
 def test_the_index_says_how_a_batch_ended(
@@ -224,7 +226,7 @@ def test_the_index_says_how_a_batch_ended(
 ) -> None:
     """Nothing while it runs; its end takes a write of its own, and a rerun takes it back."""
     in_two_phases(store)
-    assert standings(store) == [""]
+    assert standings(store) == [view.RUNS]
     calls.clear()
     store.write(Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1")))
     assert calls == ["UpdateItem", "UpdateItem"]
@@ -236,8 +238,8 @@ def test_the_index_says_how_a_batch_ended(
 
     later = f"{NEW[:21]} {'f' * 32}"
     store.write(Change(BATCH, {"cj_assessment": f'{later} ["IN_PROGRESS",0,0,null]'}))
-    assert standings(store) == [""]
-    assert stored(BATCH)["standing"] == ""
+    assert standings(store) == [view.RUNS]
+    assert stored(BATCH)["standing"] == "1.4 "
 
 
 def test_what_comes_with_the_owner_takes_one_write(store: ViewStore, calls: list[str]) -> None:
@@ -278,10 +280,60 @@ def test_a_standing_that_was_not_written_is_by_the_redelivery(
     with pytest.raises(UnavailableError):
         store.write(ranked)
     http_client.transport = real
-    assert standings(store) == [""]
-    assert store.write(ranked) == {"cj_assessment": Written.DUPLICATE}
+    assert standings(store) == [view.RUNS]
+    again = Change(BATCH, dict(ranked.registers), times=ranked.times)
+    assert store.write(again) == {"cj_assessment": Written.DUPLICATE}
 
     assert standings(store) == ["COMPLETED"]
+
+
+def test_a_standing_that_is_tried_again_makes_no_duplicate(store: ViewStore, http_client: DynamoDB) -> None:
+    """What an attempt applied before it failed is applied, and counted as such, by the attempt that succeeds."""
+    in_two_phases(store)
+    ranked = Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1"))
+    real, asked = http_client.transport, 0
+
+    def throttle(_: str) -> None:
+        nonlocal asked
+        asked += 1
+        if asked in (2, 3):
+            raise TimeoutError
+
+    http_client.transport = Watched(real, throttle)
+    written = Deadline(5, sleep=lambda _: None).attempt(lambda: store.write(ranked))
+
+    assert written == {"cj_assessment": Written.APPLIED}
+    assert standings(store) == ["COMPLETED"]
+
+
+def test_without_a_named_pipeline_the_default_decides(store: ViewStore, calls: list[str]) -> None:
+    """The phases that ended are kept, as the live platform's batches need; those that are on their way take no write."""
+    owned(store, "b", "u", "1")
+    calls.clear()
+    for version, status in ((OLD, "IN_PROGRESS"), (NEW, "COMPLETED")):
+        store.write(Change(BATCH, {"spellcheck": f'{version} ["{status}",7,1,null]'}))
+    assert calls == ["UpdateItem"] * 3
+    [entry] = store.batches_of("u")
+
+    assert view.status_of(entry.standing, ["spellcheck"]) == "PARTIALLY_COMPLETED"
+    assert view.status_of(entry.standing, ["spellcheck", "nlp"]) == view.RUNS
+
+
+def test_an_index_of_keys_alone_is_read(
+    http_client: DynamoDB, dynamodb: DynamoDBClient, table_arguments: dict[str, Any]
+) -> None:
+    """Such as tables had before standings were kept: the listing works, and looks at the batches themselves."""
+    [index] = table_arguments["GlobalSecondaryIndexes"]
+    keys_alone = {**index, "Projection": {"ProjectionType": "KEYS_ONLY"}}
+    arguments = {**table_arguments, "TableName": "keys-alone", "GlobalSecondaryIndexes": [keys_alone]}
+    dynamodb.create_table(**arguments)
+    try:
+        store = ViewStore("keys-alone", http_client)
+        owned(store, "b", "u", "1")
+
+        assert standings(store) == [None]
+    finally:
+        dynamodb.delete_table(TableName="keys-alone")
 
 
 def test_of_two_writers_the_later_ones_standing_stays(store: ViewStore, http_client: DynamoDB) -> None:
@@ -299,7 +351,32 @@ def test_of_two_writers_the_later_ones_standing_stays(store: ViewStore, http_cli
     http_client.transport = Watched(real, overtake)
     store.write(Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1")))
 
-    assert standings(store) == [""]
+    assert standings(store) == [view.RUNS]
+
+
+def test_whoever_is_overtaken_says_how_the_batch_stands_then(store: ViewStore, http_client: DynamoDB) -> None:
+    """Also for the other, which may have died right after its register."""
+    in_two_phases(store)
+    real, asked = http_client.transport, 0
+    later = f"{NEW[:21]} {'f' * 32}"
+
+    def die() -> None:
+        raise TimeoutError
+
+    def overtake(_: str) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            failed = Change(BATCH, {"spellcheck": f'{later} ["FAILED",0,2,"why"]'})
+            with pytest.MonkeyPatch.context() as dies:
+                dies.setattr(store, "_keep_standing", lambda *_: die())
+                with pytest.raises(TimeoutError):
+                    store.write(failed)
+
+    http_client.transport = Watched(real, overtake)
+    store.write(Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1")))
+
+    assert standings(store) == ["FAILED"]
 
 
 def test_essays_go_on_from_anywhere(store: ViewStore, calls: list[str]) -> None:

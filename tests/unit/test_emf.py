@@ -85,10 +85,16 @@ def test_labels_that_differ_do_not(written: Any) -> None:
     counted = EmbeddedMetrics("Space")
     counted.add(OPERATION, {CALLS: 1})
     counted.add({"operation": "BatchGetItem", "status": "success"}, {CALLS: 2})
+    counted.add({"operation": "Query"}, {SECONDS: [1.0] * MOST_VALUES + [2.0]})
     counted.add({"operation": "Query"}, {SECONDS: [1.0] * MOST_VALUES})
-    counted.add({"operation": "Query"}, {SECONDS: [2.0]})
+    lines = written(counted)
 
-    assert len(written(counted)) == 3
+    assert [len(line[SECONDS.name]) for line in lines if SECONDS.name in line] == [
+        MOST_VALUES,
+        1,
+        MOST_VALUES,
+    ]
+    assert [line[CALLS.name] for line in lines if CALLS.name in line] == [[1], [2]]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -242,6 +242,12 @@ STANDS = {
 }
 
 
+def stands(status: str, at: str) -> items.Item:
+    """A batch item."""
+    item: items.Item = {"user_id": "u", "created_at": at, "updated_at": at}
+    return item | {name: value.replace("@", f"{at} {1:032x}") for name, value in STANDS[status].items()}
+
+
 @settings(deadline=None)
 @given(
     st.lists(
@@ -262,8 +268,7 @@ def test_pages_of_a_listing_together_are_the_whole(
     table: fold.Table = {}
     for n, (moment, status, is_kept) in enumerate(made):
         at = f"20260302T08000{moment}000000"
-        item: items.Item = {"user_id": "u", "created_at": at, "updated_at": at}
-        item |= {name: value.replace("@", f"{at} {n:032x}") for name, value in STANDS[status].items()}
+        item = stands(status, at)
         table[items.batch_key(f"b{n}")] = item
         batch = view.decode_batch(item)
         assert batch is not None
@@ -298,9 +303,9 @@ def test_pages_of_a_listing_together_are_the_whole(
 def test_a_batch_that_ended_just_now_is_on_no_page_of_what_it_was() -> None:
     """The index lags behind the table: what a page shows is as the table has it."""
     at = "20260302T080000000000"
-    item: items.Item = {"user_id": "u", "created_at": at, "updated_at": at, "standing": "COMPLETED"}
-    item |= {name: value.replace("@", f"{at} {1:032x}") for name, value in STANDS["FAILED"].items()}
-    table = {items.batch_key("b"): item}
+    completed = view.decode_batch(stands("COMPLETED", at))
+    assert completed is not None
+    table = {items.batch_key("b"): {**stands("FAILED", at), "standing": view.standing(completed)}}
 
     shown = query.user_batches(fold.View(table), "u", DEFAULT_PIPELINE, limit=1, status="COMPLETED")
 

@@ -326,7 +326,7 @@ def test_a_standing_tells_how_a_batch_ended(
     is_started: bool,  # noqa: FBT001 - drawn
     default_pipeline: list[str],
 ) -> None:
-    """For every batch and every default pipeline the same as its answer; nothing of one that runs."""
+    """For every batch and every default pipeline the same as its answer; of one that runs, that it does."""
     item: items.Item = {"user_id": "u", "created_at": "1", "updated_at": "1"}
     item |= {name: registers.encode(version, state) for name, (version, state) in phases.items()}
     if end_ is not None:
@@ -340,8 +340,14 @@ def test_a_standing_tells_how_a_batch_ended(
     status = view.batch_answer("b", batch, default_pipeline)["overall_status"]
 
     told = view.status_of(view.standing(batch), default_pipeline)
-    assert told == (None if status in statuses.RUNNING else status)
+    assert told == (view.RUNS if status in statuses.RUNNING else status)
     deciding = {name: item[name] for name in (*view.DECIDES_STANDING, items.USER_ID) if name in item}
     alone = view.decode_batch(deciding | {"created_at": "", "updated_at": ""})
     assert alone is not None
     assert view.standing(alone) == view.standing(batch)
+
+
+def test_a_standing_by_other_rules_tells_nothing() -> None:
+    """A change of the rules, or a phase more, must not have a listing believe what was written before."""
+    for standing in (None, "", "COMPLETED", "0.4 COMPLETED", '{"spellcheck":["COMPLETED",1,0]}'):
+        assert view.status_of(standing, DEFAULT_PIPELINE) is None

@@ -30,7 +30,7 @@ _Line = tuple[list[dict[str, Any]], dict[str, Any]]
 
 
 class EmbeddedMetrics:
-    """What is counted, until it is written."""
+    """What is counted, until it is written. Of one thread."""
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
@@ -41,17 +41,25 @@ class EmbeddedMetrics:
 
         Raises ValueError where they are not the metric's: `/metrics` would not know it.
         """
-        members: dict[str, Any] = {**labels, metrics.SERVICE_DIMENSION: metrics.SERVICE}
-        dimensions = [*members]
+        counted: dict[Metric, Sequence[float]] = {}
         for metric, value in values.items():
             if labels.keys() != set(metric.labels):
                 raise ValueError(f"{metric.name} has the labels {metric.labels}, not {tuple(labels)}")
-            members[metric.name] = [value] if isinstance(value, int | float) else value
+            counted[metric] = [value] if isinstance(value, int | float) else value
+        self._add(labels, {metric: some[:MOST_VALUES] for metric, some in counted.items()})
+        if more := {
+            metric: some[MOST_VALUES:] for metric, some in counted.items() if len(some) > MOST_VALUES
+        }:
+            self.add(labels, more)
+
+    def _add(self, labels: Mapping[str, str], values: Mapping[Metric, Sequence[float]]) -> None:
+        members: dict[str, Any] = {**labels, metrics.SERVICE_DIMENSION: metrics.SERVICE}
         directive = {
             "Namespace": self._namespace,
-            "Dimensions": [dimensions],
+            "Dimensions": [[*members]],
             "Metrics": [{"Name": metric.name, "Unit": _UNITS[metric.kind]} for metric in values],
         }
+        members |= {metric.name: some for metric, some in values.items()}
         directives, shared = self._line_for(members)
         directives.append(directive)
         shared |= members

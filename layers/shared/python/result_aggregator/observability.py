@@ -13,7 +13,7 @@ from result_aggregator import metrics
 from result_aggregator.domain.events import EssayPhaseEnded, EssaysRanked
 from result_aggregator.domain.outcomes import APPLIED, HANDED_BACK, REJECTED
 from result_aggregator.domain.phases import CJ_ASSESSMENT
-from result_aggregator.emf import MOST_VALUES, EmbeddedMetrics
+from result_aggregator.emf import EmbeddedMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -136,9 +136,7 @@ def report_store_calls(calls: Sequence[StoreCall]) -> None:
     for call in calls:
         seconds.setdefault(call.operation, []).append(round(call.seconds, 6))
     for operation, values in seconds.items():
-        for start in range(0, len(values), MOST_VALUES):
-            some = values[start : start + MOST_VALUES]
-            _metrics.add({"operation": operation}, {metrics.DB_OPERATION_DURATION: some})
+        _metrics.add({"operation": operation}, {metrics.DB_OPERATION_DURATION: values})
 
 
 def count_orphan() -> None:

@@ -31,6 +31,9 @@ for the batch itself, and for base64 taking a third more than the compressed bod
 # Batches that run to be looked at together: what a BatchGetItem takes.
 _LOOK_AT = 100
 
+# Index entries to read at a time behind a cursor, for those of a status: more than nearly every user has, in one Query.
+_ENTRIES = 2000
+
 _TIME = re.compile(r"[0-9]{8}T[0-9]{12}")
 _VERSION = re.compile(_TIME.pattern + r" [0-9a-f]{32}|")
 
@@ -208,7 +211,7 @@ def user_batches(
     if status is None:
         places = (place for place, _ in store.batches_of(user_id, after, limit + 1 if after else None))
     else:
-        places = batches.of_status(store.batches_of(user_id, after), status)
+        places = batches.of_status(store.batches_of(user_id, after, _ENTRIES if after else None), status)
     if total is None:
         places = list(places)
         total = len(places)
@@ -268,10 +271,10 @@ class _Batches:
         runs = status in statuses.RUNNING
         waiting: list[Listed] = []
         for place, standing in entries:
-            ended = None if standing is None else view.status_of(standing, self._default_pipeline)
-            if ended != status and not (ended is None and (runs or standing is None)):
+            told = view.status_of(standing, self._default_pipeline)
+            if told not in (status, None) and not (runs and told == view.RUNS):
                 continue
-            if ended == status and not waiting:
+            if told == status and not waiting:
                 yield place
                 continue
             waiting.append(place)

@@ -113,6 +113,8 @@ class Change:
     followers: dict[str, Item] = field(default_factory=dict)
     """register name -> the attributes written exactly when that register is"""
     times: Times | None = None
+    applied: set[str] = field(default_factory=set)
+    """registers that an attempt at the change wrote before it failed: the next one finds them as duplicates"""
 
     def set(self, name: str, value: str, followers: Item | None = None) -> None:
         """Propose a register's value; the greater of two proposals stays."""

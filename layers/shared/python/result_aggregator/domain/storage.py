@@ -52,7 +52,7 @@ class Listed(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A batch in the user index: its place, and how it ended (`view.standing`), None where nothing says."""
+    """A batch in the user index: its place, and how it ended (`view.status_of` reads it)."""
 
     place: Listed
     standing: str | None

@@ -148,40 +148,51 @@ def _has_ended(batch: Batch, phase: str) -> bool:
 DECIDES_STANDING = (items.REQUESTED_PIPELINE, items.PIPELINE_END, *PHASE_NAMES)
 """The registers that `standing` is a function of."""
 
+# Of the rules that a standing was made by: `verdict`'s, to be counted up with them, and the phases that there are.
+_RULES = f"1.{len(PHASE_NAMES)} "
 
-# Of a phase's state, what decides: all but the error.
-_COUNTED = PhaseState._fields.index("error")
+RUNS = ""
+"""What a standing tells of a batch that runs."""
 
 
 def standing(batch: Batch) -> str:
-    """How a batch ended, for the user index: its overall status, and nothing while it runs.
+    """How a batch ended, for the user index: its overall status, RUNS while it runs, behind the version of the rules.
 
-    Where no event named its pipeline, the default of whoever asks decides: then the states of its phases, as JSON.
-    Essays' results change nothing here, so that they never cost an index write.
+    Where no event named its pipeline, the default of whoever asks decides: then the phases that ended, as JSON
+    `{phase: [status, whether essays completed, whether essays failed]}`. Essays' results change nothing here, so that
+    they never cost an index write.
     """
     named = pipeline_of(batch, ())
     newest_phase = max((version for version, _ in batch.phases.values()), default="")
-    if batch.phases and not named and not (batch.end and batch.end[0] > newest_phase):
-        states = {name: state[:_COUNTED] for name, (_, state) in batch.phases.items()}
-        return json.dumps(states, separators=(",", ":"))
-    judged = verdict(batch, named or PHASE_NAMES)
-    return "" if judged.ended_at is None else judged.overall_status
+    if named or (batch.end and batch.end[0] > newest_phase):
+        judged = verdict(batch, named or PHASE_NAMES)
+        return _RULES + (RUNS if judged.ended_at is None else judged.overall_status)
+    ended = {
+        name: [state.status, min(state.completed_count, 1), min(state.failed_count, 1)]
+        for name, (_, state) in batch.phases.items()
+        if state.status in statuses.ENDED
+    }
+    return _RULES + (json.dumps(ended, separators=(",", ":")) if ended else RUNS)
 
 
-def status_of(standing: str, default_pipeline: Sequence[str]) -> str | None:
-    """The overall status of a batch that stands so; None while it runs, where only the batch itself tells."""
-    if not standing.startswith("{"):
-        return standing or None
-    return _status_of_phases(standing, tuple(default_pipeline))
+def status_of(standing: str | None, default_pipeline: Sequence[str]) -> str | None:
+    """The overall status of a batch that stands so, RUNS of one that runs; None where only the batch itself tells.
+
+    That is where no standing was written, or by other rules.
+    """
+    if standing is None or not standing.startswith(_RULES):
+        return None
+    told = standing[len(_RULES) :]
+    return _status_of_phases(told, tuple(default_pipeline)) if told.startswith("{") else told
 
 
 # Users' batches stand in few different ways, and a listing asks of thousands.
 @lru_cache(maxsize=1024)
-def _status_of_phases(standing: str, default_pipeline: tuple[str, ...]) -> str | None:
-    phases = {name: ("", PhaseState(*state)) for name, state in json.loads(standing).items()}
+def _status_of_phases(ended: str, default_pipeline: tuple[str, ...]) -> str:
+    phases = {name: ("", PhaseState(*state)) for name, state in json.loads(ended).items()}
     batch = Batch("", 0, None, phases, end=None, created_at="", started_at=None, updated_at="")
     status, ended_at = _status_and_end(batch, default_pipeline)
-    return None if ended_at is None else status
+    return RUNS if ended_at is None else status
 
 
 def batch_answer(batch_id: str, batch: Batch, default_pipeline: Sequence[str]) -> Answer:

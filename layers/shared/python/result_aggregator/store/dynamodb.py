@@ -67,12 +67,15 @@ class ViewStore:
                     if there >= value:
                         same = registers.version_of(there) == registers.version_of(value)
                         written[name] = Written.DUPLICATE if same else Written.STALE
+                        if name in change.applied:
+                            written[name] = Written.APPLIED
                         del pending[name]
                 if times and not items.improvements(stored, times):
                     times = None
                 assumed = result = stored
             else:
                 written.update(dict.fromkeys(pending, Written.APPLIED))
+                change.applied |= pending.keys()
                 result = _item(answer.get("Attributes", {}))
                 break
         if has_standing:
@@ -88,7 +91,8 @@ class ViewStore:
         while (standing := _standing_of(item)) is not None and standing != item.get(items.STANDING):
             names = {f"#{name}": name for name in (items.STANDING, *view.DECIDES_STANDING)}
             seen = {name: str(item[name]) for name in view.DECIDES_STANDING if name in item}
-            conditions = [
+            # An item that is gone meanwhile stays gone.
+            conditions = ["attribute_exists(pk)"] + [
                 f"#{name} = :{name}" if name in seen else f"attribute_not_exists(#{name})"
                 for name in view.DECIDES_STANDING
             ]
@@ -156,7 +160,6 @@ class ViewStore:
             "IndexName": USER_INDEX,
             "KeyConditionExpression": "user_id = :user",
             "ExpressionAttributeValues": {":user": {"S": user_id}},
-            "ProjectionExpression": f"pk, {items.CREATED_AT}, {items.STANDING}",
             "ScanIndexForward": False,
         }
         if after is not None:

@@ -156,27 +156,33 @@ def _received(connection: socket.socket) -> tuple[Response, bool]:
     microseconds to make an email's headers of them, reads the others. Raises OSError and http.client.HTTPException.
     """
     with connection.makefile("rb") as stream:
-        head, end, _ = stream.peek().partition(b"\r\n\r\n")
+        piece = stream.peek()
+        head, end, _ = piece.partition(b"\r\n\r\n")
         first, *lines = head.lower().split(b"\r\n")
         fields = dict(line.split(b":", 1) for line in lines if b":" in line)
         length = fields.get(b"content-length", b"").strip()
         is_plain = (
             end
-            and len(fields) == len(lines)
+            and len(fields) == len(lines) == head.count(b"\n")
             and first[:12] in _WITH_A_BODY
+            and first[12:13] in (b"", b" ")
             and length.isdigit()
+            and len(length) <= _LONGEST_LENGTH
             and b"transfer-encoding" not in fields
             and b"close" not in fields.get(b"connection", b"")
         )
         if not is_plain:
             with http.client.HTTPResponse(_Received(stream), method="POST") as response:  # type: ignore[arg-type] # it asks its socket for the stream alone
                 response.begin()
+                if (response.length or 0) >= 10**_LONGEST_LENGTH:
+                    raise http.client.HTTPException("the answer is too long")
                 return Response(response.status, response.read()), not response.will_close
         stream.read(len(head) + len(end))
         body = stream.read(int(length))
         if len(body) < int(length):
             raise http.client.IncompleteRead(body, int(length) - len(body))
-        return Response(int(first[9:12]), body), True
+        # What lies behind the answer would be taken for the next one.
+        return Response(int(first[9:12]), body), len(piece) <= len(head) + len(end) + len(body)
 
 
 class _Received(NamedTuple):
@@ -188,6 +194,8 @@ class _Received(NamedTuple):
         return self.stream
 
 
+# Digits of a body's length: DynamoDB's answers have 16 MB at most (BatchGetItem).
+_LONGEST_LENGTH = 8
 _WITH_A_BODY = frozenset(b"http/1.1 %d" % status for status in (200, *range(400, 600)))
 
 
