@@ -19,7 +19,7 @@ from ras_ops import options as shared
 def dashboard(*, port: int | None, open_browser: bool, api_url: str | None, **options: Any) -> None:
     """Show batches, ingest health and dead letters in the browser, until Ctrl-C.
 
-    Works on the stack on this machine, whose own dashboard `ras up` names already; with --stage, on one in AWS with
+    Works on the stack on this machine, whose own dashboard `make up` names already; with --stage, on one in AWS with
     your own credentials. They must be those of a role that the API knows (admin-dashboard-service), and need
     cloudwatch:GetMetricData, cloudformation:DescribeStacks, s3:ListBucket and s3:GetObject on the dead-letter
     bucket; for a replay also s3:PutObject and s3:DeleteObject there, and lambda:InvokeFunction on the ingest

@@ -16,6 +16,7 @@ import uvicorn
 from ras_local.errors import StackError
 from ras_local.paths import StateDir, number, write_private
 
+from ras_dashboard import PORT
 from ras_dashboard.app import create
 from ras_dashboard.source import Reopened
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ras_dashboard.app import Opener
-
-PORT = 8600
-"""Unless it is taken. The environment's RAS_DASHBOARD_PORT names another."""
 
 
 def listen(wish: int = 0) -> socket.socket:

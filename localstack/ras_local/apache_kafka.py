@@ -108,7 +108,7 @@ def restart(state: StateDir) -> Callable[[], str]:
     """
     if not _properties(state).exists():
         raise StackError(
-            f"there is no Apache Kafka in {state.root}", "Start it with `RAS_BROKER=kafka ras up`."
+            f"there is no Apache Kafka in {state.root}", "Start it with `RAS_BROKER=kafka make up`."
         )
     _refuse_running(state)
     processes.start(

@@ -135,7 +135,8 @@ def wait_for_topics(bootstrap_servers: str, topics: Iterable[str], timeout_s: fl
 
 def unreachable(bootstrap_servers: str, error: Exception) -> StackError:
     return StackError(
-        f"no broker answers at {bootstrap_servers}: {error}", "See `ras status`; start one with `ras up`."
+        f"no broker answers at {bootstrap_servers}: {error}",
+        "See `.venv/bin/ras status`; start one with `make up`.",
     )
 
 

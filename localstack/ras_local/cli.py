@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 import click
+from ras_dashboard import PORT as DASHBOARD_PORT
 from ras_dashboard.command import dashboard
 from ras_ops.dead_letters_command import dead_letters, described
 from ras_ops.options import failures
@@ -72,18 +74,27 @@ def up() -> None:
 
     state, out = StateDir.default(), console()
     if stacks.is_up(state):
-        out.print(f"already up: {state.stack_file}", soft_wrap=True)
-        return
-    stack = stacks.up(state, say=lambda text: out.print(f"[green]✓[/] {text}"))
+        out.print("already up")
+        stack = stacks.load(state)
+    else:
+        stack = stacks.up(state, say=lambda text: out.print(f"[green]✓[/] {text}"))
     for name, value in (
         ("bootstrap servers", stack.bootstrap_servers),
         ("API", stack.api_url),
         ("AWS endpoint", stack.endpoint_url),
-        ("dashboard", stack.dashboard_url),
+        ("dashboard", f"{stack.dashboard_url}{_not_its_usual_port(stack.dashboard_url)}"),
         ("all of it, with keys", str(state.stack_file)),
     ):
         out.print(f"{name:>22}  {value}", soft_wrap=True)
-    out.print("Publish with `ras publish FILE`, read with `ras query PATH`, stop with `ras down`.")
+    out.print(
+        "Publish with `.venv/bin/ras publish FILE`, read with `.venv/bin/ras query PATH`, stop with `make down`."
+    )
+
+
+def _not_its_usual_port(dashboard_url: str) -> str:
+    """The README names the usual one, at which another stack's dashboard may answer."""
+    wished = os.environ.get("RAS_DASHBOARD_PORT") or str(DASHBOARD_PORT)
+    return "" if f":{wished}/" in dashboard_url else f"   (port {wished} was taken)"
 
 
 @main.command()
@@ -168,7 +179,7 @@ def status(*, as_json: bool) -> None:
         out.print(f"{'letters':>10}  {described(kept)}")
     out.print(f"{'logs':>10}  {state.logs}", soft_wrap=True)
     if not complete:
-        out.print("not up" if not any(running.values()) else "only partly up: `ras up` starts it anew")
+        out.print("not up" if not any(running.values()) else "only partly up: `make up` starts it anew")
         sys.exit(1)
 
 

@@ -88,7 +88,7 @@ def endpoint(state: StateDir) -> str:
     except FileNotFoundError:
         raise StackError(
             f"there is no DynamoDB Local in {state.root}",
-            "Start it with `RAS_DYNAMODB=dynamodb-local ras up`.",
+            "Start it with `RAS_DYNAMODB=dynamodb-local make up`.",
         ) from None
 
 

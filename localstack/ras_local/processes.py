@@ -245,7 +245,7 @@ def choose_port(setting: str, default: int) -> int:
 
     Raises StackError when the environment names one that is taken: a wish that cannot be met is said, not bent.
     """
-    wish = _wished_port(setting)
+    wish = wished_port(setting)
     if wish:
         return wish
     if port_is_free(default):
@@ -265,20 +265,21 @@ def choose_steady_port(setting: str, *, other_than: int = 0) -> int:
     A port from the range of outgoing connections would not: some connection may take it meanwhile, and a client
     that keeps trying to reach the dead server may even get connected to itself. Raises StackError as `choose_port`.
     """
-    wish = _wished_port(setting)
+    wish = wished_port(setting)
     if wish:
         return wish
     for port in random.sample(_STEADY_PORTS, 200):
         if port != other_than and port_is_free(port):
             return port
-    raise StackError("no free port was found", f"Choose one: {setting}=… ras up")
+    raise StackError("no free port was found", f"Choose one: {setting}=… make up")
 
 
-def _wished_port(setting: str) -> int:
+def wished_port(setting: str) -> int:
+    """The port that the environment names, 0 where it names none. Raises StackError where that cannot be had."""
     wish = number(setting, 0)
     if wish and (not 0 < wish < 65536 or not port_is_free(wish)):
         raise StackError(
             f"port {wish} ({setting}) is taken or not a port",
-            f"Stop what listens there, or choose another: {setting}=… ras up",
+            f"Stop what listens there, or choose another: {setting}=… make up",
         )
     return wish

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -103,10 +104,10 @@ def load(state: StateDir) -> Stack:
     try:
         return Stack(**json.loads(state.stack_file.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise StackError("the stack is not up", "Start it with `ras up`.") from None
+        raise StackError("the stack is not up", "Start it with `make up`.") from None
     except (OSError, ValueError, TypeError) as error:
         raise StackError(
-            f"{state.stack_file} cannot be read: {error}", "Run `ras down`, then `ras up`."
+            f"{state.stack_file} cannot be read: {error}", "Run `make down`, then `make up`."
         ) from error
 
 
@@ -137,6 +138,7 @@ def up(state: StateDir | None = None, *, say: Callable[[str], None] = lambda _: 
     if is_up(state):
         return load(state)
     deploy.check_tools()
+    processes.wished_port("RAS_DASHBOARD_PORT")
     down(state)
     shutil.rmtree(state.logs, ignore_errors=True)
     state.create()
@@ -264,13 +266,15 @@ def _wait_for_mappings(state: StateDir) -> None:
 def _warm(stack: Stack) -> None:
     """One harmless request to each function, so that the first real one finds it started."""
     functions = _ingest_functions()
-    pool = ThreadPoolExecutor(len(functions) + 1)
+    pool, over = ThreadPoolExecutor(len(functions) + 1), Event()
     try:
-        warmed = [pool.submit(_ask_health, stack)]
+        warmed = [pool.submit(_ask_health, stack, over)]
         warmed += [pool.submit(_invoke_empty, stack.cloud, name) for name in functions]
         problems = [problem for future in warmed if (problem := future.result())]
     finally:
-        pool.shutdown(wait=False)  # after Ctrl-C nobody waits for the answers
+        # After Ctrl-C nobody waits for the answers; but the interpreter does at its end, for threads that go on asking.
+        over.set()
+        pool.shutdown(wait=False)
     if problems:
         raise StackError("the deployed functions do not work", "\n".join(problems))
 
@@ -280,8 +284,8 @@ def _ingest_functions() -> list[str]:
     return sorted({f"ras-{STAGE}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
 
 
-def _ask_health(stack: Stack) -> str:
-    """What is wrong with /healthz, asked until it is well or WARM_S are over.
+def _ask_health(stack: Stack, over: Event) -> str:
+    """What is wrong with /healthz, asked until it is well, WARM_S have passed or it is `over`.
 
     On a busy machine the first answers come too late for the gateway's patience, or ours.
     """
@@ -294,9 +298,8 @@ def _ask_health(stack: Stack) -> str:
             problem = f"GET /healthz answered {answer.status_code}: {answer.text[:500]}"
         except StackError as error:
             problem = error.message
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or over.wait(0.2):
             return problem
-        time.sleep(0.2)
 
 
 def _invoke_empty(cloud: Cloud, function_name: str) -> str:

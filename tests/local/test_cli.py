@@ -45,7 +45,7 @@ def test_without_a_stack_a_query_says_how_to_start_one() -> None:
 
     assert result.exit_code == 1
     assert "the stack is not up" in result.stderr
-    assert "ras up" in result.stderr
+    assert "make up" in result.stderr
 
 
 @pytest.mark.usefixtures("state")
@@ -71,7 +71,7 @@ def test_a_stack_file_from_elsewhere_is_told(state: StateDir) -> None:
 
     assert result.exit_code == 1
     assert "cannot be read" in result.stderr
-    assert "ras down" in result.stderr
+    assert "make down" in result.stderr
 
 
 def test_an_unknown_caller_is_told_who_there_is(state: StateDir) -> None:
