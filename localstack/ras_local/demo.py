@@ -107,7 +107,7 @@ def _show(stack: Stack, console: Console, timings: Timings, *, fresh: bool) -> b
     dead = [letter for letter in _dead_letters(stack) if letter not in earlier]
     checks = {f"{len(batches)} batches answer as tests/expectations says": not problems} if fresh else {}
     if not fresh:
-        console.print("  – not the answers: the stack was up already, and may have other events")
+        console.print("  - not the answers: the stack was up already, and may have other events")
     checks |= {
         "no new dead letters": not dead,
         "both refusals are 403": all(refused),
