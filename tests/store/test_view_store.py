@@ -221,9 +221,7 @@ def standings(store: ViewStore) -> list[str | None]:
     return [view.status_of(entry.standing, samples.DEFAULT_PIPELINE) for entry in store.batches_of("u")]
 
 
-def test_the_index_says_how_a_batch_ended(
-    store: ViewStore, calls: list[str], stored: Callable[[Key], items.Item]
-) -> None:
+def test_the_index_says_how_a_batch_ended(store: ViewStore, calls: list[str]) -> None:
     """Nothing while it runs; its end takes a write of its own, and a rerun takes it back."""
     in_two_phases(store)
     assert standings(store) == [view.RUNS]
@@ -239,7 +237,6 @@ def test_the_index_says_how_a_batch_ended(
     later = f"{NEW[:21]} {'f' * 32}"
     store.write(Change(BATCH, {"cj_assessment": f'{later} ["IN_PROGRESS",0,0,null]'}))
     assert standings(store) == [view.RUNS]
-    assert stored(BATCH)["standing"] == "1.4 "
 
 
 def test_what_comes_with_the_owner_takes_one_write(store: ViewStore, calls: list[str]) -> None:
