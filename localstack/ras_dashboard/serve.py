@@ -7,6 +7,7 @@ address once it listens, and waits for the stack to be up with its first request
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -53,6 +54,8 @@ def address(listening: socket.socket) -> str:
 def serve(opener: Opener, listening: socket.socket, on_start: Callable[[], None] = lambda: None) -> NoReturn:
     """Answer until SIGTERM or Ctrl-C, which end the process. `on_start` is called once requests are answered."""
     status = 0
+    # A shell's background job is started deaf to it; uvicorn hears it all the same, and would end as if nothing had been said.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         server(opener, listening, on_start).run(sockets=[listening])
     except KeyboardInterrupt:  # uvicorn passes on what it was told
