@@ -8,11 +8,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from result_aggregator.domain import items
+from result_aggregator.domain import items, statuses, view
 from result_aggregator.domain.items import Change, Times
+from result_aggregator.domain.registers import encode
 from result_aggregator.domain.storage import Written
 from result_aggregator.store.dynamodb import ViewStore
 
@@ -74,7 +76,10 @@ def test_writers_together_come_to_the_fold(
 def test_writers_of_one_item_apply_no_version_twice(
     store: ViewStore, seed: int, table: str, dynamodb: DynamoDBClient
 ) -> None:
-    """One item, three registers and the times, every change twice: the newest stay, and each is applied once at most."""
+    """One item, three registers and the times, every change twice: the newest stay, and each is applied once at most.
+
+    How the batch stands is what its registers came to, whoever wrote last.
+    """
     source = random.Random(seed)  # noqa: S311 - a shuffle, not a secret
     key = items.batch_key("b")
     registers = ("spellcheck", "cj_assessment", "owner")
@@ -82,15 +87,20 @@ def test_writers_of_one_item_apply_no_version_twice(
     for number in range(150):
         moment = f"20260302T08{number // 60:02}{number % 60:02}000000"
         named = source.sample(registers, source.randint(1, 3))
+        status = source.choice([statuses.IN_PROGRESS, statuses.COMPLETED, statuses.FAILED])
+        payload = {"owner": f"u{number}"}
         changes.append(
             Change(
                 key,
-                {name: f"{moment} {number:032x} {name}" for name in named},
+                {
+                    name: encode(f"{moment} {number:032x}", payload.get(name, [status, number, 0, None]))
+                    for name in named
+                },
                 {"owner": {items.USER_ID: f"u{number}"}} if "owner" in named else {},
                 Times(moment, moment, moment if number % 2 else None),
             )
         )
-    history = changes * 2
+    history = changes + deepcopy(changes)
     source.shuffle(history)
 
     outcomes = at_once(store.write, history)
@@ -98,6 +108,9 @@ def test_writers_of_one_item_apply_no_version_twice(
     expected: items.Item = {}
     for change in changes:
         expected = items.merged(expected, change)
+    batch = view.decode_batch(expected)
+    assert batch is not None
+    expected[items.STANDING] = view.standing(batch)
     assert fold.stored(dynamodb, table) == {key: expected}
     applied = Counter(
         (name, change.registers[name])
