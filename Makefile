@@ -70,7 +70,7 @@ load: $(SETUP) ## drive the local API at rising concurrency, then overload it (A
 # Cost computes with what the others measured, so it comes last.
 BENCHMARKS := ingest query units cold-start listing flood cost
 .PHONY: bench
-bench: $(SETUP) ## run every benchmark, one after the other (20 minutes); `python -m benchmarks.page` puts them into docs/
+bench: $(SETUP) ## run every benchmark, one after the other (10 minutes); `python -m benchmarks.page` puts them into docs/
 	@missed=; for name in $(BENCHMARKS); do echo "== $$name"; $(MAKE) --no-print-directory bench-$$name || missed="$$missed $$name"; done; \
 	  test -z "$$missed" || { echo "failed, or over a budget:$$missed"; exit 1; }
 
