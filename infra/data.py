@@ -6,6 +6,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
+from result_aggregator.domain.items import STANDING
 
 from infra.findings import acknowledge
 from infra.settings import Settings
@@ -53,7 +54,7 @@ class ViewTable(Construct):
             partition_key=dynamodb.Attribute(name="user_id", type=dynamodb.AttributeType.STRING),
             sort_key=dynamodb.Attribute(name="created_at", type=dynamodb.AttributeType.STRING),
             projection_type=dynamodb.ProjectionType.INCLUDE,
-            non_key_attributes=["standing"],
+            non_key_attributes=[STANDING],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from tests import fold, samples
 from tests.dynamodb import Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from result_aggregator.store.dynamodb_http import DynamoDB
@@ -205,6 +206,7 @@ def test_a_new_owner_takes_the_batch(store: ViewStore) -> None:
 
 
 BATCH = items.batch_key("b")
+LATER = f"{NEW[:21]} {'f' * 32}"
 SPELLCHECKED = f'{OLD} ["COMPLETED",2,0,null]'
 RANKED = f'{NEW} ["COMPLETED",2,0,null]'
 
@@ -234,8 +236,7 @@ def test_the_index_says_how_a_batch_ended(store: ViewStore, calls: list[str]) ->
     store.write(Change(BATCH, times=Times("1", "3", "1")))
     assert calls == ["UpdateItem"] * 2
 
-    later = f"{NEW[:21]} {'f' * 32}"
-    store.write(Change(BATCH, {"cj_assessment": f'{later} ["IN_PROGRESS",0,0,null]'}))
+    store.write(Change(BATCH, {"cj_assessment": f'{LATER} ["IN_PROGRESS",0,0,null]'}))
     assert standings(store) == [view.RUNS]
 
 
@@ -259,21 +260,26 @@ def test_an_owner_found_out_late_lists_the_batch_as_it_stands(store: ViewStore) 
     assert standings(store) == ["COMPLETED"]
 
 
+def before_requests(http_client: DynamoDB, numbers: Container[int], do: Callable[[], object]) -> None:
+    """From now on something happens before some of the requests, which count from 1."""
+    counted = itertools.count(1)
+    http_client.transport = Watched(
+        http_client.transport, lambda _: do() if next(counted) in numbers else None
+    )
+
+
+def die() -> None:
+    raise TimeoutError
+
+
 def test_a_standing_that_was_not_written_is_by_the_redelivery(
     store: ViewStore, http_client: DynamoDB
 ) -> None:
     """A function that dies between a batch's registers and its standing gets the same event again."""
     in_two_phases(store)
     ranked = Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1"))
-    real, asked = http_client.transport, 0
-
-    def die(_: str) -> None:
-        nonlocal asked
-        asked += 1
-        if asked > 1:
-            raise TimeoutError
-
-    http_client.transport = Watched(real, die)
+    real = http_client.transport
+    before_requests(http_client, range(2, 100), die)
     with pytest.raises(UnavailableError):
         store.write(ranked)
     http_client.transport = real
@@ -288,15 +294,7 @@ def test_a_standing_that_is_tried_again_makes_no_duplicate(store: ViewStore, htt
     """What an attempt applied before it failed is applied, and counted as such, by the attempt that succeeds."""
     in_two_phases(store)
     ranked = Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1"))
-    real, asked = http_client.transport, 0
-
-    def throttle(_: str) -> None:
-        nonlocal asked
-        asked += 1
-        if asked in (2, 3):
-            raise TimeoutError
-
-    http_client.transport = Watched(real, throttle)
+    before_requests(http_client, (2, 3), die)
     written = Deadline(5, sleep=lambda _: None).attempt(lambda: store.write(ranked))
 
     assert written == {"cj_assessment": Written.APPLIED}
@@ -336,16 +334,8 @@ def test_an_index_of_keys_alone_is_read(
 def test_of_two_writers_the_later_ones_standing_stays(store: ViewStore, http_client: DynamoDB) -> None:
     """One finds the batch ended, and is overtaken by another that begins it anew before it can say so."""
     in_two_phases(store)
-    real, asked = http_client.transport, 0
-    later = f"{NEW[:21]} {'f' * 32}"
-
-    def overtake(_: str) -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 2:
-            store.write(Change(BATCH, {"spellcheck": f'{later} ["IN_PROGRESS",0,0,null]'}))
-
-    http_client.transport = Watched(real, overtake)
+    begun_anew = Change(BATCH, {"spellcheck": f'{LATER} ["IN_PROGRESS",0,0,null]'})
+    before_requests(http_client, (2,), lambda: store.write(begun_anew))
     store.write(Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1")))
 
     assert standings(store) == [view.RUNS]
@@ -354,23 +344,14 @@ def test_of_two_writers_the_later_ones_standing_stays(store: ViewStore, http_cli
 def test_whoever_is_overtaken_says_how_the_batch_stands_then(store: ViewStore, http_client: DynamoDB) -> None:
     """Also for the other, which may have died right after its register."""
     in_two_phases(store)
-    real, asked = http_client.transport, 0
-    later = f"{NEW[:21]} {'f' * 32}"
 
-    def die() -> None:
-        raise TimeoutError
+    def overtake_and_die() -> None:
+        with pytest.MonkeyPatch.context() as dies:
+            dies.setattr(store, "_keep_standing", lambda *_: die())
+            with pytest.raises(TimeoutError):
+                store.write(Change(BATCH, {"spellcheck": f'{LATER} ["FAILED",0,2,"why"]'}))
 
-    def overtake(_: str) -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 2:
-            failed = Change(BATCH, {"spellcheck": f'{later} ["FAILED",0,2,"why"]'})
-            with pytest.MonkeyPatch.context() as dies:
-                dies.setattr(store, "_keep_standing", lambda *_: die())
-                with pytest.raises(TimeoutError):
-                    store.write(failed)
-
-    http_client.transport = Watched(real, overtake)
+    before_requests(http_client, (2,), overtake_and_die)
     store.write(Change(BATCH, {"cj_assessment": RANKED}, times=Times("1", "2", "1")))
 
     assert standings(store) == ["FAILED"]

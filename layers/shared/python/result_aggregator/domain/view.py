@@ -86,8 +86,7 @@ def phase_names(text: str) -> list[str]:
 
 def verdict(batch: Batch, pipeline: Sequence[str]) -> Verdict:
     """The batch's overall status and counts."""
-    newest_phase = max((version for version, _ in batch.phases.values()), default="")
-    if batch.end and batch.end[0] > newest_phase:
+    if batch.end and _has_last_word(batch.end[0], batch):
         return _verdict_of_the_end(*batch.end)
 
     status, ended_at = _status_and_end(batch, pipeline)
@@ -102,8 +101,13 @@ def verdict(batch: Batch, pipeline: Sequence[str]) -> Verdict:
     return Verdict(status, completed, failed, ended_at)
 
 
+def _has_last_word(version: str, batch: Batch) -> bool:
+    """Whether a pipeline end of this version does: unless a phase register is newer than it (a rerun)."""
+    return version > max((newest for newest, _ in batch.phases.values()), default="")
+
+
 def _verdict_of_the_end(version: str, end: PipelineEnd) -> Verdict:
-    """The pipeline end has the last word, unless a phase register is newer than it (a rerun)."""
+    """What the pipeline end says, where it has the last word."""
     status = end.status
     if status == statuses.COMPLETED and (end.failed_count or end.with_failures):
         status = statuses.PARTIALLY_COMPLETED
@@ -163,8 +167,7 @@ def standing(batch: Batch) -> str:
     they never cost an index write.
     """
     named = pipeline_of(batch, ())
-    newest_phase = max((version for version, _ in batch.phases.values()), default="")
-    if named or (batch.end and batch.end[0] > newest_phase):
+    if named or (batch.end and _has_last_word(batch.end[0], batch)):
         judged = verdict(batch, named or PHASE_NAMES)
         return _RULES + (RUNS if judged.ended_at is None else judged.overall_status)
     ended = {

@@ -47,10 +47,9 @@ class ViewStore:
         has_standing = change.key.sk == items.BATCH and bool(change.registers)
         written: dict[str, Written] = {}
         pending, times = dict(change.registers), change.times
-        assumed: Item | None = None
-        result: Item = {}
+        known: Item | None = None
         while pending or times:
-            update = _Update(change, pending, times, assumed)
+            update = _Update(change, pending, times, known)
             request = {
                 "TableName": self._table,
                 "Key": _key(change.key),
@@ -61,25 +60,23 @@ class ViewStore:
             try:
                 answer = self._dynamodb.call("UpdateItem", request)
             except ConditionFailedError as error:
-                stored = _item(error.item)
+                known = stored = _item(error.item)
                 for name, value in list(pending.items()):
                     there = str(stored.get(name, ""))
                     if there >= value:
                         same = registers.version_of(there) == registers.version_of(value)
-                        written[name] = Written.DUPLICATE if same else Written.STALE
-                        if name in change.applied:
-                            written[name] = Written.APPLIED
+                        fate = Written.DUPLICATE if same else Written.STALE
+                        written[name] = Written.APPLIED if name in change.applied else fate
                         del pending[name]
                 if times and not items.improvements(stored, times):
                     times = None
-                assumed = result = stored
             else:
                 written.update(dict.fromkeys(pending, Written.APPLIED))
                 change.applied |= pending.keys()
-                result = _item(answer.get("Attributes", {}))
+                known = _item(answer.get("Attributes", {}))
                 break
         if has_standing:
-            self._keep_standing(change.key, result)
+            self._keep_standing(change.key, known or {})
         return written
 
     def _keep_standing(self, key: items.Key, item: Item) -> None:
