@@ -55,6 +55,7 @@ def functions_settings(dynamodb_url: str) -> dict[str, str]:
         "DEAD_LETTER_BUCKET": "nowhere",
         "PARTIAL_BATCH_RESPONSE": "true",
         "DEFAULT_PIPELINE": "spellcheck,cj_assessment",
+        "COMPRESS_ANSWERS": "true",
         "ALLOWED_CALLERS": '{"arn:aws:iam::123456789012:role/platform/api-gateway-service": "api-gateway-service"}',
     }
 

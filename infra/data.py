@@ -19,7 +19,13 @@ GIVEN_UP_METRICS = "given-up"
 
 
 def removal(settings: Settings) -> RemovalPolicy:
-    return RemovalPolicy.RETAIN if settings.removal_policy == "retain" else RemovalPolicy.DESTROY
+    """What is kept when its stack goes is still taken back where its own creation fails.
+
+    Otherwise a name that is already there fails the next try (CloudFormation guide, "DeletionPolicy attribute":
+    RetainExceptOnCreate).
+    """
+    kept = settings.removal_policy == "retain"
+    return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if kept else RemovalPolicy.DESTROY
 
 
 class ViewTable(Construct):
@@ -61,7 +67,8 @@ class ViewTable(Construct):
 class DeadLetters(Construct):
     """A private bucket: `rejected/<topic>/<partition>/<offset>.json` from the functions, `aws/lambda/` from Lambda.
 
-    Operators' replays write `given-up/` and `replayed/` beside them, with the operators' own rights.
+    Operators' replays write `given-up/` and `replayed/` beside them, and a rebuild notes under `rebuilds/` how far it is,
+    with the operators' own rights.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
@@ -79,7 +86,7 @@ class DeadLetters(Construct):
             minimum_tls_version=1.2 if settings.tls_only else None,
             # A topic that is made again counts its offsets from zero: the older record must not be overwritten.
             versioned=True,
-            # Lambda counts what it gives up by mapping id, which nobody knows beforehand; S3 counts what arrives.
+            # S3 counts what arrives, of on-demand mappings too, of which Lambda counts nothing.
             metrics=[s3.BucketMetrics(id=GIVEN_UP_METRICS, prefix=GIVEN_UP_PREFIX)]
             if settings.operations and settings.keeps_given_up
             else None,

@@ -12,7 +12,7 @@ from constructs import Construct
 from result_aggregator.metrics import namespace
 
 from infra.findings import acknowledge
-from infra.layers import FUNCTIONS, SHARED
+from infra.layers import FUNCTIONS, SHARED, build_code
 from infra.settings import Settings
 
 # What an interpreter or a linter leaves beside sources must not change the hash of what is deployed.
@@ -55,11 +55,13 @@ def runtime(settings: Settings) -> lambda_.Runtime:
 
 
 def layers(scope: Construct, settings: Settings, dependencies: Path) -> list[lambda_.LayerVersion]:
-    """The two layers, made in each stack that has functions.
+    """The two layers, made in each stack that has functions; none where the functions' code brings what they hold.
 
     A layer version is replaced by every change, and CloudFormation refuses to change a value that another
     stack imports; the files behind them are uploaded once all the same.
     """
+    if settings.layers_in_code:
+        return []
     dependency_layer = lambda_.LayerVersion(
         scope,
         "Dependencies",
@@ -82,6 +84,14 @@ def layers(scope: Construct, settings: Settings, dependencies: Path) -> list[lam
     return [dependency_layer, shared_layer]
 
 
+def code(settings: Settings, folder: str, dependencies: Path) -> lambda_.Code:
+    """What the function of one folder is deployed with, beside its `layers`."""
+    if not settings.layers_in_code:
+        return lambda_.Code.from_asset(str(FUNCTIONS / folder), exclude=_LEFTOVERS)
+    whole = build_code(folder, dependencies)
+    return lambda_.Code.from_asset(str(whole), asset_hash_type=AssetHashType.CUSTOM, asset_hash=whole.name)
+
+
 class ServiceFunction(Construct):
     """The function of one folder under `functions/`, named `ras-<stage>-<folder>`.
 
@@ -96,6 +106,7 @@ class ServiceFunction(Construct):
         *,
         settings: Settings,
         folder: str,
+        code: lambda_.Code,
         description: str,
         memory_mb: int,
         timeout_seconds: int,
@@ -128,7 +139,7 @@ class ServiceFunction(Construct):
             "Function",
             function_name=name,
             description=description,
-            code=lambda_.Code.from_asset(str(FUNCTIONS / folder), exclude=_LEFTOVERS),
+            code=code,
             handler="handler.lambda_handler",
             runtime=runtime(settings),
             architecture=architecture(settings),

@@ -20,6 +20,10 @@ class GitHubRoles(Construct):
     A pull request runs its own code with the rights of `diff`, so these are the templates of the stage's stacks and
     nothing else. Bootstrap's lookup role, which `cdk diff` asks for first, reads nearly the whole account: it is not
     allowed, and the CDK goes on with the rights of the role itself.
+
+    `repository` is written as in the subject of its tokens: `owner/name`, or `owner@id/name@id` for repositories that
+    were made, renamed or moved since 15 July 2026, or took that form themselves. A name can be somebody else's one
+    day, ids cannot (https://github.blog/changelog/2026-04-23-immutable-subject-claims-for-github-actions-oidc-tokens).
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, repository: str) -> None:

@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -26,6 +26,7 @@ CLIENT_REQUIREMENTS = ROOT / "layers/client/requirements.txt"
 CLIENT_PACKAGE = ROOT / "layers/client/python/result_aggregator_client"
 FUNCTIONS = ROOT / "functions"
 BUILD = ROOT / ".build/layers"
+CODE = ROOT / ".build/code"
 
 # Lambda: all layers and the function's own code together, unzipped.
 UNZIPPED_LIMIT_BYTES = 250 * 1024 * 1024
@@ -85,6 +86,29 @@ def build_client(target: Target, *, build: Path = BUILD) -> Path:
     return _build(target, CLIENT_REQUIREMENTS, CLIENT_PACKAGE, build)
 
 
+def build_code(folder: str, dependencies: Path, *, build: Path = CODE) -> Path:
+    """A function's own code with what its layers hold beside it, for an emulator that applies no layers.
+
+    What comes first on Lambda's path wins: the function's own files before the shared package before the dependencies.
+    Raises LayerError over Lambda's limit.
+    """
+    parts = [SHARED / "python", FUNCTIONS / folder]
+    leftovers = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info")
+    key = hashlib.sha256(f"{folder} {dependencies.name}".encode())
+    for part in parts:
+        for source in sorted(part.rglob("*")):
+            name = source.relative_to(part)
+            if source.is_file() and not leftovers("", [*name.parts]):
+                key.update(f"{name} {source.stat().st_size} ".encode() + source.read_bytes())
+
+    def make(unfinished: Path) -> None:
+        shutil.copytree(dependencies / "python", unfinished)
+        for part in parts:
+            shutil.copytree(part, unfinished, dirs_exist_ok=True, ignore=leftovers)
+
+    return _built(build / key.hexdigest()[:32], make)
+
+
 def _build(target: Target, requirements: Path, package: Path | None, build: Path) -> Path:
     key = hashlib.sha256()
     key.update(requirements.read_bytes())
@@ -93,12 +117,8 @@ def _build(target: Target, requirements: Path, package: Path | None, build: Path
     )
     for source in _sources(package):
         key.update(f"{source.name} {source.stat().st_size} ".encode() + source.read_bytes())
-    layer = build / key.hexdigest()[:32]
-    if layer.is_dir():
-        return layer
-    build.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=build, prefix="incomplete-") as work:
-        unfinished = Path(work) / "layer"
+
+    def make(unfinished: Path) -> None:
         packages = unfinished / "python"
         packages.mkdir(parents=True)
         _install(requirements, target, packages)
@@ -115,14 +135,26 @@ def _build(target: Target, requirements: Path, package: Path | None, build: Path
             compileall.compile_dir(
                 packages, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
             )
+
+    return _built(build / key.hexdigest()[:32], make)
+
+
+def _built(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder`, which is named by the hash of what goes into it, made unless it is there already."""
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="incomplete-") as work:
+        unfinished = Path(work) / "whole"
+        make(unfinished)
         check_size([unfinished])
         try:
-            # Only a whole layer ever gets the name; a parallel build that was faster wins.
-            unfinished.rename(layer)
+            # Only what is whole ever gets the name; a parallel build that was faster wins.
+            unfinished.rename(folder)
         except OSError:
-            if not layer.is_dir():
+            if not folder.is_dir():
                 raise
-    return layer
+    return folder
 
 
 def _sources(package: Path | None) -> list[Path]:

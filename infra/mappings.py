@@ -8,6 +8,7 @@ comes at deploy time), attaches a managed policy with rights on everything, and 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from aws_cdk import Fn
 from aws_cdk import aws_iam as iam
@@ -29,6 +30,11 @@ GROUP_ID_LIMIT = 200
 GROUP_MAPPINGS_LIMIT = 100
 GROUP_POLLERS_LIMIT = 2000
 
+# LATEST can lose what arrives while a mapping starts; a group with commits goes on from them anyway.
+STARTING_POSITION = "TRIM_HORIZON"
+# All that AWS::Lambda::EventSourceMapping MetricsConfig allows, in provisioned mode: CloudFormation's reference.
+METRICS = ("EventCount", "ErrorCount", "KafkaMetrics")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -47,6 +53,7 @@ class Plan:
     max_record_age_seconds: int | None = None
     bisect: bool | None = None
     report_batch_item_failures: bool = False
+    metrics: bool = False
 
 
 def plans(settings: Settings) -> list[Plan]:
@@ -59,7 +66,11 @@ def plans(settings: Settings) -> list[Plan]:
 def consumer_group(settings: Settings, topic: str) -> str:
     """`ras-<stage>-<topic without its common prefix>`: what an operator names to look at lag or to rewind."""
     prefix = settings.consumer_group_prefix or settings.name("")
-    return prefix + topic.removeprefix("huleedu.")
+    return prefix + short_name(topic)
+
+
+def short_name(topic: str) -> str:
+    return topic.removeprefix("huleedu.")
 
 
 def _plan(settings: Settings, topic: str) -> Plan:
@@ -83,6 +94,7 @@ def _plan(settings: Settings, topic: str) -> Plan:
         max_record_age_seconds=settings.max_record_age_seconds,
         bisect=settings.bisect,
         report_batch_item_failures=settings.partial_batch_response,
+        metrics=settings.operations,
     )
 
 
@@ -125,6 +137,7 @@ def _problems(plan: Plan) -> list[str]:
             "bisect": plan.bisect is not None,
             "partial batch responses": plan.report_batch_item_failures,
             "on_failure_topic": plan.on_failure_topic is not None,
+            "metrics": plan.metrics,
         }
         problems += [
             f"{option} needs mapping_mode provisioned" for option, is_asked in asked.items() if is_asked
@@ -166,9 +179,7 @@ class EventSourceMapping(Construct):
         if plan.on_failure:
             destination = lambda_.CfnEventSourceMapping.DestinationConfigProperty(
                 on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(
-                    destination=f"kafka://{plan.on_failure_topic}"
-                    if plan.on_failure_topic
-                    else dead_letter_bucket_arn
+                    destination=_destination(plan, dead_letter_bucket_arn)
                 )
             )
         pollers = None
@@ -177,14 +188,13 @@ class EventSourceMapping(Construct):
             pollers = lambda_.CfnEventSourceMapping.ProvisionedPollerConfigProperty(
                 minimum_pollers=minimum, maximum_pollers=maximum, poller_group_name=plan.poller_group
             )
-        lambda_.CfnEventSourceMapping(
+        mapping = lambda_.CfnEventSourceMapping(
             self,
             "Mapping",
             function_name=function.function_arn,
             event_source_arn=cluster_arn,
             topics=[plan.topic],
-            # LATEST can lose what arrives while a mapping starts; a group with commits goes on from them anyway.
-            starting_position="TRIM_HORIZON",
+            starting_position=STARTING_POSITION,
             amazon_managed_kafka_event_source_config=lambda_.CfnEventSourceMapping.AmazonManagedKafkaEventSourceConfigProperty(
                 consumer_group_id=plan.consumer_group
             ),
@@ -196,7 +206,47 @@ class EventSourceMapping(Construct):
             bisect_batch_on_function_error=plan.bisect,
             function_response_types=["ReportBatchItemFailures"] if plan.report_batch_item_failures else None,
             destination_config=destination,
+            # What the alarms read (`infra.operations.MappingAlarms`), and the lag by mapping beside it.
+            metrics_config=lambda_.CfnEventSourceMapping.MetricsConfigProperty(metrics=list(METRICS))
+            if plan.metrics
+            else None,
         )
+        self.mapping_id = mapping.ref
+
+
+def _destination(plan: Plan, dead_letter_bucket_arn: str) -> str:
+    return f"kafka://{plan.on_failure_topic}" if plan.on_failure_topic else dead_letter_bucket_arn
+
+
+def as_told(
+    plan: Plan, *, cluster_arn: str, function: lambda_.Function, dead_letter_bucket_arn: str
+) -> dict[str, Any]:
+    """What Lambda would tell of the mapping, in the words of GetEventSourceMapping, where an emulator makes none."""
+    destination = _destination(plan, dead_letter_bucket_arn)
+    told: dict[str, Any] = {
+        # It has no id, and no other mapping has its consumer group.
+        "UUID": plan.consumer_group,
+        "FunctionArn": function.function_arn,
+        "EventSourceArn": cluster_arn,
+        "Topics": [plan.topic],
+        "StartingPosition": STARTING_POSITION,
+        "AmazonManagedKafkaEventSourceConfig": {"ConsumerGroupId": plan.consumer_group},
+        "BatchSize": plan.batch_size,
+        "MaximumBatchingWindowInSeconds": plan.window_seconds,
+        "MaximumRetryAttempts": plan.retries,
+        "MaximumRecordAgeInSeconds": plan.max_record_age_seconds,
+        "BisectBatchOnFunctionError": plan.bisect,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"] if plan.report_batch_item_failures else None,
+        "DestinationConfig": {"OnFailure": {"Destination": destination}} if plan.on_failure else None,
+    }
+    if plan.pollers:
+        minimum, maximum = plan.pollers
+        told["ProvisionedPollerConfig"] = {
+            "MinimumPollers": minimum,
+            "MaximumPollers": maximum,
+            "PollerGroupName": plan.poller_group,
+        }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def allow_polling(role: iam.IRole, *, cluster_arn: str, made: Sequence[Plan]) -> None:

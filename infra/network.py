@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Acknowledgment, Aws, Fn, RemovalPolicy, Stack, Validations
+from aws_cdk import Acknowledgment, Aws, CfnResource, Fn, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_msk as msk
-from constructs import Construct
+from constructs import Construct, IConstruct
 from result_aggregator.topics import TOPICS
 
 from infra.data import removal
@@ -16,7 +16,8 @@ from infra.functions import retention
 from infra.settings import ExistingVpc, Settings
 
 IAM_BROKER_PORT = 9098
-# Every region has three zones, some have more.
+# As many as a cluster of ours spreads over. `settings.zone_names` is for regions and accounts with fewer, or with one
+# that MSK does not serve (MSK developer guide: us-west-1 takes two subnets; none may be in use1-az3).
 MOST_ZONES = 3
 
 
@@ -54,17 +55,28 @@ class PrivateNetwork(Construct):
         )
         for statement in endpoint_policy(self, caller_role_arns):
             self.api_endpoint.add_to_policy(statement)
-        if not settings.provisioned and settings.cluster_arn is None:
-            # On-demand pollers call these from the cluster's subnets, which have no other way out.
-            self._interface_endpoint("Lambda", ec2.InterfaceVpcEndpointAwsService.LAMBDA_)
-            self._interface_endpoint("Sts", ec2.InterfaceVpcEndpointAwsService.STS)
+        # On-demand pollers call Lambda and STS from the cluster's subnets. Those made here have no other way out; in
+        # others they take these doors as well, once they are there.
+        polled = not settings.provisioned
+        if (polled and settings.cluster_arn is None) or settings.operator_endpoints:
+            door = self._interface_endpoint("Lambda", ec2.InterfaceVpcEndpointAwsService.LAMBDA_)
+            _let_in(door, "lambda:InvokeFunction", _OWN_FUNCTIONS, polled=polled)
+            door = self._interface_endpoint("Sts", ec2.InterfaceVpcEndpointAwsService.STS)
+            _let_in(door, "sts:AssumeRole", _OWN_ROLES, polled=polled)
+        if settings.operator_endpoints:
+            # No door to the MSK API: it has none for Serverless clusters, so commands are given the brokers' address.
+            door = self._interface_endpoint(
+                "CloudFormation", ec2.InterfaceVpcEndpointAwsService.CLOUDFORMATION
+            )
+            door.add_to_policy(_own_account("aws:PrincipalAccount"))
 
     def _made(self, settings: Settings, key: kms.IKey | None) -> ec2.Vpc:
         vpc = ec2.Vpc(
             self,
             "Vpc",
             ip_addresses=ec2.IpAddresses.cidr(settings.new_vpc_cidr),
-            max_azs=settings.availability_zones,
+            availability_zones=list(settings.zone_names) or None,
+            max_azs=None if settings.zone_names else settings.availability_zones,
             nat_gateways=0,
             subnet_configuration=[
                 ec2.SubnetConfiguration(name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
@@ -73,8 +85,18 @@ class PrivateNetwork(Construct):
             restrict_default_security_group=False,
         )
         # Free, and on the way of whoever reads the view or the dead letters from inside the VPC.
-        vpc.add_gateway_endpoint("DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB)
-        vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+        for construct_id, service in (
+            ("DynamoDb", ec2.GatewayVpcEndpointAwsService.DYNAMODB),
+            ("S3", ec2.GatewayVpcEndpointAwsService.S3),
+        ):
+            gateway = vpc.add_gateway_endpoint(construct_id, service=service)
+            # Whatever keys somebody brings, they lead to what is in this account alone. Batches that Lambda gives up go
+            # into the account's own bucket, so they pass.
+            gateway.add_to_policy(_own_account("aws:ResourceAccount"))
+        if settings.cluster_arn is None:
+            # Brokers that stay need their subnets, and those their VPC.
+            for kept in (vpc, *vpc.isolated_subnets):
+                _network_resource(kept).apply_removal_policy(removal(settings))
         # What was let through is in the API's and the brokers' own logs; here is who knocked elsewhere.
         refused = logs.LogGroup(
             self,
@@ -145,6 +167,47 @@ class PrivateNetwork(Construct):
         )
 
 
+_OWN_FUNCTIONS = f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{Aws.ACCOUNT_ID}:function:*"
+_OWN_ROLES = f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/*"
+
+
+def _network_resource(construct: IConstruct) -> CfnResource:
+    """What a VPC, or a subnet, is made of besides its routes."""
+    made = construct.node.default_child or construct.node.find_child("Subnet")
+    if not isinstance(made, CfnResource):
+        raise AssertionError(f"{construct.node.path} is not made of a resource of its own")
+    return made
+
+
+def _own_account(whose: str) -> iam.PolicyStatement:
+    """Everything where `whose`, the condition key of the caller's account or of the resource's, is this account.
+
+    Without a policy an endpoint has full access (VPC guide, "Control access to VPC endpoints using endpoint policies").
+    """
+    return iam.PolicyStatement(
+        sid="OwnAccount",
+        principals=[iam.AnyPrincipal()],
+        actions=["*"],
+        resources=["*"],
+        conditions={"StringEquals": {whose: Aws.ACCOUNT_ID}},
+    )
+
+
+def _let_in(door: ec2.InterfaceVpcEndpoint, action: str, resource: str, *, polled: bool) -> None:
+    """This account, and where pollers come by, the service that they are, at what is this account's."""
+    door.add_to_policy(_own_account("aws:PrincipalAccount"))
+    if polled:
+        # A service is of no account, so a condition on the principal's would shut the pollers out.
+        door.add_to_policy(
+            iam.PolicyStatement(
+                sid="Pollers",
+                principals=[iam.ServicePrincipal("lambda.amazonaws.com")],
+                actions=[action],
+                resources=[resource],
+            )
+        )
+
+
 def endpoint_policy(scope: Construct, caller_role_arns: Sequence[str]) -> list[iam.PolicyStatement]:
     """What may pass the execute-api endpoint: the named callers, and anybody's question after the health."""
     apis = Stack.of(scope).format_arn(service="execute-api", resource="*")
@@ -182,6 +245,9 @@ class Cluster(Construct):
         self._settings = settings
         self._subnets = vpc.select_subnets(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED).subnet_ids
         self._group = self._brokers_group(vpc)
+        # The brokers' interfaces carry the group, so it stays where they do, and so do its rules.
+        _apply_to_all(self._group, removal(settings))
+        self.security_group_id = self._group.security_group_id
         self.cluster_arn = (
             self._provisioned(key) if settings.new_cluster == "provisioned" else self._serverless()
         )
@@ -222,6 +288,8 @@ class Cluster(Construct):
                 )
             ],
         )
+        # The topics are all that a view can be rebuilt from.
+        cluster.apply_removal_policy(removal(self._settings))
         return cluster.attr_arn
 
     def _provisioned(self, key: kms.IKey | None) -> str:
@@ -241,13 +309,15 @@ class Cluster(Construct):
                 )
             ),
         )
+        # MSK deletes no configuration that a cluster has.
+        configuration.apply_removal_policy(removal(settings))
         broker_logs = logs.LogGroup(
             self,
             "Logs",
             log_group_name=f"/aws/msk/{settings.name('events')}",
             retention=retention(settings),
             encryption_key=key,
-            removal_policy=RemovalPolicy.DESTROY,
+            removal_policy=removal(settings),
         )
         cluster = msk.CfnCluster(
             self,
@@ -275,7 +345,7 @@ class Cluster(Construct):
                 )
             ),
             configuration_info=msk.CfnCluster.ConfigurationInfoProperty(
-                arn=configuration.attr_arn, revision=1
+                arn=configuration.attr_arn, revision=configuration.attr_latest_revision_revision
             ),
             logging_info=msk.CfnCluster.LoggingInfoProperty(
                 broker_logs=msk.CfnCluster.BrokerLogsProperty(
@@ -297,6 +367,12 @@ class Cluster(Construct):
             )
             topic.apply_removal_policy(removal(settings))
         return cluster.attr_arn
+
+
+def _apply_to_all(construct: IConstruct, policy: RemovalPolicy) -> None:
+    for made in construct.node.find_all():
+        if isinstance(made, CfnResource):
+            made.apply_removal_policy(policy)
 
 
 def role_arn(role: str) -> str:

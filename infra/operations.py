@@ -7,7 +7,7 @@ as AWS does. A metric that is never emitted makes an alarm that never rings.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aws_cdk import Duration, Fn
+from aws_cdk import Aws, Duration, Fn
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
@@ -30,8 +30,8 @@ from result_aggregator.metrics import (
 )
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
 
-from infra.data import GIVEN_UP_METRICS
-from infra.mappings import consumer_group
+from infra.data import GIVEN_UP_METRICS, USER_INDEX
+from infra.mappings import Plan, consumer_group, short_name
 from infra.settings import Settings
 
 INGEST = (BATCHES, ESSAYS, RANKINGS)
@@ -52,8 +52,8 @@ API_REQUEST_USD = 3.5e-6
 class Watch:
     """One alarm. `kind` is its section in the runbook; `part` tells apart several of a kind.
 
-    It rings when `metric` is over `threshold` in `bad` of the last `of` periods. No data is no alarm: what stops
-    sending data altogether (a disabled mapping, no callers) is for the dashboard.
+    It rings when `metric` is over `threshold` in `bad` of the last `of` periods. No data is no alarm: a mapping that
+    stops is seen by what MSK itself says of its group (`stopped-topics`), no callers by the dashboard.
     """
 
     kind: str
@@ -63,6 +63,55 @@ class Watch:
     threshold: float
     bad: int
     of: int
+
+
+class MappingAlarms(Construct):
+    """Alarms on what Lambda counts of one provisioned mapping, by its id, which is known where the mapping is made.
+
+    They live in the mapping's stack, so that operations can be destroyed without it and the other way round; the topic
+    they go to is named, not imported. Lambda guide, "Event source mapping metrics": EventCount and ErrorCount have to be
+    asked for (`infra.mappings`), and carry the dimension EventSourceMappingUUID.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, plan: Plan, mapping_id: str
+    ) -> None:
+        super().__init__(scope, construct_id)
+        arn = f"arn:{Aws.PARTITION}:sns:{Aws.REGION}:{Aws.ACCOUNT_ID}:{settings.name('alarms')}"
+        topic = sns.Topic.from_topic_arn(self, "Alarms", arn)
+
+        def watch(kind: str, count: str, meaning: str, *, periods: int = 1) -> None:
+            metric = cloudwatch.Metric(
+                namespace="AWS/Lambda",
+                metric_name=count,
+                dimensions_map={"EventSourceMappingUUID": mapping_id},
+                statistic="Sum",
+                period=FIVE_MINUTES,
+            )
+            made = Watch(
+                kind=kind,
+                part=short_name(plan.topic),
+                meaning=meaning,
+                metric=metric,
+                threshold=0,
+                bad=periods,
+                of=periods,
+            )
+            _alarm(self, settings, made, topic)
+
+        watch("dropped-records", "DroppedEventCount", "The mapping dropped records and kept them nowhere.")
+        watch(
+            "polling-errors",
+            "PollingErrorCount",
+            "The mapping has not been able to read its topic for a quarter of an hour.",
+            periods=3,
+        )
+        if plan.on_failure:
+            watch(
+                "given-up-batches",
+                "OnFailureDestinationDeliveredEventCount",
+                "The mapping gave up records after all its retries, and kept them at its destination.",
+            )
 
 
 class Operations(Construct):
@@ -75,18 +124,19 @@ class Operations(Construct):
         *,
         settings: Settings,
         table: dynamodb.ITable,
+        second: dynamodb.ITable | None,
         bucket: s3.IBucket,
         cluster_arn: str,
         key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._settings = settings
-        self._table = table
+        self._written = {"table": table, **({"second-table": second} if second else {})}
         self._bucket = bucket
         self._cluster_name = Fn.select(1, Fn.split("/", cluster_arn))
         self.topic = self._topic(key)
         for watch in self._watches():
-            self._alarm(watch)
+            _alarm(self, self._settings, watch, self.topic)
         self._dashboard()
 
     def _topic(self, key: kms.IKey | None) -> sns.Topic:
@@ -107,22 +157,6 @@ class Operations(Construct):
             topic.add_subscription(subscriptions.EmailSubscription(address))
         return topic
 
-    def _alarm(self, watch: Watch) -> None:
-        alarm = cloudwatch.Alarm(
-            self,
-            f"{watch.kind}-{watch.part}",
-            alarm_name=self._settings.name(f"{watch.kind}-{watch.part}"),
-            alarm_description=f"{watch.meaning} Runbook: {self._settings.runbook_url}#{watch.kind}",
-            metric=watch.metric,
-            threshold=watch.threshold,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-            datapoints_to_alarm=watch.bad,
-            evaluation_periods=watch.of,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        )
-        alarm.add_alarm_action(actions.SnsAction(self.topic))
-        alarm.add_ok_action(actions.SnsAction(self.topic))
-
     def _watches(self) -> list[Watch]:
         per_function = [watch for folder in INGEST for watch in self._ingest_watches(folder)]
         given_up = [
@@ -138,6 +172,7 @@ class Operations(Construct):
         ]
         return [
             *per_function,
+            *(self._stopped(topic) for topic in TOPICS),
             *(given_up if self._settings.keeps_given_up else []),
             Watch(
                 kind="api-5xx",
@@ -170,13 +205,16 @@ class Operations(Construct):
             *(
                 Watch(
                     kind="throttles",
-                    part=f"table-{what}s",
-                    meaning=f"The table throttled {what}s.",
-                    metric=self._of_table(f"{what.capitalize()}ThrottleEvents", "Sum", FIVE_MINUTES),
+                    part=f"{part}-{what}s",
+                    meaning=f"The {part.replace('-', ' ')} throttled {what}s.",
+                    metric=self._of_table(
+                        f"{what.capitalize()}ThrottleEvents", "Sum", FIVE_MINUTES, table, index
+                    ),
                     threshold=0,
                     bad=2,
                     of=3,
                 )
+                for part, table, index in self._counted_apart()
                 for what in ("read", "write")
             ),
             Watch(
@@ -189,6 +227,28 @@ class Operations(Construct):
                 of=2,
             ),
         ]
+
+    def _stopped(self, topic: str) -> Watch:
+        """A topic that waits and is not read, as MSK says of the group: a mapping that is off counts nothing itself.
+
+        MSK guide, "Monitor consumer lags": lag is told of a group that is STABLE or EMPTY, so also of one that nobody is
+        in, but not before its first commit. An idle topic's lag is 0, and one that is read falls now and then.
+        """
+        return Watch(
+            kind="stopped-topics",
+            part=short_name(topic),
+            meaning="Records wait, and for a quarter of an hour none of them was done with.",
+            metric=cloudwatch.MathExpression(
+                expression="IF((lag > 0) AND (DIFF(lag) >= 0), 1, 0)",
+                using_metrics={"lag": self._of_group(topic, "SumOffsetLag")},
+                label="waiting, and not getting less",
+                period=MINUTE,
+            ),
+            threshold=0,
+            # Two are to spare: the first minute has no difference, and one may be missing.
+            bad=13,
+            of=15,
+        )
 
     def _ingest_watches(self, folder: str) -> list[Watch]:
         part = folder.replace("_", "-")
@@ -288,8 +348,8 @@ class Operations(Construct):
                 "Throttles",
                 [
                     *(self._function(folder, "Throttles", "Sum", MINUTE) for folder in (*INGEST, "query")),
-                    self._of_table("WriteThrottleEvents", "Sum", MINUTE),
-                    self._of_table("ReadThrottleEvents", "Sum", MINUTE),
+                    *self._of_tables("WriteThrottleEvents", MINUTE),
+                    *self._of_tables("ReadThrottleEvents", MINUTE),
                 ],
             ),
         ]
@@ -352,8 +412,6 @@ class Operations(Construct):
 
     def _cost(self) -> list[cloudwatch.IWidget]:
         hour = Duration.hours(1)
-        writes = self._of_table("ConsumedWriteCapacityUnits", "Sum", hour)
-        reads = self._of_table("ConsumedReadCapacityUnits", "Sum", hour)
         memory_gb = {
             **dict.fromkeys(INGEST, self._settings.ingest_memory_mb / 1024),
             "query": self._settings.query_memory_mb / 1024,
@@ -364,10 +422,17 @@ class Operations(Construct):
             for name, folder in used.items()
         )
         per_hour = [
-            _money(
-                f"w * {_usd(WRITE_UNIT_USD)} + r * {_usd(READ_UNIT_USD)}",
-                {"w": writes, "r": reads},
-                "DynamoDB",
+            # A line each, and nothing counts as none: a sum over a series that has no data shows nothing.
+            *(
+                _money(
+                    f"FILL(w{number}, 0) * {_usd(WRITE_UNIT_USD)} + FILL(r{number}, 0) * {_usd(READ_UNIT_USD)}",
+                    {
+                        f"w{number}": self._of_table("ConsumedWriteCapacityUnits", "Sum", hour, table, index),
+                        f"r{number}": self._of_table("ConsumedReadCapacityUnits", "Sum", hour, table, index),
+                    },
+                    f"DynamoDB {part.replace('-', ' ')}",
+                )
+                for number, (part, table, index) in enumerate(self._counted_apart())
             ),
             _money(
                 lambda_usd,
@@ -384,8 +449,8 @@ class Operations(Construct):
             _graph(
                 "Request units a minute",
                 [
-                    self._of_table("ConsumedWriteCapacityUnits", "Sum", MINUTE),
-                    self._of_table("ConsumedReadCapacityUnits", "Sum", MINUTE),
+                    *self._of_tables("ConsumedWriteCapacityUnits", MINUTE),
+                    *self._of_tables("ConsumedReadCapacityUnits", MINUTE),
                 ],
             ),
             cloudwatch.GraphWidget(
@@ -440,14 +505,43 @@ class Operations(Construct):
             label=f"{name} {statistic}",
         )
 
-    def _of_table(self, name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
+    def _counted_apart(self) -> list[tuple[str, dynamodb.ITable, str | None]]:
+        """Name, table and index of everything that DynamoDB counts by itself."""
+        return [
+            (f"{part}-index" if index else part, table, index)
+            for part, table in self._written.items()
+            for index in (None, USER_INDEX)
+        ]
+
+    def _of_table(
+        self,
+        name: str,
+        statistic: str,
+        period: Duration,
+        table: dynamodb.ITable,
+        index: str | None,
+    ) -> cloudwatch.Metric:
+        """A metric of DynamoDB, of a table, or of its index where that is named.
+
+        DynamoDB guide, "WriteThrottleEvents": "The TableName dimension returns" those "for the table, but not for any
+        global secondary indexes"; consumed units are told apart likewise.
+        """
         return cloudwatch.Metric(
             namespace="AWS/DynamoDB",
             metric_name=name,
-            dimensions_map={"TableName": self._table.table_name},
+            dimensions_map={
+                "TableName": table.table_name,
+                **({"GlobalSecondaryIndexName": index} if index else {}),
+            },
             statistic=statistic,
             period=period,
         )
+
+    def _of_tables(self, name: str, period: Duration) -> list[cloudwatch.IMetric]:
+        """The sum of each table and of each index."""
+        return [
+            self._of_table(name, "Sum", period, table, index) for _, table, index in self._counted_apart()
+        ]
 
     def _given_up(self, period: Duration) -> cloudwatch.Metric:
         """What Lambda has put into the bucket, for all mappings together."""
@@ -473,6 +567,23 @@ class Operations(Construct):
             period=MINUTE,
             label=topic,
         )
+
+
+def _alarm(scope: Construct, settings: Settings, watch: Watch, topic: sns.ITopic) -> None:
+    alarm = cloudwatch.Alarm(
+        scope,
+        f"{watch.kind}-{watch.part}",
+        alarm_name=settings.name(f"{watch.kind}-{watch.part}"),
+        alarm_description=f"{watch.meaning} Runbook: {settings.runbook}#{watch.kind}",
+        metric=watch.metric,
+        threshold=watch.threshold,
+        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+        datapoints_to_alarm=watch.bad,
+        evaluation_periods=watch.of,
+        treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+    )
+    alarm.add_alarm_action(actions.SnsAction(topic))
+    alarm.add_ok_action(actions.SnsAction(topic))
 
 
 def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:

@@ -6,13 +6,17 @@ stage's preset below, the field's default. Nothing here imports the CDK, so a wr
     SettingsError
 """
 
+import ipaddress
 import json
 import platform
+import re
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,6 +26,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from result_aggregator.domain.phases import PHASE_NAMES
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
 
 StageName = Literal["local", "dev", "staging", "prod"]
@@ -40,12 +45,34 @@ RoleArnOrName = Annotated[
 PollerGroup = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 # Kafka's own rule for a topic's name; of a group's, what also reads well in an ARN.
 KafkaName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+def _network(value: str) -> str:
+    """Refuses what only looks like one, which the CDK would tell with a traceback that names no setting."""
+    try:
+        ipaddress.IPv4Network(value)
+    except ValueError as error:
+        raise ValueError(f"not an IPv4 network: {error}") from error
+    return value
+
+
 CIDR = r"^([0-9]{1,3}\.){3}[0-9]{1,3}/(1[6-9]|2[0-8])$"  # the sizes that a VPC can have
 NEW_CIDR = (
     r"^([0-9]{1,3}\.){3}[0-9]{1,3}/(1[6-9]|2[0-4])$"  # the same, large enough to be shared by three zones
 )
-Repository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$")]
+Cidr = Annotated[str, StringConstraints(pattern=CIDR), AfterValidator(_network)]
+NewCidr = Annotated[str, StringConstraints(pattern=NEW_CIDR), AfterValidator(_network)]
+# The families of MSK's standard brokers, sizes left open for those to come: developer guide, "Amazon MSK broker sizes".
+BrokerType = Annotated[
+    str,
+    StringConstraints(pattern=r"^kafka\.(t3\.small|m[5-9][a-z]?\.(large|[1-9]?[0-9]?xlarge))$"),
+]
+# By names, or by names and ids: one without the other is in no token of GitHub's.
+Repository = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9._-]+|@[0-9]+/[A-Za-z0-9._-]+@[0-9]+)$")
+]
 SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]+$")]
+ZoneName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$")]
 RouteTableId = Annotated[str, StringConstraints(pattern=r"^rtb-[0-9a-f]+$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
 
@@ -67,6 +94,19 @@ BATCH_LIMIT = 10_000
 WINDOW_LIMIT_S = 300
 RETRIES_LIMIT = 10_000
 RECORD_AGE_LIMIT_S = 604_800
+# MSK's, of a cluster ("CreateCluster": two or three).
+CLUSTER_SUBNETS_LIMIT = 3
+
+RUNBOOK = "docs/runbook.md"
+PROVISIONED_ONLY = (
+    "minimum_pollers",
+    "maximum_pollers",
+    "poller_group",
+    "retries",
+    "max_record_age_seconds",
+    "bisect",
+)
+"""What an on-demand mapping takes no part of, so that saying it there is a mistake."""
 
 
 class SettingsError(Exception):
@@ -89,12 +129,19 @@ class ExistingVpc(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     vpc_id: str = Field(pattern=r"^vpc-[0-9a-f]+$")
-    cidr: str = Field(pattern=CIDR, description="who may reach the API's endpoint")
+    cidr: Cidr = Field(description="who may reach the API's endpoint")
     subnet_ids: tuple[SubnetId, ...] = Field(min_length=2, description="private ones, each in another zone")
     route_table_ids: tuple[RouteTableId, ...] = Field(
         default=(),
         description="get the gateway endpoints; none: the VPC has them already, or nobody in it needs them",
     )
+
+    @field_validator("subnet_ids")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a subnet is named twice; allowed: distinct ones")
+        return value
 
 
 # A ranking carries up to 5,000 essays in one record, so a few of them are a full payload (6 MB) and there is
@@ -126,9 +173,16 @@ class Settings(BaseModel):
     # --- around the service
     private_network: bool = Field(default=True, description="make the VPC, unless given, and its endpoints")
     vpc: ExistingVpc | None = Field(default=None, description="an existing VPC; None: make one")
-    new_vpc_cidr: Annotated[str, StringConstraints(pattern=NEW_CIDR)] = "10.0.0.0/16"
+    new_vpc_cidr: NewCidr = "10.0.0.0/16"
     # MSK Serverless wants two zones; each costs the endpoint's hourly price.
     availability_zones: int = Field(default=2, ge=2, le=3)
+    zone_names: tuple[ZoneName, ...] = Field(
+        default=(), description="zones of the VPC that is made, instead of the region's first; none: those"
+    )
+    operator_endpoints: bool = Field(
+        default=False,
+        description="doors to CloudFormation, Lambda and STS, so that `ras` runs inside the VPC",
+    )
     restrict_to_vpc_endpoint: bool = Field(default=True, description="refuse what enters by any other door")
     callers: dict[str, RoleArnOrName] = Field(
         default={
@@ -139,20 +193,25 @@ class Settings(BaseModel):
         description="service name -> its role: an ARN, or the name of a role in the stack's own account",
     )
 
+    compress_answers: bool = Field(
+        default=True, description="on request; false: for an emulator whose API Gateway passes on no bytes"
+    )
+    serve_unidentified: bool = Field(
+        default=False,
+        description="answer those of whom API Gateway tells no identity: for an emulator that checks none",
+    )
+
     # --- events in
     cluster_arn: ClusterArn | None = Field(
-        default=None, description="an existing MSK cluster; None: make a Serverless one in our VPC"
+        default=None, description="an existing MSK cluster; None: make one in our VPC"
     )
-    new_cluster: Literal["serverless", "provisioned"] = Field(
-        default="serverless", description="which kind is made where no cluster is given"
+    # A cluster is expensive and holds the events, so that nobody gets one by leaving a setting out.
+    new_cluster: Literal["serverless", "provisioned"] | None = Field(
+        default=None, description="make a cluster of this kind; None: cluster_arn names one"
     )
-    # The oldest line that AWS::MSK::Topic works with is 3.6.
-    kafka_version: Annotated[
-        str, StringConstraints(pattern=r"^(3\.([6-9]|[1-9][0-9])|[4-9]\.[0-9]+)\.[0-9x]+$")
-    ] = "3.8.x"
-    broker_instance_type: Annotated[str, StringConstraints(pattern=r"^kafka\.[a-z0-9]+\.[a-z0-9]+$")] = (
-        "kafka.m7g.large"
-    )
+    # The oldest line that AWS::MSK::Topic works with is 3.6; after 3.9 comes 4.0.
+    kafka_version: Annotated[str, StringConstraints(pattern=r"^(3\.[6-9]|4\.[0-9])\.[0-9x]+$")] = "3.8.x"
+    broker_instance_type: BrokerType = "kafka.m7g.large"
     broker_storage_gib: int = Field(default=100, ge=1, le=16_384)
     topic_partitions: int = Field(default=6, ge=1, le=1000, description="of each topic that the stack makes")
     consumer_group_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = (
@@ -177,15 +236,21 @@ class Settings(BaseModel):
     on_failure_topic: KafkaName | None = Field(
         default=None, description="publish what the retries gave up to this topic of the cluster instead"
     )
+    mappings_as_output: bool = Field(
+        default=False, description="tell what the mappings would be: for an emulator that makes none for MSK"
+    )
     topic_batching: dict[str, Batching] = Field(
         default={}, description="topic -> its own batching, instead of its function's"
     )
 
     # --- functions
-    runtime: Annotated[str, StringConstraints(pattern=r"^python3\.[0-9]+$")] = "python3.13"
+    runtime: Literal["python3.11", "python3.12", "python3.13", "python3.14"] = "python3.13"
     architecture: Literal["arm64", "x86_64"] = "arm64"
     functions_on_host: bool = Field(
         default=False, description="functions run in this machine's interpreter: the emulator's"
+    )
+    layers_in_code: bool = Field(
+        default=False, description="functions bring what their layers hold: for an emulator that applies none"
     )
     ingest_memory_mb: int = Field(default=512, ge=128, le=10_240)
     query_memory_mb: int = Field(default=512, ge=128, le=10_240)
@@ -230,7 +295,7 @@ class Settings(BaseModel):
     # --- GitHub
     github_repository: Repository | None = Field(
         default=None,
-        description="owner/name, as GitHub writes it: make the roles of its workflows; None: none",
+        description="owner/name, or owner@id/name@id, as its tokens write it: make the roles of its workflows; None: none",
     )
     # As with the API's log role: an account has one.
     github_provider: bool = Field(default=True, description="make the account's OIDC provider for GitHub")
@@ -240,8 +305,10 @@ class Settings(BaseModel):
     alarm_emails: tuple[Email, ...] = Field(
         default=(), description="who is told; others subscribe themselves"
     )
-    runbook_url: str = Field(
-        default="docs/runbook.md", min_length=1, description="where the runbook is read; #<alarm> is appended"
+    runbook_url: str | None = Field(
+        default=None,
+        min_length=1,
+        description="where the runbook is read; #<alarm> is appended; None: in github_repository",
     )
     lag_floor: int = Field(
         default=1000, ge=0, description="records behind, below which a growing lag is no alarm"
@@ -260,9 +327,30 @@ class Settings(BaseModel):
             )
         return value
 
+    @field_validator("callers")
+    @classmethod
+    def _one_service_a_role(cls, value: dict[str, str]) -> dict[str, str]:
+        # The function looks a caller's service up by its role, so that the last of several would be all of them.
+        roles = Counter(role.rpartition(":role/")[2] for role in value.values())
+        if shared := sorted(role for role, n in roles.items() if n > 1):
+            raise ValueError(
+                f"role {shared[0]} stands for several services; allowed: a role of its own for each"
+            )
+        return value
+
+    @field_validator("default_pipeline")
+    @classmethod
+    def _known_phases(cls, value: str) -> str:
+        unknown = [phase for phase in value.split(",") if phase not in PHASE_NAMES]
+        if unknown:
+            raise ValueError(f"not a phase: {', '.join(unknown)}; allowed: {', '.join(PHASE_NAMES)}")
+        return value
+
     @field_validator("on_failure_topic")
     @classmethod
     def _not_a_source(cls, value: str | None) -> str | None:
+        if value in (".", ".."):
+            raise ValueError("Kafka allows no topic of that name")
         if value in TOPICS:
             raise ValueError(
                 "a topic that the service consumes would feed its own failures back; allowed: any other"
@@ -289,12 +377,16 @@ class Settings(BaseModel):
         if not self.write_second and self.second_generation is None:
             raise ValueError("write_second: false, but there is no second_generation")
         self._check_cluster()
+        self._check_on_call()
         if self.cluster_arn is None and not self.private_network:
             raise ValueError(
                 "cluster_arn: needed where private_network is false, as a cluster lives in a VPC"
             )
         if self.vpc and not self.private_network:
             raise ValueError("vpc: given, but private_network is false, so that nothing would be put there")
+        self._check_zones()
+        if self.operator_endpoints and not self.private_network:
+            raise ValueError("operator_endpoints: true needs private_network, which they are a part of")
         if self.restrict_to_vpc_endpoint and not self.private_network:
             raise ValueError("restrict_to_vpc_endpoint: true needs private_network, which makes the endpoint")
         if self.snap_start and int(self.runtime.removeprefix("python3.")) < _FIRST_WITH_SNAP_START:
@@ -304,19 +396,31 @@ class Settings(BaseModel):
         if self.stage != "local":
             opened = [
                 name
-                for name in ("restrict_to_vpc_endpoint", "private_network", "tls_only")
+                for name in ("restrict_to_vpc_endpoint", "private_network", "tls_only", "compress_answers")
                 if not getattr(self, name)
             ]
             if opened:
                 raise ValueError(f"{opened[0]}: false is for the local stage only")
-            if self.functions_on_host:
-                raise ValueError("functions_on_host: true is for the local stage only")
+            for name in ("functions_on_host", "layers_in_code", "mappings_as_output", "serve_unidentified"):
+                if getattr(self, name):
+                    raise ValueError(f"{name}: true is for the local stage only")
         return self
+
+    def _check_zones(self) -> None:
+        if not self.zone_names:
+            return
+        if self.vpc or not self.private_network:
+            raise ValueError("zone_names: given, but no VPC is made")
+        elsewhere = [name for name in self.zone_names if name[:-1] != self.region]
+        if elsewhere:
+            raise ValueError(f"zone_names: {elsewhere[0]!r} is not in the stacks' region, {self.region}")
+        if len(set(self.zone_names)) != len(self.zone_names) or len(self.zone_names) not in (2, 3):
+            raise ValueError(f"zone_names: {', '.join(self.zone_names)}; allowed: two or three, each once")
 
     def _check_cluster(self) -> None:
         # The local stage's cluster is a placeholder.
         if self.cluster_arn is not None and not self.is_local:
-            if self.new_cluster != "serverless":
+            if self.new_cluster is not None:
                 raise ValueError(f"new_cluster: {self.new_cluster!r} beside cluster_arn; say one of them")
             _, _, _, region, account, _ = self.cluster_arn.split(":", 5)
             if region != self.region:
@@ -329,10 +433,48 @@ class Settings(BaseModel):
                     f"cluster_arn: {self.cluster_arn!r} is in account {account};"
                     f" allowed: the stacks' account, {self.account}"
                 )
+        if self.cluster_arn is None and self.new_cluster is None:
+            raise ValueError(
+                "cluster_arn: not given, and neither is new_cluster;"
+                " say the ARN of an existing MSK cluster, or new_cluster=serverless or provisioned to make one"
+            )
+        if self.cluster_arn is None and self.vpc and len(self.vpc.subnet_ids) > CLUSTER_SUBNETS_LIMIT:
+            raise ValueError(
+                f"vpc.subnet_ids: {len(self.vpc.subnet_ids)} of them, but a cluster made there takes"
+                f" two or three; allowed: at most {CLUSTER_SUBNETS_LIMIT}"
+            )
         if self.on_failure_topic is not None and not self.on_failure:
             raise ValueError(f"on_failure_topic: {self.on_failure_topic!r}, but on_failure is false")
         if self.on_failure_topic is not None and not self.provisioned:
             raise ValueError(f"on_failure_topic: {self.on_failure_topic!r} needs mapping_mode provisioned")
+
+    def _check_on_call(self) -> None:
+        if self.stage in ("local", "dev"):
+            return
+        if not self.on_failure:
+            raise ValueError(
+                "on_failure: false loses what the retries gave up; allowed in local and dev only"
+            )
+        if self.runbook_url is not None and not self.runbook_url.startswith("https://"):
+            raise ValueError(
+                f"runbook_url: {self.runbook_url!r} cannot be followed from a mail; allowed: https://…"
+            )
+        if self.alarm_emails and self.runbook == RUNBOOK:
+            raise ValueError(
+                "runbook_url: not given, but alarm_emails is, whose readers follow a link;"
+                " allowed: https://…, or github_repository (with github_provider as it was deployed)"
+            )
+
+    @property
+    def runbook(self) -> str:
+        """Where the runbook is read, to which an alarm's section is appended as a fragment."""
+        if self.runbook_url is not None:
+            return self.runbook_url
+        if self.github_repository is not None:
+            # Its address has no ids.
+            name = re.sub(r"@[0-9]+", "", self.github_repository)
+            return f"https://github.com/{name}/blob/main/{RUNBOOK}"
+        return RUNBOOK
 
     @property
     def is_local(self) -> bool:
@@ -402,6 +544,7 @@ def _presets(stage: StageName, region: str) -> dict[str, Any]:
             }
         case "dev":
             return {
+                "new_cluster": "serverless",
                 "deletion_protection": False,
                 "removal_policy": "destroy",
                 "log_level": "DEBUG",
@@ -411,7 +554,9 @@ def _presets(stage: StageName, region: str) -> dict[str, Any]:
         case "staging":
             return {}
         case "prod":
-            return {"availability_zones": 3, "log_retention_days": 90, "dead_letter_days": 365}
+            # Where MSK takes two subnets only (its developer guide, on creating a cluster).
+            zones = 2 if region == "us-west-1" else 3
+            return {"availability_zones": zones, "log_retention_days": 90, "dead_letter_days": 365}
 
 
 def load_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
@@ -430,11 +575,28 @@ def load_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
     if stage not in ("local", "dev", "staging", "prod"):
         raise SettingsError(f"setting 'stage': {stage!r} is not one of local, dev, staging, prod")
     values = _from_environment(environ) | values
-    values = _presets(stage, values.get("region", DEFAULT_REGION)) | values
+    preset = _presets(stage, values.get("region", DEFAULT_REGION))
+    if values.get("cluster_arn") is not None:
+        preset.pop("new_cluster", None)
+    if values.get("mapping_mode", preset.get("mapping_mode")) == "on_demand":
+        _refuse_ignored(values)
+    values = preset | values
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from error
+
+
+def _refuse_ignored(given: Mapping[str, Any]) -> None:
+    """Only what somebody said: presets and defaults are of the other mode. Raises SettingsError."""
+    ignored = [
+        f"setting {key!r}: {given[key]!r} would be ignored with mapping_mode on_demand;"
+        " allowed: leave it out, or mapping_mode provisioned"
+        for key in PROVISIONED_ONLY
+        if key in given
+    ]
+    if ignored:
+        raise SettingsError("\n".join(ignored))
 
 
 def as_context(settings: Settings) -> dict[str, str]:
@@ -444,9 +606,13 @@ def as_context(settings: Settings) -> dict[str, str]:
     decide, nor the generations of the table, which are told apart (`infra.stacks`).
     """
     values = settings.model_dump(mode="json", exclude={"stage", "account", *GENERATIONS})
+    given = _presets(settings.stage, settings.region)
+    # A stage without either is none, so the settings' own cluster stands in where the preset has none.
+    cluster = {"cluster_arn": settings.cluster_arn, "new_cluster": settings.new_cluster}
     preset = Settings.model_validate(
-        {**_presets(settings.stage, settings.region), "stage": settings.stage, "region": settings.region}
+        {**given, **cluster, "stage": settings.stage, "region": settings.region}
     ).model_dump(mode="json")
+    preset |= {name: given.get(name) for name, value in cluster.items() if value is not None}
     return {
         name: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
         for name, value in values.items()

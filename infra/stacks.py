@@ -9,6 +9,7 @@ github stack, which depends on none either, what deploys all of them.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from aws_cdk import (
     App,
@@ -31,11 +32,11 @@ from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS
 from infra.api import QueryApi
 from infra.data import USER_INDEX, DeadLetters, OperationsKey, ViewTable
 from infra.findings import acknowledge_star
-from infra.functions import ServiceFunction, layers, output
+from infra.functions import ServiceFunction, code, layers, output
 from infra.github import GitHubRoles
-from infra.mappings import EventSourceMapping, allow_polling, plans
+from infra.mappings import EventSourceMapping, allow_polling, as_told, plans
 from infra.network import Cluster, NetworkStack, PrivateNetwork, role_arn
-from infra.operations import Operations
+from infra.operations import MappingAlarms, Operations
 from infra.settings import Settings, as_context
 
 _INGEST = {
@@ -56,7 +57,8 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
             env=environment,
             description=f"Result Aggregator Service ({settings.stage}): {description}",
             synthesizer=_synthesizer(settings),
-            termination_protection=settings.deletion_protection,
+            # What holds data. The others can be made anew, without taking the table's protection back first.
+            termination_protection=settings.deletion_protection and part in ("data", "msk"),
         )
 
     caller_role_arns = [role_arn(role) for role in settings.callers.values()]
@@ -86,12 +88,21 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
             caller_role_arns=caller_role_arns,
             key=key,
         )
+        where = Stack.of(network)
+        subnets = ",".join(network.vpc.select_subnets(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED).subnet_ids)
+        output(where, "VpcId", network.vpc.vpc_id, "Where the API is reached from")
+        output(where, "SubnetIds", subnets, "Its subnets, separated by commas")
+        output(where, "ApiEndpointId", network.api_endpoint.vpc_endpoint_id, "The API's door")
 
     cluster_arn = settings.cluster_arn
     if cluster_arn is None and network:
         msk = stack("msk", "the event cluster")
-        cluster_arn = Cluster(msk, "Events", settings=settings, vpc=network.vpc, key=key).cluster_arn
+        cluster = Cluster(msk, "Events", settings=settings, vpc=network.vpc, key=key)
+        cluster_arn = cluster.cluster_arn
         output(msk, "ClusterArn", cluster_arn, "The cluster that the service consumes")
+        output(
+            msk, "BrokerSecurityGroupId", cluster.security_group_id, "Who has this group reaches the brokers"
+        )
     if cluster_arn is None:
         raise AssertionError("settings allow no stage with neither a cluster nor a network")
 
@@ -108,6 +119,11 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
             "OnCall",
             settings=settings,
             table=table,
+            # Of the same deployments as the functions that write it: what still imports its name keeps it from going.
+            second=next(
+                (tables[number] for number in settings.written_generations if tables[number] is not table),
+                None,
+            ),
             bucket=bucket,
             key=key,
             cluster_arn=cluster_arn,
@@ -162,6 +178,7 @@ def _add_ingest(
 ) -> None:
     function_layers = layers(stack, settings, dependencies)
     made = plans(settings)
+    told: list[dict[str, Any]] = []
     for folder, description in _INGEST.items():
         own = [plan for plan in made if plan.function == folder]
         name = "".join(word.capitalize() for word in folder.split("_"))
@@ -170,6 +187,7 @@ def _add_ingest(
             name,
             settings=settings,
             folder=folder,
+            code=code(settings, folder, dependencies),
             description=description,
             memory_mb=settings.ingest_memory_mb,
             timeout_seconds=settings.ingest_timeout_seconds,
@@ -215,7 +233,17 @@ def _add_ingest(
                 " narrowest name there is beforehand. The right is to add, not to read or delete.",
             )
         for plan in own:
-            EventSourceMapping(
+            if settings.mappings_as_output:
+                told.append(
+                    as_told(
+                        plan,
+                        cluster_arn=cluster_arn,
+                        function=service.function,
+                        dead_letter_bucket_arn=bucket.bucket_arn,
+                    )
+                )
+                continue
+            mapping = EventSourceMapping(
                 service,
                 plan.topic,
                 plan=plan,
@@ -223,6 +251,10 @@ def _add_ingest(
                 function=service.function,
                 dead_letter_bucket_arn=bucket.bucket_arn,
             )
+            if plan.metrics:
+                MappingAlarms(mapping, "OnCall", settings=settings, plan=plan, mapping_id=mapping.mapping_id)
+    if told:
+        output(stack, "Mappings", stack.to_json_string(told), "The mappings that an emulator cannot make")
 
 
 def _add_api(
@@ -234,18 +266,22 @@ def _add_api(
     key: kms.IKey | None,
 ) -> None:
     callers = {role_arn(role): service for service, role in settings.callers.items()}
+    # An emulator's function that is told of no identity; `result_aggregator.http` knows it by no ARN.
+    unidentified = {"": "unidentified"} if settings.serve_unidentified else {}
     service = ServiceFunction(
         stack,
         "Query",
         settings=settings,
         folder="query",
+        code=code(settings, "query", dependencies),
         description="Answers from the view",
         memory_mb=settings.query_memory_mb,
         timeout_seconds=settings.query_timeout_seconds,
         environment={
             "TABLE_NAME": tables[settings.table_generation].table_name,
-            "ALLOWED_CALLERS": json.dumps(callers),
+            "ALLOWED_CALLERS": json.dumps(callers | unidentified),
             "DEFAULT_PIPELINE": settings.default_pipeline,
+            "COMPRESS_ANSWERS": "true" if settings.compress_answers else "false",
         },
         function_layers=layers(stack, settings, dependencies),
         key=key,

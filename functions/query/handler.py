@@ -24,6 +24,7 @@ def _api() -> Api:
         allowed_callers=settings.callers(),
         default_pipeline=settings.pipeline(),
         metrics=_metrics,
+        compress=settings.flag("COMPRESS_ANSWERS"),
     )
 
 

@@ -189,6 +189,7 @@ def service(
         "DEAD_LETTER_BUCKET": bucket,
         "PARTIAL_BATCH_RESPONSE": "true",
         "DEFAULT_PIPELINE": "spellcheck,cj_assessment",
+        "COMPRESS_ANSWERS": "true",
         "ALLOWED_CALLERS": json.dumps({ROLE: "api-gateway-service"}),
     }
     for name, value in settings.items():

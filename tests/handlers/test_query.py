@@ -12,6 +12,7 @@ from result_aggregator.domain.storage import UnavailableError
 from result_aggregator.store.dynamodb import ViewStore
 
 from tests import samples
+from tests.handlers.conftest import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +122,27 @@ def test_unknown_callers_are_refused(filled: Service, caller: str | None) -> Non
     assert refusal(filled.get(LISTING, caller=caller, user_id=OWNER)) == (403, "forbidden")
     assert refusal(filled.get("/internal/v1/other", caller=caller)) == (403, "forbidden")
     assert refusal(filled.get(STATUS, method="POST", caller=caller, batch_id=BATCH)) == (403, "forbidden")
+
+
+def test_callers_of_whom_no_identity_is_told_are_served_by_setting(
+    filled: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The local stage's, on an emulator that checks no signatures; whoever is named is looked up all the same."""
+    monkeypatch.setenv("ALLOWED_CALLERS", json.dumps({ROLE: "api-gateway-service", "": "unidentified"}))
+
+    assert filled.get(STATUS, caller=None, batch_id=BATCH)["statusCode"] == 200
+    for caller in filter(None, CALLERS.values()):
+        assert refusal(filled.get(STATUS, caller=caller, batch_id=BATCH)) == (403, "forbidden")
+
+
+def test_nothing_is_compressed_by_setting(filled: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For an API Gateway that passes on no bytes."""
+    headers = {"Accept": "*/*", "Accept-Encoding": "gzip"}
+    assert "Content-Encoding" in filled.get(STATUS, headers=headers, batch_id=BATCH)["headers"]
+    monkeypatch.setenv("COMPRESS_ANSWERS", "false")
+    del filled.handlers["query"]
+
+    assert "Content-Encoding" not in filled.get(STATUS, headers=headers, batch_id=BATCH)["headers"]
 
 
 def test_who_asked_is_logged(filled: Service, logs: Logs) -> None:

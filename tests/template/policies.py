@@ -1,4 +1,5 @@
-"""A small evaluator of IAM policies: enough to ask synthesised policies who may do what, and who gets to a private API.
+"""A small evaluator of IAM policies: enough to ask synthesised policies who may do what, who gets to a private API, and
+whose token may assume a role.
 
 It raises NotImplementedError for anything it does not know, so that no policy passes by being misread.
 Rules: IAM User Guide (policy elements, evaluation logic), API Gateway developer guide (authorization flow).
@@ -21,8 +22,8 @@ ANONYMOUS = "anonymous"
 
 @dataclass(frozen=True)
 class Request:
-    """`principal` is the ARN of a user or of a role that somebody assumed, or ANONYMOUS; `context` holds condition
-    keys such as `aws:SourceVpce`."""
+    """`principal` is the ARN of a user or of a role that somebody assumed, or of the OIDC provider whose token is shown,
+    or a service's host name, or ANONYMOUS; `context` holds condition keys such as `aws:SourceVpce`, and a token's claims."""
 
     action: str
     resource: str
@@ -43,6 +44,13 @@ def allows(statements: Iterable[Statement], action: str, resource: str) -> bool:
     return decide(statements, Request(action, resource)) == "allow"
 
 
+def assumes(trust: Iterable[Statement], provider: str, claims: Mapping[str, str]) -> bool:
+    """Whether a role's trust policy lets a token of `provider` (its ARN) assume it, by its claims `sub`, `aud`, …"""
+    issuer = provider.partition("/")[2]
+    context = {f"{issuer}:{claim}": value for claim, value in claims.items()}
+    return decide(trust, Request("sts:AssumeRoleWithWebIdentity", "", provider, context)) == "allow"
+
+
 def at_gateway(identity: Iterable[Statement], resource: Iterable[Statement], request: Request) -> Decision:
     """What API Gateway decides of a signed request, by the caller's identity policy and the API's resource policy.
 
@@ -56,7 +64,7 @@ def at_gateway(identity: Iterable[Statement], resource: Iterable[Statement], req
 
 
 def _account(arn: str) -> str:
-    return arn.split(":")[4] if arn != ANONYMOUS else ANONYMOUS
+    return arn.split(":")[4] if ":" in arn else arn
 
 
 def _applies(statement: Statement, request: Request) -> bool:
@@ -66,13 +74,20 @@ def _applies(statement: Statement, request: Request) -> bool:
     return (
         _speaks_of(statement, request.principal)
         and any(_matches(pattern.lower(), request.action.lower()) for pattern in _list(statement["Action"]))
-        and any(_matches(pattern, request.resource) for pattern in _list(statement["Resource"]))
+        and _about(statement, request.resource)
         and all(
             _holds(operator, key, _list(expected), request)
             for operator, keys in statement.get("Condition", {}).items()
             for key, expected in keys.items()
         )
     )
+
+
+def _about(statement: Statement, resource: str) -> bool:
+    """A trust policy names no resource, as it is about its role."""
+    if "Resource" not in statement and ":AssumeRole" in str(statement["Action"]):
+        return True
+    return any(_matches(pattern, resource) for pattern in _list(statement["Resource"]))
 
 
 def _speaks_of(statement: Statement, caller: str) -> bool:
@@ -86,11 +101,21 @@ def _speaks_of(statement: Statement, caller: str) -> bool:
 
 
 def _names(principal: Any, caller: str) -> bool:
-    """An account, by its root's ARN or its number, stands for everybody in it."""
+    """An account, by its root's ARN or its number, stands for everybody in it, but not for who comes with a token.
+
+    A service is itself only.
+    """
     if principal == "*":
         return True
-    if set(principal) != {"AWS"}:
+    (kind,) = principal
+    if kind == "Service":
+        return caller in _list(principal[kind])
+    if kind not in ("AWS", "Federated"):
         raise NotImplementedError(f"principal {principal}")
+    if (kind == "Federated") != (":oidc-provider/" in caller):
+        return False
+    if kind == "Federated":
+        return caller in _list(principal[kind])
     account = _account(caller)
     return any(
         named in ("*", caller, account, f"arn:aws:iam::{account}:root") for named in _list(principal["AWS"])
@@ -108,7 +133,7 @@ def _holds(operator: str, key: str, expected: list[str], request: Request) -> bo
         case "StringNotEquals":
             # A key that the request lacks is not equal to anything.
             return actual not in expected
-        case "ArnEquals" | "ArnLike":
+        case "ArnEquals" | "ArnLike" | "StringLike":
             return actual is not None and any(_matches(pattern, actual) for pattern in expected)
         case "ArnNotEquals" | "ArnNotLike":
             return actual is None or not any(_matches(pattern, actual) for pattern in expected)

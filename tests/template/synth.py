@@ -30,6 +30,9 @@ REGION = "eu-north-1"
 STAGES = ("local", "dev", "staging", "prod")
 CLUSTER_ARN = f"arn:aws:kafka:{REGION}:{ACCOUNT}:cluster/platform/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9-2"
 
+# What a stage has to be told beside its name: these two say which cluster is meant.
+NEW_CLUSTER = {stage: {"new_cluster": "serverless"} for stage in ("staging", "prod")}
+
 GIVEN_VPC = json.dumps(
     {
         "vpc_id": "vpc-0a1b2c3d",
@@ -47,6 +50,7 @@ _PSEUDO = {
 }
 _ARNS = {
     "AWS::DynamoDB::Table": "arn:aws:dynamodb:{region}:{account}:table/{name}",
+    "AWS::IAM::OIDCProvider": "arn:aws:iam::{account}:oidc-provider/{name}",
     "AWS::IAM::Role": "arn:aws:iam::{account}:role/{name}",
     "AWS::KMS::Key": "arn:aws:kms:{region}:{account}:key/{name}",
     "AWS::Lambda::Function": "arn:aws:lambda:{region}:{account}:function:{name}",
@@ -62,13 +66,16 @@ class Assembly:
     """The templates of one stage by the last word of their stack's name, for example `data`.
 
     `findings` are those of cdk-nag and of the CDK itself that nobody acknowledged, as `<rule> <construct>`;
-    `metadata` is what the CDK wrote down of each construct, by its path.
+    `metadata` is what the CDK wrote down of each construct, by its path; `assumed` are the roles that its command line
+    assumes to publish the assets and to deploy; `termination_protection` goes by stack.
     """
 
     settings: Settings
     templates: dict[str, dict[str, Any]]
     findings: list[str]
     metadata: dict[str, list[dict[str, Any]]]
+    assumed: frozenset[str]
+    termination_protection: dict[str, bool]
 
     def resources(self, part: str, kind: str) -> dict[str, dict[str, Any]]:
         """Logical id -> resource, of one type in one stack; properties still with intrinsic functions."""
@@ -123,7 +130,7 @@ class Assembly:
             case "Fn::ImportValue":
                 return self._imported(resolved)
             case "Fn::Sub" if isinstance(resolved, str):
-                return re.sub(r"\$\{([^}]+)\}", lambda match: _PSEUDO[match[1]], resolved)
+                return _filled_in(resolved)
         raise NotImplementedError(function)
 
     def _imported(self, export: str) -> Any:
@@ -140,7 +147,11 @@ class Assembly:
         if kind == "AWS::Lambda::Alias":
             function = self._attribute(part, properties["FunctionName"]["Ref"], "Arn")
             return f"{function}:{properties['Name']}"
+        if kind == "AWS::IAM::OIDCProvider":
+            return str(properties["Url"]).removeprefix("https://")
         name = properties.get("LogGroupName") or properties.get("FunctionName") or logical_id
+        if kind == "AWS::Lambda::EventSourceMapping":
+            return logical_id
         if kind == "AWS::EC2::VPCEndpoint":
             return f"vpce-{logical_id.lower()}"
         return str(name).lower() if kind == "AWS::S3::Bucket" else str(name)
@@ -177,7 +188,8 @@ def assembly(stage: str, **overrides: str | int | bool) -> Assembly:
 
 def synthesised(stage: str, overrides: Mapping[str, Any]) -> Assembly:
     """As `assembly`, made anew."""
-    settings = load_settings({**context(), "stage": stage, **overrides}, {})
+    cluster = {} if "cluster_arn" in overrides else NEW_CLUSTER.get(stage, {})
+    settings = load_settings({**context(), "stage": stage, **cluster, **overrides}, {})
     folder = tempfile.mkdtemp(prefix="ras-synth-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     # Validation is as slow as all else; test_command_line synthesises with it.
@@ -190,12 +202,29 @@ def synthesised(stage: str, overrides: Mapping[str, Any]) -> Assembly:
         app.synth()
     templates = _files(folder, ".template.json").items()
     metadata = _files(folder, ".metadata.json").values()
+    artifacts = json.loads((Path(folder) / "manifest.json").read_text())["artifacts"]
     return Assembly(
         settings,
         {name.removeprefix(prefix): template for name, template in templates},
         found,
         {path: entries for part in metadata for path, entries in part.items()},
+        frozenset(_filled_in(role) for path in Path(folder).glob("*.json") for role in _assumed(path)),
+        {
+            name.removeprefix(prefix): artifact["properties"].get("terminationProtection", False)
+            for name, artifact in artifacts.items()
+            if artifact["type"] == "aws:cloudformation:stack"
+        },
     )
+
+
+def _assumed(path: Path) -> list[str]:
+    """In the manifest of the assembly, and in those of its stacks' assets."""
+    return re.findall(r'"assumeRoleArn": "([^"]+)"', path.read_text())
+
+
+def _filled_in(text: str) -> str:
+    """`text` with the pseudo parameters that it names, such as `${AWS::AccountId}`."""
+    return re.sub(r"\$\{([^}]+)\}", lambda match: _PSEUDO[match[1]], text)
 
 
 def _files(folder: str, ending: str) -> dict[str, dict[str, Any]]:

@@ -36,7 +36,10 @@ def run(home: Path, *command: str, **variables: str) -> subprocess.CompletedProc
 def test_synth_without_credentials(tmp_path: Path) -> None:
     """The production stage, with the layers really built and CloudFormation's own validation on."""
     result = run(
-        tmp_path, str(CDK), "synth", "--quiet", "--output", str(tmp_path / "cdk.out"), "-c", "stage=prod"
+        tmp_path,
+        str(CDK),
+        *("synth", "--quiet", "--output", str(tmp_path / "cdk.out")),
+        *("-c", "stage=prod", "-c", "new_cluster=serverless"),
     )
 
     assert result.returncode == 0, result.stderr
@@ -56,3 +59,21 @@ def test_wrong_setting_ends_the_app_with_one_sentence(tmp_path: Path) -> None:
 
     assert result.returncode == 1
     assert result.stderr == "setting 'mapping_mode': 'lazy': Input should be 'provisioned' or 'on_demand'\n"
+
+
+def test_destroy_wants_a_stage_and_a_stack(tmp_path: Path) -> None:
+    """Nothing is destroyed by leaving something out; what is asked for is destroyed of that stage only."""
+    for given, told in (
+        (["STACK=operations"], "say which STAGE"),
+        (["STAGE=prod"], "say which STACK"),
+    ):
+        refused = run(tmp_path, "make", "--dry-run", "destroy", *given)
+        assert refused.returncode != 0
+        assert told in refused.stderr
+
+    one = run(tmp_path, "make", "--dry-run", "destroy", "STAGE=prod", "STACK=operations").stdout
+    every = run(tmp_path, "make", "--dry-run", "destroy", "STAGE=prod", "STACK=all").stdout
+    assert "cdk destroy ras-prod-operations" in one
+    assert "cdk destroy --all" in every
+    assert "-c stage=prod -c new_cluster=serverless" in one
+    assert "-c stage=prod -c new_cluster=serverless" in every

@@ -49,8 +49,10 @@ def test_data_outlives_its_stack_outside_dev(stage_name: str, kept: bool) -> Non
     (bucket,) = stage.resources("data", BUCKET).values()
 
     assert table["Properties"].get("DeletionProtectionEnabled", False) is kept
-    assert table["DeletionPolicy"] == bucket["DeletionPolicy"] == ("Retain" if kept else "Delete")
-    assert table["UpdateReplacePolicy"] == bucket["UpdateReplacePolicy"] == table["DeletionPolicy"]
+    assert (
+        table["DeletionPolicy"] == bucket["DeletionPolicy"] == ("RetainExceptOnCreate" if kept else "Delete")
+    )
+    assert table["UpdateReplacePolicy"] == bucket["UpdateReplacePolicy"] == ("Retain" if kept else "Delete")
 
 
 def test_keys_and_index(prod: Assembly) -> None:

@@ -25,11 +25,15 @@ def test_stages_have_no_unexplained_finding(aws_stage: Assembly) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"new_cluster": "provisioned", "alarm_emails": '["on-call@example.com"]'},
-        {"mapping_mode": "on_demand"},
+        {
+            "new_cluster": "provisioned",
+            "alarm_emails": '["on-call@example.com"]',
+            "runbook_url": "https://wiki/x",
+        },
+        {"mapping_mode": "on_demand", "operator_endpoints": True},
         {"vpc": GIVEN_VPC, "cluster_arn": CLUSTER_ARN, "on_failure_topic": "ras.given-up"},
     ],
-    ids=["provisioned cluster", "on-demand mappings", "given network"],
+    ids=["provisioned cluster", "on-demand mappings, operators", "given network"],
 )
 def test_other_ways_to_deploy_have_none_either(settings: dict[str, Any]) -> None:
     """What settings add or replace is held to the same rules."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 import pytest
 from result_aggregator.topics import TOPICS
 
+from infra.layers import FUNCTIONS, build_code
 from infra.mappings import consumer_group
 from tests.template.policies import Statement, allows
-from tests.template.synth import ACCOUNT, CLUSTER_ARN, REGION, Assembly, assembly
+from tests.template.synth import ACCOUNT, CLUSTER_ARN, REGION, Assembly, assembly, stand_in_layer
 
 INGEST = ("ingest-batches", "ingest-essays", "ingest-rankings")
 TABLE_READS = (
@@ -195,7 +197,7 @@ def test_environment_is_the_contract(stage: Assembly) -> None:
     """Exactly the names that the functions read, each with something in it."""
     common = {"TABLE_NAME", "LOG_LEVEL", "POWERTOOLS_TRACE_DISABLED", "POWERTOOLS_METRICS_NAMESPACE"}
     expected = dict.fromkeys(INGEST, common | {"DEAD_LETTER_BUCKET", "PARTIAL_BATCH_RESPONSE"})
-    expected["query"] = common | {"ALLOWED_CALLERS", "DEFAULT_PIPELINE"}
+    expected["query"] = common | {"ALLOWED_CALLERS", "COMPRESS_ANSWERS", "DEFAULT_PIPELINE"}
     variables = {name: function["Environment"]["Variables"] for name, function in functions(stage).items()}
 
     assert {name: set(values) for name, values in variables.items()} == expected
@@ -212,6 +214,34 @@ def test_allowed_callers_are_the_settings_roles(aws_stage: Assembly) -> None:
         f"arn:aws:iam::{ACCOUNT}:role/api-gateway-service": "api-gateway-service",
         f"arn:aws:iam::{ACCOUNT}:role/admin-dashboard-service": "admin-dashboard-service",
     }
+
+
+def test_callers_without_identity_are_served_by_setting() -> None:
+    """Of the local stage alone (test_settings), for an emulator that checks no signatures."""
+    told = functions(assembly("local", serve_unidentified="true"))["query"]["Environment"]["Variables"]
+
+    assert json.loads(told["ALLOWED_CALLERS"])[""] == "unidentified"
+
+
+def test_code_holds_what_layers_would_by_setting(local: Assembly) -> None:
+    """Each function has code of its own, with dependencies and the shared package beside its handler, and no layer."""
+    whole = assembly("local", layers_in_code="true")
+    for part in ("ingest", "api"):
+        assert whole.resources(part, "AWS::Lambda::LayerVersion") == {}
+        assert local.resources(part, "AWS::Lambda::LayerVersion") != {}
+    assert not any("Layers" in function for function in functions(whole).values())
+    assert all("Layers" in function for function in functions(local).values())
+    keys = {name: function["Code"]["S3Key"] for name, function in functions(whole).items()}
+    assert len(set(keys.values())) == len(keys)
+    for name, key in keys.items():
+        folder = name.replace("-", "_")
+        code = build_code(folder, stand_in_layer())
+
+        assert key == f"{hashlib.sha256(code.name.encode()).hexdigest()}.zip"
+        assert (code / "handler.py").read_bytes() == (FUNCTIONS / folder / "handler.py").read_bytes()
+        assert (code / "dependencies.py").exists()
+        assert (code / "result_aggregator" / "http.py").exists()
+        assert not list(code.rglob("*.pyc"))
 
 
 def test_caller_of_another_account_keeps_its_arn() -> None:

@@ -153,7 +153,7 @@ def test_other_stages_have_no_second_table() -> None:
 def test_what_makes_no_sense_is_told(given: dict[str, Any], problem: str) -> None:
     """By the setting's name."""
     with pytest.raises(SettingsError, match=problem):
-        load_settings({"stage": "prod", **given}, {})
+        load_settings({"stage": "prod", "new_cluster": "serverless", **given}, {})
 
 
 def test_nag_is_satisfied_at_every_step() -> None:

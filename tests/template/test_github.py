@@ -8,24 +8,40 @@ import pytest
 
 from infra.github import AUDIENCE, ISSUER
 from infra.settings import SettingsError, load_settings
-from tests.template.policies import allows
+from tests.template.policies import Statement, allows, assumes
 from tests.template.synth import ACCOUNT, REGION, Assembly, assembly
 from tests.unit.test_workflows import workflow
 
 REPOSITORY = "huleedu/result-aggregator"
+IMMUTABLE = "huleedu@1234/result-aggregator@56789"
 ROLE, POLICY, PROVIDER = "AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::OIDCProvider"
 BOOTSTRAP = f"arn:aws:iam::{ACCOUNT}:role/cdk-hnb659fds-{{}}-role-{ACCOUNT}-{REGION}"
 
 
+ACCOUNTS_PROVIDER = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"
+
+
 def stage(**settings: Any) -> Assembly:
-    return assembly("prod", github_repository=REPOSITORY, **settings)
+    return assembly("prod", **{"github_repository": REPOSITORY, **settings})
 
 
-def role(name: str) -> dict[str, Any]:
+def role(name: str, **settings: Any) -> dict[str, Any]:
     (found,) = (
-        one for one in stage().properties("github", ROLE) if one["RoleName"] == f"ras-prod-github-{name}"
+        one
+        for one in stage(**settings).properties("github", ROLE)
+        if one["RoleName"] == f"ras-prod-github-{name}"
     )
     return found
+
+
+def trust(name: str, **settings: Any) -> list[Statement]:
+    statements: list[Statement] = role(name, **settings)["AssumeRolePolicyDocument"]["Statement"]
+    return statements
+
+
+def claims(subject: str, audience: str = AUDIENCE) -> dict[str, str]:
+    """What of a token of GitHub's AWS has condition keys for."""
+    return {"sub": subject, "aud": audience}
 
 
 def rights(name: str) -> list[dict[str, Any]]:
@@ -53,15 +69,94 @@ def test_a_role_is_for_the_jobs_of_one_environment(name: str, file: str) -> None
     environment = (
         job["environment"].replace("${{ inputs.stage }}", "prod").replace("${{ matrix.stage }}", "prod")
     )
-    (trust,) = role(name)["AssumeRolePolicyDocument"]["Statement"]
 
-    assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
-    assert trust["Condition"] == {
-        "StringEquals": {
-            f"{ISSUER}:aud": AUDIENCE,
-            f"{ISSUER}:sub": f"repo:{REPOSITORY}:environment:{environment}",
-        }
-    }
+    assert assumes(trust(name), ACCOUNTS_PROVIDER, claims(f"repo:{REPOSITORY}:environment:{environment}"))
+
+
+@pytest.mark.parametrize("name", ["deploy", "diff"])
+@pytest.mark.parametrize(
+    "subject",
+    [
+        f"repo:{REPOSITORY}:environment:staging",
+        f"repo:{REPOSITORY}:environment:staging-diff",
+        f"repo:{REPOSITORY}:environment:production",
+        f"repo:{REPOSITORY}:environment:Prod",
+        f"repo:{REPOSITORY}:environment:prod:environment:prod-diff",
+        f"repo:{REPOSITORY}:environment:",
+        f"repo:{REPOSITORY}:pull_request",
+        f"repo:{REPOSITORY}:ref:refs/heads/main",
+        f"repo:{REPOSITORY}:ref:refs/tags/environment:prod",
+        "repo:huleedu/result-aggregator-2:environment:prod",
+        "repo:huleedu/another:environment:prod",
+        "repo:huleedu2/result-aggregator:environment:prod",
+        "repo:stranger/result-aggregator:environment:prod",
+        "repo:Huleedu/result-aggregator:environment:prod",
+        f"repo:{IMMUTABLE}:environment:prod",
+        "repository_owner:huleedu:environment:prod",
+        "*",
+        "",
+    ],
+)
+def test_no_other_job_gets_a_role(name: str, subject: str) -> None:
+    """Of another environment, of none, of a fork, of a repository that is called nearly the same, of another form."""
+    assert not assumes(trust(name), ACCOUNTS_PROVIDER, claims(subject))
+
+
+def test_one_role_is_not_the_other() -> None:
+    """A pull request's job cannot deploy; nor does a deployment need to be able to compare."""
+    for name, other in (("deploy", "prod-diff"), ("diff", "prod")):
+        assert not assumes(trust(name), ACCOUNTS_PROVIDER, claims(f"repo:{REPOSITORY}:environment:{other}"))
+
+
+@pytest.mark.parametrize(
+    ("provider", "audience"),
+    [
+        (ACCOUNTS_PROVIDER, f"https://github.com/{REPOSITORY.partition('/')[0]}"),
+        (ACCOUNTS_PROVIDER, "sts.amazonaws.com.example"),
+        (f"{ACCOUNTS_PROVIDER}/huleedu", AUDIENCE),
+        (f"arn:aws:iam::{ACCOUNT}:oidc-provider/gitlab.com", AUDIENCE),
+        (f"arn:aws:iam::444455556666:oidc-provider/{ISSUER}", AUDIENCE),
+    ],
+)
+def test_no_other_token_gets_a_role(provider: str, audience: str) -> None:
+    """One that was made for somebody else than AWS (GitHub's default), or that somebody else made."""
+    token = claims(f"repo:{REPOSITORY}:environment:prod", audience)
+
+    assert not assumes(trust("deploy"), provider, token)
+    for claim in token:
+        assert not assumes(trust("deploy"), ACCOUNTS_PROVIDER, {claim: token[claim]})
+
+
+@pytest.mark.parametrize(
+    ("condition", "let_in"),
+    [
+        ({"StringLike": {f"{ISSUER}:sub": f"repo:{REPOSITORY}*"}}, "repo:huleedu/result-aggregator-2:ref:x"),
+        ({"StringLike": {f"{ISSUER}:sub": f"repo:{REPOSITORY}:*"}}, f"repo:{REPOSITORY}:pull_request"),
+        ({"StringEquals": {f"{ISSUER}:aud": AUDIENCE}}, "repo:stranger/anything:ref:refs/heads/main"),
+    ],
+    ids=["nearly the same name", "any job", "anybody"],
+)
+def test_a_weaker_trust_would_be_seen(condition: dict[str, Any], let_in: str) -> None:
+    """The usual mistakes: the same evaluation lets in then whom the tests above keep out."""
+    (statement,) = trust("deploy")
+
+    assert assumes([{**statement, "Condition": condition}], ACCOUNTS_PROVIDER, claims(let_in))
+    assert not assumes([statement], ACCOUNTS_PROVIDER, claims(let_in))
+
+
+def test_a_repository_is_known_by_its_ids() -> None:
+    """As GitHub writes the subject for newer repositories; one of the same name that came later has others."""
+    known = trust("deploy", github_repository=IMMUTABLE)
+    job = "environment:prod"
+
+    assert assumes(known, ACCOUNTS_PROVIDER, claims(f"repo:{IMMUTABLE}:{job}"))
+    for other in (
+        REPOSITORY,
+        "huleedu@1234/result-aggregator@5678",
+        "huleedu@4321/result-aggregator@56789",
+        "huleedu@1234/another@56789",
+    ):
+        assert not assumes(known, ACCOUNTS_PROVIDER, claims(f"repo:{other}:{job}"))
 
 
 def test_a_pull_request_reads_templates_and_nothing_else() -> None:
@@ -78,8 +173,14 @@ def test_a_pull_request_reads_templates_and_nothing_else() -> None:
 
 
 def test_a_deployment_goes_by_bootstraps_roles() -> None:
-    """And has no rights beside, so that whoever bootstrapped decides what it may make."""
+    """And has no rights beside, so that whoever bootstrapped decides what it may make; those that it has suffice."""
     (statement,) = rights("deploy")
+
+    assert stage().assumed == {BOOTSTRAP.format(part) for part in ("deploy", "file-publishing")}
+    for assumed in stage().assumed:
+        assert allows([statement], "sts:AssumeRole", assumed)
+    for beyond in (BOOTSTRAP.format("cfn-exec"), f"arn:aws:iam::{ACCOUNT}:role/admin"):
+        assert not allows([statement], "sts:AssumeRole", beyond)
 
     assert statement["Action"] == "sts:AssumeRole"
     assert set(statement["Resource"]) == {
@@ -98,8 +199,8 @@ def test_the_accounts_provider_is_made_once() -> None:
     second = stage(github_provider="false")
     assert second.resources("github", PROVIDER) == {}
     for found in second.properties("github", ROLE):
-        (trust,) = found["AssumeRolePolicyDocument"]["Statement"]
-        assert trust["Principal"] == {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"}
+        (statement,) = found["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Federated": ACCOUNTS_PROVIDER}
 
 
 def test_it_stands_alone() -> None:
@@ -110,7 +211,19 @@ def test_it_stands_alone() -> None:
     assert "github" not in assembly("prod").templates
 
 
-@pytest.mark.parametrize("repository", ["result-aggregator", "a/b/c", "huleedu/*", "huleedu/x:ref", "/x"])
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "result-aggregator",
+        "a/b/c",
+        "huleedu/*",
+        "huleedu/x:ref",
+        "/x",
+        "huleedu@1/x",
+        "huleedu/x@2",
+        "a@*/x@*",
+    ],
+)
 def test_a_repository_is_named_in_full(repository: str) -> None:
     """A pattern would let in others."""
     with pytest.raises(SettingsError, match="github_repository"):

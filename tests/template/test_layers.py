@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra import layers
-from infra.layers import LayerError, Target, build_client, build_dependencies, check_platform, check_size
+from infra.layers import (
+    LayerError,
+    Target,
+    build_client,
+    build_code,
+    build_dependencies,
+    check_platform,
+    check_size,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +87,22 @@ def test_second_build_costs_nothing(built: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(layers, "_install", lambda *_: pytest.fail("built again"))
 
     assert build_dependencies(LAMBDA, build=built.parent) == built
+
+
+def test_code_with_its_layers_in_it_is_one_asset(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is nearer to the function wins, the name tells the content, and Lambda's limit holds for it too."""
+    code = build_code("query", built, build=tmp_path)
+    assert {"handler.py", "result_aggregator", "pydantic", "boto3"} <= {path.name for path in code.iterdir()}
+    assert (code / "handler.py").read_bytes() == (layers.FUNCTIONS / "query/handler.py").read_bytes()
+    assert build_code("query", built, build=tmp_path) == code
+    assert build_code("ingest_essays", built, build=tmp_path) != code
+    monkeypatch.setattr(layers, "UNZIPPED_LIMIT_BYTES", 1024 * 1024)
+
+    with pytest.raises(LayerError, match="Lambda allows"):
+        build_code("query", built, build=tmp_path / "other")
+    assert list((tmp_path / "other").iterdir()) == []
 
 
 def test_layer_for_this_machine_works(tmp_path: Path) -> None:

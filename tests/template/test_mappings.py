@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -124,9 +125,24 @@ def test_batching_of_one_topic_by_setting() -> None:
     assert mappings["huleedu.essay.nlp.completed.v1"]["MaximumBatchingWindowInSeconds"] == 30
 
 
+def test_mappings_told_are_the_mappings_made(local: Assembly) -> None:
+    """For an emulator that makes none, the output says of every topic what would be made, and nothing is made."""
+    without = assembly("local", mappings_as_output="true")
+    told = {mapping["Topics"][0]: mapping for mapping in json.loads(without.outputs("ingest")["Mappings"])}
+    made = by_topic(local)
+
+    assert without.resources("ingest", KIND) == {}
+    assert told.keys() == made.keys()
+    for topic, mapping in told.items():
+        renamed = {"UUID": made[topic]["AmazonManagedKafkaEventSourceConfig"]["ConsumerGroupId"]}
+        properties = {name: value for name, value in made[topic].items() if name != "Tags"}
+        renamed["FunctionArn"] = properties.pop("FunctionName")
+        assert mapping == properties | renamed
+
+
 def test_no_destination_by_setting() -> None:
     """Without the on-failure destination the role may not write Lambda's prefix either."""
-    bare = assembly("prod", on_failure=False)
+    bare = assembly("dev", on_failure=False)
 
     assert not any("DestinationConfig" in mapping for mapping in by_topic(bare).values())
     statements = [
@@ -160,7 +176,9 @@ def test_destination_is_a_topic_by_setting() -> None:
 
 def test_consumer_groups_take_the_platforms_prefix() -> None:
     """Where names of groups are handed out, the setting says the first part."""
-    settings = load_settings({"stage": "prod", "consumer_group_prefix": "platform.ras."}, {})
+    settings = load_settings(
+        {"stage": "prod", "cluster_arn": CLUSTER_ARN, "consumer_group_prefix": "platform.ras."}, {}
+    )
 
     assert {plan.consumer_group for plan in plans(settings)} == {
         "platform.ras." + topic.removeprefix("huleedu.") for topic in TOPICS
@@ -224,4 +242,4 @@ def test_plans_that_lambda_refuses_fail_before_deployment(bad: list[Plan], told:
 def test_too_many_pollers_by_setting() -> None:
     """The check runs on what the settings make, not only on its own examples."""
     with pytest.raises(SettingsError, match="maximum_pollers: poller group ras-prod-pollers asks for"):
-        plans(load_settings({"stage": "prod", "maximum_pollers": "200"}, {}))
+        plans(load_settings({"stage": "prod", "cluster_arn": CLUSTER_ARN, "maximum_pollers": "200"}, {}))

@@ -12,8 +12,9 @@ import pytest
 from aws_cdk import App
 from result_aggregator.topics import TOPICS
 
-from infra.settings import load_settings
+from infra.settings import SettingsError, load_settings
 from infra.stacks import add_stacks
+from tests.template.policies import Request, decide
 from tests.template.synth import (
     ACCOUNT,
     CLUSTER_ARN,
@@ -118,7 +119,12 @@ def test_own_cluster_takes_iam_only(prod: Assembly) -> None:
 
 def test_provisioned_cluster_by_setting() -> None:
     """One broker a zone, TLS and IAM only, and every topic of the service as a resource on all brokers."""
-    stage = assembly("prod", new_cluster="provisioned", alarm_emails='["on-call@example.com"]')
+    stage = assembly(
+        "prod",
+        new_cluster="provisioned",
+        alarm_emails='["on-call@example.com"]',
+        runbook_url="https://wiki/x",
+    )
     cluster = stage.only("msk", "AWS::MSK::Cluster")
     topics = stage.properties("msk", "AWS::MSK::Topic")
     (arn,) = {topic["ClusterArn"] for topic in topics}
@@ -165,7 +171,15 @@ def test_refused_connections_are_logged(aws_stage: Assembly) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"new_cluster": "provisioned", "alarm_emails": '["on-call@example.com"]'}]
+    "settings",
+    [
+        {},
+        {
+            "new_cluster": "provisioned",
+            "alarm_emails": '["on-call@example.com"]',
+            "runbook_url": "https://wiki/x",
+        },
+    ],
 )
 def test_every_log_group_forgets_and_is_under_our_key(settings: dict[str, Any]) -> None:
     """In every stack; the key lets CloudWatch Logs use it for log groups of this stage only."""
@@ -201,7 +215,8 @@ def test_no_template_holds_an_account(name: str) -> None:
 def test_known_account_needs_no_lookup(tmp_path_factory: pytest.TempPathFactory) -> None:
     """An account in the environment does not make the synthesis ask AWS for its availability zones."""
     settings = load_settings(
-        {"stage": "prod"}, {"CDK_DEFAULT_ACCOUNT": "111122223333", "AWS_REGION": "eu-west-1"}
+        {"stage": "prod", "new_cluster": "serverless"},
+        {"CDK_DEFAULT_ACCOUNT": "111122223333", "AWS_REGION": "eu-west-1"},
     )
     app = App(
         context=context(),
@@ -221,7 +236,7 @@ def test_known_account_needs_no_lookup(tmp_path_factory: pytest.TempPathFactory)
 # What CloudFormation, or CDK for it, does not tag.
 UNTAGGED = {
     "AWS::ApiGateway::Account", "AWS::ApiGateway::Deployment", "AWS::ApiGateway::GatewayResponse",
-    "AWS::ApiGateway::Method", "AWS::ApiGateway::Resource", "AWS::CDK::Metadata", "AWS::CloudWatch::Dashboard",
+    "AWS::ApiGateway::Method", "AWS::ApiGateway::Resource", "AWS::CDK::Metadata",
     "AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress", "AWS::EC2::SubnetRouteTableAssociation",
     "AWS::IAM::Policy", "AWS::Lambda::Alias", "AWS::Lambda::LayerVersion", "AWS::Lambda::LayerVersionPermission",
     "AWS::Lambda::Permission", "AWS::Lambda::Version", "AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy",
@@ -259,3 +274,185 @@ def test_stacks_depend_one_way(prod: Assembly) -> None:
         "api": {"data", "network"},
         "client": set(),
     }
+
+
+# The second, so that what a failed creation made is taken back.
+KEPT = ("Retain", "RetainExceptOnCreate")
+PROVISIONED = {
+    "new_cluster": "provisioned",
+    "alarm_emails": '["on-call@example.com"]',
+    "runbook_url": "https://wiki/x",
+}
+
+
+@pytest.mark.parametrize("settings", [{}, PROVISIONED], ids=["serverless", "provisioned"])
+def test_what_stays_keeps_what_it_needs(settings: dict[str, Any]) -> None:
+    """Whatever a retained cluster refers to is retained as well, in other stacks too; in dev all of it goes."""
+    stage = assembly("prod", **settings)
+
+    def retained(part: str, name: str) -> bool:
+        return bool(stage.templates[part]["Resources"][name].get("DeletionPolicy") in KEPT)
+
+    events = stage.templates["msk"]["Resources"]
+    lost = [
+        f"{part} {name} needs {where} {needed}"
+        for part in ("data", "network", "msk")
+        for name, resource in stage.templates[part]["Resources"].items()
+        if retained(part, name)
+        for where, needed in references(stage, part, resource)
+        if not retained(where, needed)
+    ]
+
+    assert lost == []
+    assert [name for name in events if not retained("msk", name)] == []
+    assert "Retain" not in {resource.get("DeletionPolicy") for resource in events.values()}
+    gone = assembly("dev", **settings)
+    assert not any(
+        resource.get("DeletionPolicy") in KEPT
+        for part in ("network", "msk")
+        for resource in gone.templates[part]["Resources"].values()
+    )
+
+
+def references(stage: Assembly, part: str, value: Any) -> list[tuple[str, str]]:
+    """(stack, logical id) of every resource that a value names, by Ref, GetAtt, or an export of another stack."""
+    if isinstance(value, list):
+        return [found for item in value for found in references(stage, part, item)]
+    if not isinstance(value, dict):
+        return []
+    if "Fn::ImportValue" in value:
+        for where, template in stage.templates.items():
+            for output in template.get("Outputs", {}).values():
+                if output.get("Export", {}).get("Name") == value["Fn::ImportValue"]:
+                    return references(stage, where, output["Value"])
+    named = value.get("Ref") or (value.get("Fn::GetAtt") or [None])[0]
+    own = [(part, named)] if named in stage.templates[part]["Resources"] else []
+    return own + [found for item in value.values() for found in references(stage, part, item)]
+
+
+def test_only_what_holds_data_is_protected_from_termination() -> None:
+    """The other stacks are made anew without taking the table's protection back."""
+
+    def protected(stage: Assembly) -> set[str]:
+        return {part for part, on in stage.termination_protection.items() if on}
+
+    assert protected(assembly("prod")) == {"data", "msk"}
+    assert protected(assembly("staging")) == {"data", "msk"}
+    assert protected(assembly("dev")) == set()
+
+
+def policy_of(stage: Assembly, service: str) -> list[dict[str, Any]]:
+    """The statements of one endpoint's policy."""
+    (endpoint,) = (
+        endpoint
+        for endpoint in stage.properties("network", "AWS::EC2::VPCEndpoint")
+        if endpoint["ServiceName"].rpartition(".")[2] == service
+    )
+    statements: list[dict[str, Any]] = endpoint["PolicyDocument"]["Statement"]
+    return statements
+
+
+@pytest.mark.parametrize(
+    ("service", "action"), [("s3", "s3:PutObject"), ("dynamodb", "dynamodb:PutItem")], ids=["s3", "dynamodb"]
+)
+def test_gateways_lead_to_this_account_only(prod: Assembly, service: str, action: str) -> None:
+    """Another account's bucket or table is out of reach, with its own keys too; Lambda's delivery gets through."""
+
+    def passes(principal_account: str, resource_account: str) -> str:
+        request = Request(
+            action,
+            "arn:aws:s3:::bucket/aws/lambda/letter",
+            f"arn:aws:iam::{principal_account}:role/ingest",
+            {"aws:ResourceAccount": resource_account, "aws:PrincipalAccount": principal_account},
+        )
+        return decide(policy_of(prod, service), request)
+
+    assert passes(ACCOUNT, ACCOUNT) == "allow"
+    assert passes("444455556666", "444455556666") == "none"
+    assert passes(ACCOUNT, "444455556666") == "none"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mapping_mode": "on_demand"},
+        {"operator_endpoints": True},
+        {
+            "mapping_mode": "on_demand",
+            "operator_endpoints": True,
+            "cluster_arn": CLUSTER_ARN,
+            "vpc": GIVEN_VPC,
+        },
+    ],
+    ids=["pollers", "operators", "both in a cluster's VPC"],
+)
+def test_api_doors_are_for_this_account(settings: dict[str, Any]) -> None:
+    """Its roles, and the poller service where pollers come by; keys of another account lead nowhere."""
+    stage = assembly("dev", **settings)
+    invoke = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:ras-dev-query"
+    assume = f"arn:aws:iam::{ACCOUNT}:role/ingest"
+    poller = "allow" if "mapping_mode" in settings else "none"
+    doors = [("lambda", "lambda:InvokeFunction", invoke), ("sts", "sts:AssumeRole", assume)]
+    if "operator_endpoints" in settings:
+        doors.append(("cloudformation", "cloudformation:DescribeStacks", "*"))
+    for service, action, resource in doors:
+
+        def passes(principal: str, account: str | None, service: str, action: str, resource: str) -> str:
+            context = {"aws:PrincipalAccount": account} if account else {}
+            return decide(policy_of(stage, service), Request(action, resource, principal, context))
+
+        own = passes(f"arn:aws:iam::{ACCOUNT}:role/operator", ACCOUNT, service, action, resource)
+        foreign = passes("arn:aws:iam::444455556666:role/x", "444455556666", service, action, resource)
+        assert (own, foreign) == ("allow", "none")
+        if service != "cloudformation":
+            assert passes("lambda.amazonaws.com", None, service, action, resource) == poller
+            assert passes("lambda.amazonaws.com", None, service, action, "arn:aws:other") == "none"
+
+
+def test_changed_broker_properties_reach_the_cluster() -> None:
+    """The cluster takes the configuration's latest revision, whichever it is."""
+    stage = assembly("prod", **PROVISIONED)
+    (configuration,) = stage.resources("msk", "AWS::MSK::Configuration")
+    (cluster,) = stage.resources("msk", "AWS::MSK::Cluster").values()
+
+    assert cluster["Properties"]["ConfigurationInfo"]["Revision"] == {
+        "Fn::GetAtt": [configuration, "LatestRevision.Revision"]
+    }
+
+
+def test_zones_by_name() -> None:
+    """Where the region's first zones are not those that MSK serves."""
+    stage = assembly("dev", zone_names=json.dumps([f"{REGION}a", f"{REGION}c"]))
+    subnets = stage.properties("network", "AWS::EC2::Subnet")
+
+    assert sorted(subnet["AvailabilityZone"] for subnet in subnets) == [f"{REGION}a", f"{REGION}c"]
+    assert len(stage.only("msk", "AWS::MSK::ServerlessCluster")["VpcConfigs"][0]["SubnetIds"]) == 2
+    assert (
+        load_settings(
+            {"stage": "prod", "region": "us-west-1", "new_cluster": "serverless"}, {}
+        ).availability_zones
+        == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("zones", "told"),
+    [
+        (["eu-west-1a", "eu-west-1b"], "not in the stacks' region"),
+        ([f"{REGION}a"], "two or three"),
+        ([f"{REGION}a", f"{REGION}a"], "each once"),
+    ],
+)
+def test_wrong_zones_are_told(zones: list[str], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load_settings({"stage": "dev", "region": REGION, "zone_names": json.dumps(zones)}, {})
+
+
+def test_outputs_name_where_a_client_goes(prod: Assembly) -> None:
+    """What a host beside the brokers is started with."""
+    network, msk = prod.outputs("network"), prod.outputs("msk")
+
+    assert len(network["SubnetIds"].split(",")) == 3
+    assert network["VpcId"]
+    assert network["ApiEndpointId"].startswith("vpce-")
+    assert msk["BrokerSecurityGroupId"]

@@ -15,12 +15,13 @@ from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.topics import TOPICS
 
 from infra.settings import Settings
-from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, ROOT, Assembly, assembly
+from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, REGION, ROOT, Assembly, assembly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ALARM = "AWS::CloudWatch::Alarm"
+SHORT = {topic.removeprefix("huleedu.") for topic in TOPICS}
 RUNBOOK = ROOT / "docs/runbook.md"
 SECTIONS = dict(
     re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", RUNBOOK.read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -35,9 +36,14 @@ COMMANDS = [
 ]
 
 
+def alarms_of(stage: Assembly) -> list[dict[str, Any]]:
+    """Those of the stage, and those of its mappings, which are where the mappings are."""
+    return [alarm for part in ("operations", "ingest") for alarm in stage.properties(part, ALARM)]
+
+
 def metrics_of(stage: Assembly) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Namespace, name and dimensions of every metric that an alarm or the dashboard reads."""
-    for alarm in stage.properties("operations", ALARM):
+    for alarm in alarms_of(stage):
         for metric in [
             alarm,
             *(query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query),
@@ -59,7 +65,7 @@ def widgets(stage: Assembly) -> list[dict[str, Any]]:
 def sections_of(stage: Assembly) -> dict[str, set[str]]:
     """The runbook's section -> the names of the alarms that link it."""
     found: dict[str, set[str]] = {}
-    for alarm in stage.properties("operations", ALARM):
+    for alarm in alarms_of(stage):
         (section,) = re.findall(r"Runbook: docs/runbook\.md#([a-z0-9-]+)$", alarm["AlarmDescription"])
         found.setdefault(section, set()).add(alarm["AlarmName"])
     return found
@@ -138,9 +144,15 @@ def parse(line: str) -> None:
         ("function-errors", {"ingest-batches", "ingest-essays", "ingest-rankings"}),
         (
             "throttles",
-            {"ingest-batches", "ingest-essays", "ingest-rankings", "query", "table-reads", "table-writes"},
+            {
+                *("ingest-batches", "ingest-essays", "ingest-rankings", "query"),
+                *("table-reads", "table-writes", "table-index-reads", "table-index-writes"),
+            },
         ),
-        ("given-up-batches", {"bucket"}),
+        ("given-up-batches", {"bucket", *SHORT}),
+        ("dropped-records", SHORT),
+        ("polling-errors", SHORT),
+        ("stopped-topics", SHORT),
         ("api-5xx", {"api"}),
         ("api-p99", {"api"}),
         ("orphan-batches", {"query"}),
@@ -151,12 +163,35 @@ def test_alarms_are_there(prod: Assembly, kind: str, parts: set[str]) -> None:
     assert sections_of(prod)[kind] == {f"ras-prod-{kind}-{part}" for part in parts}
 
 
+def test_a_second_table_is_watched_while_it_is_written() -> None:
+    """A fill that throttles it rings, too; afterwards nothing of the operations stack holds on to it."""
+    filling = assembly("prod", second_generation=2)
+    left = assembly("prod", table_generation=2, second_generation=1, write_second="false")
+    both = {
+        f"ras-prod-throttles-{table}-{what}s"
+        for table in ("table", "second-table")
+        for what in ("read", "write")
+    }
+    names = {
+        alarm["AlarmName"]: json.dumps(alarm["Dimensions"])
+        for alarm in filling.properties("operations", ALARM)
+        if alarm["AlarmName"] in both
+    }
+
+    assert names.keys() == both
+    assert names["ras-prod-throttles-table-writes"] != names["ras-prod-throttles-second-table-writes"]
+    assert not any("second-table" in alarm["AlarmName"] for alarm in left.properties("operations", ALARM))
+
+
 def test_alarms_tell_somebody_and_say_when_it_is_over(aws_stage: Assembly) -> None:
     """Both go to the topic; a stretch without data is no alarm."""
     (topic,) = aws_stage.outputs("operations").values()
 
-    for alarm in aws_stage.properties("operations", ALARM):
-        assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
+    named = f"arn:aws:sns:{REGION}:{ACCOUNT}:{aws_stage.settings.name('alarms')}"
+    assert aws_stage.only("operations", "AWS::SNS::Topic")["TopicName"] == named.rsplit(":", 1)[1]
+    for alarm in alarms_of(aws_stage):
+        assert alarm["AlarmActions"] == alarm["OKActions"]
+        assert alarm["AlarmActions"] in ([topic], [named])
         assert alarm["TreatMissingData"] == "notBreaching"
         assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"]
 
@@ -173,9 +208,49 @@ def test_growing_lag_is_far_behind_and_not_catching_up(prod: Assembly) -> None:
     assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Threshold"]) == (12, 15, 0)
 
 
+def test_a_topic_that_waits_and_is_not_read_rings(prod: Assembly) -> None:
+    """By MSK's own count of its group, which goes on while the mapping is off; an idle topic has no lag."""
+    (alarm,) = (
+        a for a in alarms_of(prod) if a["AlarmName"].endswith("stopped-topics-essay.nlp.completed.v1")
+    )
+    expression, lag = sorted(alarm["Metrics"], key=lambda query: "MetricStat" in query)
+    metric = lag["MetricStat"]["Metric"]
+
+    assert expression["Expression"] == "IF((lag > 0) AND (DIFF(lag) >= 0), 1, 0)"
+    assert (metric["Namespace"], metric["MetricName"]) == ("AWS/Kafka", "SumOffsetLag")
+    assert {d["Name"] for d in metric["Dimensions"]} == {"Cluster Name", "Consumer Group", "Topic"}
+    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Threshold"]) == (13, 15, 0)
+
+
+def test_mappings_are_watched_by_what_lambda_counts_of_them() -> None:
+    """Each provisioned one by its id, wherever it keeps what it gave up; on demand Lambda counts nothing of it."""
+    elsewhere = assembly("prod", vpc=GIVEN_VPC, cluster_arn=CLUSTER_ARN, on_failure_topic="ras.given-up")
+    on_demand = assembly("prod", mapping_mode="on_demand", cluster_arn=CLUSTER_ARN)
+    kind = "AWS::Lambda::EventSourceMapping"
+    watched: dict[str, set[str]] = {}
+    for alarm in elsewhere.properties("ingest", ALARM):
+        (dimension,) = alarm["Dimensions"]
+        watched.setdefault(dimension["Value"], set()).add(alarm["MetricName"])
+
+    assert watched.keys() == elsewhere.resources("ingest", kind).keys()
+    for counted in watched.values():
+        assert counted == {
+            "DroppedEventCount", "OnFailureDestinationDeliveredEventCount", "PollingErrorCount"
+        }  # fmt: skip
+    for mapping in elsewhere.properties("ingest", kind):
+        assert mapping["MetricsConfig"] == {"Metrics": ["EventCount", "ErrorCount", "KafkaMetrics"]}
+    assert not on_demand.resources("ingest", ALARM)
+    assert not any("MetricsConfig" in mapping for mapping in on_demand.properties("ingest", kind))
+
+
 def test_thresholds_by_setting() -> None:
     """What is slow and what is far behind differs between platforms."""
-    settings = {"slow_answer_ms": 250, "lag_floor": 7, "alarm_emails": '["on-call@example.com"]'}
+    settings = {
+        "slow_answer_ms": 250,
+        "lag_floor": 7,
+        "alarm_emails": '["on-call@example.com"]',
+        "runbook_url": "https://wiki/x",
+    }
     stage = assembly("prod", **settings)
     alarms = {alarm["AlarmName"]: alarm for alarm in stage.properties("operations", ALARM)}
     subscription = stage.only("operations", "AWS::SNS::Subscription")
@@ -191,8 +266,8 @@ def test_given_up_batches_are_counted_where_lambda_puts_them(prod: Assembly) -> 
     elsewhere = assembly("prod", vpc=GIVEN_VPC, cluster_arn=CLUSTER_ARN, on_failure_topic="ras.given-up")
 
     assert metered == {"Id": "given-up", "Prefix": BATCH_PREFIX}
-    for stage in (elsewhere, assembly("prod", on_failure="false")):
-        assert "given-up-batches" not in sections_of(stage)
+    for stage in (elsewhere, assembly("dev", on_failure="false")):
+        assert f"{stage.settings.name('given-up-batches')}-bucket" not in str(sections_of(stage))
         assert "MetricsConfigurations" not in stage.only("data", "AWS::S3::Bucket")
         assert "AWS/S3" not in {namespace for namespace, _, _ in metrics_of(stage)}
 
@@ -235,6 +310,11 @@ def test_metrics_are_of_what_is_deployed(aws_stage: Assembly) -> None:
         "function": functions,
         "service": {"result-aggregator"},
         "TableName": {table},
+        "GlobalSecondaryIndexName": {
+            index["IndexName"]
+            for index in aws_stage.only("data", "AWS::DynamoDB::Table")["GlobalSecondaryIndexes"]
+        },
+        "EventSourceMappingUUID": set(aws_stage.resources("ingest", "AWS::Lambda::EventSourceMapping")),
         "BucketName": {bucket},
         "FilterId": {one["Id"] for one in metered["MetricsConfigurations"]},
         "ApiName": {aws_stage.only("api", "AWS::ApiGateway::RestApi")["Name"]},
@@ -274,14 +354,16 @@ def test_estimated_cost_is_the_price_list_times_use(prod: Assembly) -> None:
     (widget,) = (w for w in widgets(prod) if "dollars" in w.get("title", ""))
     expressions = {m[0]["label"]: m[0]["expression"] for m in widget["metrics"] if isinstance(m[0], dict)}
 
-    def cost(label: str, **use: float) -> float:
+    def cost(label: str, **use: float | None) -> float:
         assert "e-" not in expressions[label], "metric math knows no exponents"
-        # The formulas are products and sums, which Python reads alike.
-        return round(float(eval(expressions[label], {"__builtins__": {}}, use)), 4)  # noqa: S307 - our own text
+        # The formulas are products and sums, which Python reads alike, of series that may have no data.
+        known = use | {"FILL": lambda series, filled: filled if series is None else series}
+        return round(float(eval(expressions[label], {"__builtins__": {}}, known)), 4)  # noqa: S307 - our own text
 
     idle = {f"{letter}{number}": 0 for letter in "dn" for number in range(4)}
-    assert cost("DynamoDB", w=1e6, r=0) == 0.625
-    assert cost("DynamoDB", w=0, r=1e6) == 0.125
+    for number, of in enumerate(("table", "table index")):
+        assert cost(f"DynamoDB {of}", **{f"w{number}": 1e6, f"r{number}": None}) == 0.625
+        assert cost(f"DynamoDB {of}", **{f"w{number}": 0, f"r{number}": 1e6}) == 0.125
     assert cost("API Gateway", a=1e6) == 3.5
     # A million invocations of 100 ms at 512 MB are 50,000 GB-seconds.
     assert cost("Lambda", **{**idle, "d3": 1e8, "n3": 1e6}) == round(0.2 + 50_000 * 1.33334e-5, 4)

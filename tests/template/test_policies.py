@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
-from tests.template.policies import ANONYMOUS, Decision, Request, Statement, allows, at_gateway, decide
+from tests.template.policies import (
+    ANONYMOUS,
+    Decision,
+    Request,
+    Statement,
+    allows,
+    assumes,
+    at_gateway,
+    decide,
+)
 
+PROVIDER = "arn:aws:iam::111122223333:oidc-provider/tokens.example.com"
 ROLE = "arn:aws:iam::111122223333:role/caller"
 ALLOW: dict[str, Any] = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/*"}
 
@@ -39,10 +49,16 @@ def test_deny_wins() -> None:
         ({"AWS": "111122223333"}, ROLE, "allow"),
         ({"AWS": "111122223333"}, "arn:aws:iam::444455556666:role/caller", "none"),
         ({"AWS": "111122223333"}, ANONYMOUS, "none"),
+        ({"AWS": "111122223333"}, PROVIDER, "none"),
+        ({"Federated": PROVIDER}, PROVIDER, "allow"),
+        ({"Federated": PROVIDER}, PROVIDER + "/other", "none"),
+        ({"Federated": PROVIDER}, ROLE, "none"),
+        ({"Service": "lambda.amazonaws.com"}, "lambda.amazonaws.com", "allow"),
+        ({"Service": "lambda.amazonaws.com"}, ROLE, "none"),
     ],
 )
 def test_principals(principal: Any, caller: str, expected: str) -> None:
-    """A named role is only itself, a named account everybody in it; a star is anybody, signed or not."""
+    """A named role is only itself, a named account everybody in it but no token; a star is anybody, signed or not."""
     statement = {**ALLOW, "Principal": principal}
 
     assert decide([statement], Request("s3:GetObject", "arn:aws:s3:::b/a", caller)) == expected
@@ -66,6 +82,22 @@ def test_not_principal(effect: str, caller: str, expected: Decision) -> None:
     statement = {"Effect": effect, "NotPrincipal": {"AWS": spared}, "Action": "s3:*", "Resource": "*"}
 
     assert decide([statement], Request("s3:GetObject", "arn:aws:s3:::b/a", caller)) == expected
+
+
+def test_a_token_assumes_by_its_claims() -> None:
+    """A trust policy names no resource; its conditions are about the claims of the issuer that it names."""
+    condition = {"StringEquals": {"tokens.example.com:aud": "c", "tokens.example.com:sub": "a:b"}}
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Federated": PROVIDER},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": condition,
+    }
+
+    assert assumes([trust], PROVIDER, {"sub": "a:b", "aud": "c"})
+    for refused in ({"sub": "a:b", "aud": "d"}, {"sub": "a:c", "aud": "c"}, {"sub": "a:b"}, {"aud": "c"}):
+        assert not assumes([trust], PROVIDER, refused)
+    assert not assumes([{**trust, "Action": "sts:AssumeRole"}], PROVIDER, {"sub": "a:b", "aud": "c"})
 
 
 # API Gateway developer guide, "Policy evaluation outcome tables":
@@ -111,6 +143,9 @@ def test_identity_and_resource_policy_together(
         ({"StringNotEquals": {"k": "v"}}, {"k": "w"}, "allow"),
         ({"StringNotEquals": {"k": "v"}}, {}, "allow"),
         ({"StringNotEquals": {"k": "v"}}, {"k": "v"}, "none"),
+        ({"StringLike": {"k": "v*"}}, {"k": "vw"}, "allow"),
+        ({"StringLike": {"k": "v*"}}, {"k": "w"}, "none"),
+        ({"StringLike": {"k": "v*"}}, {}, "none"),
         ({"ArnEquals": {"aws:PrincipalArn": [ROLE]}}, {}, "none"),
         ({"ArnNotEquals": {"k": [ROLE, "b"]}}, {"k": ROLE}, "none"),
         ({"ArnNotEquals": {"k": [ROLE, "b"]}}, {"k": "c"}, "allow"),
@@ -135,7 +170,7 @@ def test_conditions(condition: dict[str, Any], context: dict[str, str], expected
     [
         {"Effect": "Allow", "NotAction": "s3:*", "Resource": "*"},
         {**ALLOW, "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}},
-        {**ALLOW, "Principal": {"Service": "lambda.amazonaws.com"}},
+        {**ALLOW, "Principal": {"CanonicalUser": "0a1b2c3d"}},
     ],
 )
 def test_unknown_grammar_is_refused(statement: dict[str, Any]) -> None:

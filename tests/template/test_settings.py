@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from infra.settings import LOCAL_ACCOUNT, Settings, SettingsError, as_context, load_settings
-from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, ROOT, STAGES
+from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, NEW_CLUSTER, ROOT, STAGES
 from tests.template.synth import context as shipped_context
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_needs_nothing_else(stage: str) -> None:
-    """A stage's name is enough: account and region may be unknown, as in a synthesis without credentials."""
-    settings = load_settings({"stage": stage}, {})
+def test_every_stage_needs_little_else(stage: str) -> None:
+    """A name, and where data is kept a cluster: account and region may be unknown, as without credentials."""
+    settings = load_settings({"stage": stage, **NEW_CLUSTER.get(stage, {})}, {})
 
     assert settings.stage == stage
     assert settings.region == "eu-north-1"
@@ -33,7 +33,8 @@ def test_default_stage_is_dev() -> None:
 def test_account_and_region_come_from_the_environment() -> None:
     """The CDK command line passes on the account and region of the credentials in use."""
     settings = load_settings(
-        {"stage": "prod"}, {"CDK_DEFAULT_ACCOUNT": ACCOUNT, "CDK_DEFAULT_REGION": "eu-west-1"}
+        {"stage": "prod", **NEW_CLUSTER["prod"]},
+        {"CDK_DEFAULT_ACCOUNT": ACCOUNT, "CDK_DEFAULT_REGION": "eu-west-1"},
     )
 
     assert (settings.account, settings.region) == (ACCOUNT, "eu-west-1")
@@ -81,6 +82,43 @@ def test_keys_of_the_cdk_are_not_settings() -> None:
 def test_shipped_context_holds_no_unknown_setting() -> None:
     """`cdk.json` itself never trips the check for unknown settings."""
     load_settings(shipped_context(), {})
+
+
+MANY_SUBNETS = GIVEN_VPC.replace('"subnet-0a1b2c3d"', '"subnet-0", "subnet-1", "subnet-2"')
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"mapping_mode": "on_demand"},
+        {"mapping_mode": "provisioned", "retries": "5", "bisect": "true"},
+        {"default_pipeline": "nlp,spellcheck"},
+        {"cluster_arn": CLUSTER_ARN, "vpc": MANY_SUBNETS},
+        {"broker_instance_type": "kafka.m5.xlarge", "kafka_version": "4.1.x"},
+        {"on_failure": "false", "runbook_url": "docs/runbook.md"},
+        {"stage": "prod", "cluster_arn": CLUSTER_ARN},
+    ],
+)
+def test_neighbours_of_wrong_settings_are_accepted(context: dict[str, Any]) -> None:
+    """What differs from a refused one in what makes it wrong."""
+    load_settings(context, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"github_repository": "owner/name"}, "https://github.com/owner/name/blob/main/docs/runbook.md"),
+        (
+            {"github_repository": "owner@12/name@34"},
+            "https://github.com/owner/name/blob/main/docs/runbook.md",
+        ),
+        ({"github_repository": "owner/name", "runbook_url": "https://wiki/x"}, "https://wiki/x"),
+        ({}, "docs/runbook.md"),
+    ],
+)
+def test_the_runbook_is_where_the_repository_is(given: dict[str, str], where: str) -> None:
+    """Whoever is woken by a mail has a link to follow, unless somebody said a better one."""
+    assert load_settings({"stage": "prod", **NEW_CLUSTER["prod"], **given}, {}).runbook == where
 
 
 @pytest.mark.parametrize(
@@ -161,15 +199,63 @@ def test_shipped_context_holds_no_unknown_setting() -> None:
         ({"alarm_emails": '["nobody"]'}, "setting 'alarm_emails.0': 'nobody'"),
         ({"query_timeout_seconds": "30"}, "setting 'query_timeout_seconds': '30'"),
         ({"log_retention_days": "2"}, "setting 'log_retention_days': 2: Input should be 1, 3, 7"),
-        ({"stage": "prod", "restrict_to_vpc_endpoint": "false"}, "setting restrict_to_vpc_endpoint"),
-        ({"stage": "prod", "tls_only": "false"}, "setting tls_only"),
+        (
+            {"stage": "prod", **NEW_CLUSTER["prod"], "restrict_to_vpc_endpoint": "false"},
+            "setting restrict_to_vpc_endpoint",
+        ),
+        ({"stage": "prod", **NEW_CLUSTER["prod"], "tls_only": "false"}, "setting tls_only"),
         (
             {"stage": "prod", "private_network": "false", "cluster_arn": CLUSTER_ARN},
             "setting restrict_to_vpc_endpoint",
         ),
         ({"private_network": "false"}, "setting cluster_arn"),
+        ({"stage": "staging"}, "setting cluster_arn: not given, and neither is new_cluster"),
+        ({"stage": "prod"}, "setting cluster_arn: not given, and neither is new_cluster"),
+        *(
+            (
+                {"mapping_mode": "on_demand", name: value},
+                f"setting {name!r}: {value!r} would be ignored with mapping_mode on_demand",
+            )
+            for name, value in {
+                "minimum_pollers": "2",
+                "maximum_pollers": "3",
+                "poller_group": "shared",
+                "retries": "5",
+                "max_record_age_seconds": "600",
+                "bisect": "true",
+            }.items()
+        ),
+        ({"default_pipeline": "spelchek"}, "setting 'default_pipeline': 'spelchek': not a phase: spelchek"),
+        ({"new_cluster": "provisioned", "vpc": MANY_SUBNETS}, "setting vpc.subnet_ids: 4 of them"),
+        ({"vpc": GIVEN_VPC.replace("subnet-1a", "subnet-0a")}, "a subnet is named twice"),
+        ({"vpc": GIVEN_VPC.replace("10.20", "300.20")}, "setting 'vpc.cidr': '300.20.0.0/16': not an IPv4"),
+        ({"new_vpc_cidr": "999.1.0.0/16"}, "setting 'new_vpc_cidr': '999.1.0.0/16': not an IPv4 network"),
+        ({"broker_instance_type": "kafka.foo.bar"}, "setting 'broker_instance_type': 'kafka.foo.bar'"),
+        ({"kafka_version": "9.9.9"}, "setting 'kafka_version': '9.9.9'"),
+        ({"callers": '{"a": "r", "b": "r"}'}, "role r stands for several services"),
+        ({"on_failure_topic": ".."}, "setting 'on_failure_topic': '..': Kafka allows no topic"),
+        ({"runtime": "python3.99"}, "setting 'runtime': 'python3.99'"),
+        ({"stage": "prod", **NEW_CLUSTER["prod"], "on_failure": "false"}, "setting on_failure: false loses"),
+        (
+            {"stage": "prod", **NEW_CLUSTER["prod"], "runbook_url": "docs/runbook.md"},
+            "setting runbook_url: 'docs/runbook.md' cannot be followed",
+        ),
+        (
+            {"stage": "prod", **NEW_CLUSTER["prod"], "alarm_emails": '["a@example.com"]'},
+            "setting runbook_url: not given, but alarm_emails is",
+        ),
         ({"stage": "local", "restrict_to_vpc_endpoint": "true"}, "setting restrict_to_vpc_endpoint"),
         ({"stage": "dev", "functions_on_host": "true"}, "setting functions_on_host"),
+        ({"stage": "prod", **NEW_CLUSTER["prod"], "compress_answers": "false"}, "setting compress_answers"),
+        ({"stage": "prod", **NEW_CLUSTER["prod"], "layers_in_code": "true"}, "setting layers_in_code"),
+        (
+            {"stage": "prod", **NEW_CLUSTER["prod"], "mappings_as_output": "true"},
+            "setting mappings_as_output",
+        ),
+        (
+            {"stage": "prod", **NEW_CLUSTER["prod"], "serve_unidentified": "true"},
+            "setting serve_unidentified",
+        ),
     ],
 )
 def test_wrong_setting_is_named(context: dict[str, Any], told: str) -> None:
@@ -189,9 +275,12 @@ def test_every_wrong_setting_is_told_at_once() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_that_was_given_nothing_tells_its_region(stage: str) -> None:
     """Presets and defaults come by themselves; the region would be that of whoever deploys next."""
-    settings = load_settings({"stage": stage}, {"CDK_DEFAULT_ACCOUNT": ACCOUNT, "AWS_REGION": "eu-west-1"})
+    cluster = NEW_CLUSTER.get(stage, {})
+    settings = load_settings(
+        {"stage": stage, **cluster}, {"CDK_DEFAULT_ACCOUNT": ACCOUNT, "AWS_REGION": "eu-west-1"}
+    )
 
-    assert as_context(settings) == {"region": "eu-west-1"}
+    assert as_context(settings) == {"region": "eu-west-1", **cluster}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +288,11 @@ def test_a_stage_that_was_given_nothing_tells_its_region(stage: str) -> None:
     [
         {"cluster_arn": CLUSTER_ARN, "vpc": GIVEN_VPC, "retries": "7"},
         {"log_retention_days": "30", "tracing": "false", "snap_start": "false", "runtime": "python3.11"},
-        {"callers": '{"gateway": "platform-gateway"}', "alarm_emails": '["a@example.com", "b@example.com"]'},
+        {
+            "callers": '{"gateway": "platform-gateway"}',
+            "alarm_emails": '["a@example.com", "b@example.com"]',
+            "runbook_url": "https://wiki.example.com/ras",
+        },
         {"new_cluster": "provisioned", "topic_partitions": "12", "region": "eu-west-1"},
         {"topic_batching": '{"huleedu.essay.nlp.completed.v1": {"batch_size": 10, "window_seconds": 0}}'},
         {
@@ -212,7 +305,8 @@ def test_a_stage_that_was_given_nothing_tells_its_region(stage: str) -> None:
 )
 def test_settings_can_be_given_again(given: dict[str, str]) -> None:
     """What a deployment tells of itself makes the same one again, with the generations that are told apart."""
-    settings = load_settings({"stage": "prod", **given}, {"AWS_REGION": "eu-north-1"})
+    cluster = {} if "cluster_arn" in given else NEW_CLUSTER["prod"]
+    settings = load_settings({"stage": "prod", **cluster, **given}, {"AWS_REGION": "eu-north-1"})
     again = as_context(settings)
 
     assert set(again) | {"table_generation", "second_generation", "write_second"} >= set(given)

@@ -68,6 +68,7 @@ assert snapshot_restore_py.get_after_restore(), "nothing happens after a restore
         "AWS_ACCESS_KEY_ID": "made-up",
         "AWS_SECRET_ACCESS_KEY": "made-up",
         "TABLE_NAME": "view",
+        "COMPRESS_ANSWERS": "true",
         "ALLOWED_CALLERS": "{}",
         "DEFAULT_PIPELINE": "spellcheck",
         "POWERTOOLS_TRACE_DISABLED": "true",

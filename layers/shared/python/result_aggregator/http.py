@@ -277,15 +277,25 @@ class Api:
         allowed_callers: Mapping[str, str],
         default_pipeline: Sequence[str],
         metrics: Callable[[], Exposition],
+        *,
+        compress: bool = True,
     ) -> None:
-        """`allowed_callers`: IAM role ARN -> service name. `metrics`: made when it is first asked for."""
+        """`allowed_callers`: IAM role ARN -> service name; "" stands for callers of whom no identity is told.
+
+        `metrics`: made when it is first asked for. `compress`: false where the gateway lets no bytes through.
+        """
         self._store = store
         self._metrics = metrics
+        self._compress = compress
         self._default_pipeline = default_pipeline
         # An assumed-role ARN has the role's name without its path, so that is what callers are known by.
         self._services = {
-            (arn.split(":")[4], arn.rsplit("/", 1)[-1]): service for arn, service in allowed_callers.items()
+            (arn.split(":")[4], arn.rsplit("/", 1)[-1]): service
+            for arn, service in allowed_callers.items()
+            if arn
         }
+        # Only emulators tell nobody's identity, and only the local stage says so (the setting `serve_unidentified`).
+        self._unidentified = allowed_callers.get("")
         self._work: dict[str, Callable[[Request], Answer]] = {
             "get_batch_status": self._batch_status,
             "get_user_batches": self._user_batches,
@@ -308,7 +318,7 @@ class Api:
             request.check_sizes()
             if request.method != "GET" and route.endpoint != "unknown":
                 raise NotAllowedError("only GET is allowed", {"allowed": ["GET"]})
-            made = _response(request, self._answer(route, request))
+            made = _response(request, self._answer(route, request), compress=self._compress)
         except ApiError as error:
             failure = error
         except StoreError as error:
@@ -348,6 +358,8 @@ class Api:
         """The calling service. API Gateway has checked the signature; this checks that a policy let in no one else."""
         match = _ASSUMED_ROLE.fullmatch(request.caller_arn or "")
         service = self._services.get((match["account"], match["role"])) if match else None
+        if request.caller_arn is None:
+            service = self._unidentified
         if service is None:
             logger.warning("caller refused", caller_arn=request.caller_arn)
             raise ForbiddenError("the caller is not allowed to ask")
@@ -418,7 +430,7 @@ class Api:
         )
 
 
-def _response(request: Request, answer: Answer) -> dict[str, Any]:
+def _response(request: Request, answer: Answer, *, compress: bool) -> dict[str, Any]:
     """The proxy answer of a success, or of one that the caller has already."""
     body = answer.body
     headers = {CORRELATION_HEADER: request.correlation_id, "Cache-Control": "no-store"}
@@ -430,7 +442,7 @@ def _response(request: Request, answer: Answer) -> dict[str, Any]:
     elif answer.max_age is not None:
         headers |= {"Cache-Control": f"private, max-age={answer.max_age}", "Vary": "Accept-Encoding"}
     headers["Content-Type"] = answer.content_type
-    if len(body) >= _COMPRESS_FROM and request.takes_gzip():
+    if compress and len(body) >= _COMPRESS_FROM and request.takes_gzip():
         headers["Content-Encoding"] = "gzip"
         packed = zlib.compress(body, _GZIP_LEVEL, wbits=31)
         return {

@@ -37,7 +37,7 @@ def flag(name: str) -> bool:
 
 
 def callers(name: str = "ALLOWED_CALLERS") -> dict[str, str]:
-    """IAM role ARN -> service name. Raises SettingsError."""
+    """IAM role ARN -> service name, "" for callers of whom no identity is told. Raises SettingsError."""
     try:
         value = json.loads(text(name))
     except ValueError as error:
