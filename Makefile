@@ -15,6 +15,18 @@ SETUP := $(VENV)/.stamp-dev $(EMULATOR_VENV)/.stamp node_modules/.stamp
 # jsii warns in a box about Node releases past their end of life (the value lists them); the stack runs on Node 20.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 18,20
 
+# LocalStack and Apache Kafka in Docker. The file says that they were started from here: only then is Docker asked.
+COMPOSE := docker compose --file localstack/docker-compose.yml
+CONTAINERS := .local/containers
+# The functions' containers first: LocalStack takes its time for them, and without them the network can go.
+CONTAINERS_DOWN := if [ -e $(CONTAINERS) ]; then \
+	docker ps --all --quiet --filter network=result-aggregator_default --filter name=-lambda- | xargs -r docker rm --force > /dev/null; \
+	$(COMPOSE) down --volumes --remove-orphans && rm -f $(CONTAINERS); fi
+# However what follows fails, by Ctrl-C too, they are stopped.
+CONTAINERS_UP := set -e; docker compose version > /dev/null; docker ps --quiet > /dev/null; trap 'code=$$?; trap "" INT TERM; [ $$code = 0 ] || { $(CONTAINERS_DOWN); }; exit $$code' EXIT; \
+	mkdir -p $(dir $(CONTAINERS)); touch $(CONTAINERS); $(COMPOSE) up --detach --wait
+ON_CONTAINERS := RAS_EMULATOR=http://127.0.0.1:$(or $(RAS_EMULATOR_PORT),4566) RAS_BROKER=127.0.0.1:$(or $(RAS_KAFKA_PORT),9092)
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,8 +38,7 @@ demo: $(SETUP) ## run the whole service on this machine with sample events, quer
 .PHONY: up
 up: $(SETUP) ## start the stack on this machine; writes .local/stack.json (BACKEND=localstack: on LocalStack and Kafka in Docker)
 ifeq ($(BACKEND),localstack)
-	docker compose -f localstack/docker-compose.yml up --detach --wait
-	@RAS_EMULATOR=http://127.0.0.1:4566 RAS_BROKER=127.0.0.1:9092 $(BIN)/ras up
+	@$(CONTAINERS_UP); $(ON_CONTAINERS) $(BIN)/ras up
 else ifeq ($(BACKEND),)
 	@$(BIN)/ras up
 else
@@ -35,8 +46,9 @@ else
 endif
 
 .PHONY: down
-down: $(SETUP) ## stop what `make up` started
+down: $(SETUP) ## stop what `make up` started, containers too
 	@$(BIN)/ras down
+	@$(CONTAINERS_DOWN)
 
 .PHONY: dashboard
 dashboard: $(SETUP) ## show batches, ingest health and dead letters in the browser (STAGE=dev: of a stage in AWS)
@@ -50,6 +62,11 @@ screenshots: $(SETUP) ## take the README's pictures of the dashboard again (need
 .PHONY: test
 test: $(SETUP) localstack-free ## run every test
 	$(BIN)/pytest
+
+.PHONY: test-localstack
+test-localstack: $(SETUP) ## run the end-to-end tests on LocalStack and Apache Kafka in Docker, which are stopped again
+	@test ! -e $(CONTAINERS) || { echo "LocalStack runs already: make down"; exit 1; }
+	@$(CONTAINERS_UP); $(ON_CONTAINERS) $(BIN)/pytest tests/e2e $(ARGS); $(CONTAINERS_DOWN)
 
 .PHONY: soak
 soak: $(SETUP) ## generate histories for FOR=600 seconds and hold every answer against the fold
@@ -134,9 +151,12 @@ format: $(SETUP) ## rewrite files in the project's format
 docs: $(SETUP) ## make a page of docs/openapi.yaml: .build/api.html
 	@$(BIN)/python docs/page.py
 
+# Where it only matters which stacks there are, and staging and prod have to say some cluster.
+ANY_CLUSTER = $(or $(ARGS),$(if $(filter staging prod,$(STAGE)),-c new_cluster=serverless))
+
 .PHONY: synth
-synth: $(SETUP) ## synthesise the CDK stacks (STAGE=dev, ARGS="-c <setting>=<value>", no credentials needed)
-	$(CDK) synth --quiet -c stage=$(or $(STAGE),dev) $(ARGS)
+synth: $(SETUP) ## synthesise the CDK stacks (STAGE=dev, ARGS="-c <setting>=<value>", no credentials needed; staging and prod without ARGS: new_cluster=serverless)
+	$(CDK) synth --quiet -c stage=$(or $(STAGE),dev) $(ANY_CLUSTER)
 
 .PHONY: diff
 diff: $(SETUP) ## say what a deployment would change in AWS, by reading its templates (STAGE, ARGS)
@@ -145,6 +165,12 @@ diff: $(SETUP) ## say what a deployment would change in AWS, by reading its temp
 .PHONY: deploy
 deploy: $(SETUP) ## deploy a stage to AWS (STAGE, ARGS)
 	$(CDK) deploy --all -c stage=$(if $(STAGE),$(STAGE),$(error say which STAGE)) $(ARGS)
+
+# One that others need takes them along: the command line lists what it would destroy, and asks.
+.PHONY: destroy
+destroy: $(SETUP) ## destroy a stage's stack in AWS, or all of them (STAGE, STACK=operations or STACK=all, ARGS)
+	$(CDK) destroy $(if $(STACK),$(if $(filter all,$(STACK)),--all,ras-$(STAGE)-$(STACK)),$(error say which STACK, or STACK=all)) \
+	  -c stage=$(if $(STAGE),$(STAGE),$(error say which STAGE)) $(ANY_CLUSTER)
 
 .PHONY: setup
 setup: $(SETUP) ## install everything, start nothing
@@ -171,6 +197,7 @@ lock-servers: $(SETUP) ## write down the hashes of the servers' jars again, afte
 .PHONY: clean
 clean: ## remove everything that can be made again
 	@if [ -x $(BIN)/ras ]; then $(BIN)/ras down; fi
+	@$(CONTAINERS_DOWN)
 	rm -rf $(VENV) $(EMULATOR_VENV) $(AUDIT_VENV) $(LOCALSTACK_VENV) node_modules .build .local cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.stamp-uv: requirements/bootstrap.txt

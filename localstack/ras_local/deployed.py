@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from ras_local.event_source_mapping import Settings
+from ras_local.paths import STAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,13 +36,28 @@ class DeployedMappings:
         self._forgotten: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
     def read(self) -> list[Settings]:
-        """The settings of every Kafka mapping. Raises botocore's errors when Lambda does not answer."""
+        """The settings of every Kafka mapping. Raises botocore's errors when Lambda does not answer.
+
+        Where an emulator makes no mappings for MSK, an output of the local stage tells what they would be
+        (`infra.settings`, mappings_as_output).
+        """
         found = []
         for page in self._cloud.functions.get_paginator("list_event_source_mappings").paginate():
             for mapping in page["EventSourceMappings"]:
                 if ":kafka:" in mapping.get("EventSourceArn", ""):
                     found.append(Settings.from_api(self._complete(dict(mapping))))
+        found = found or [Settings.from_api(told) for told in self._told()]
         return sorted(found, key=lambda settings: settings.topic)
+
+    def _told(self) -> list[Mapping[str, Any]]:
+        stacks = self._cloud.stacks
+        try:
+            (ingest,) = stacks.describe_stacks(StackName=f"ras-{STAGE}-ingest")["Stacks"]
+        except ClientError:
+            return []  # it is not deployed yet
+        told = {one["OutputKey"]: one["OutputValue"] for one in ingest.get("Outputs", [])}
+        mappings: list[Mapping[str, Any]] = json.loads(told.get("Mappings", "[]"))
+        return mappings
 
     def _complete(self, mapping: dict[str, Any]) -> Mapping[str, Any]:
         """A mapping with everything that AWS's own answer holds.

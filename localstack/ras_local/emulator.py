@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
-from botocore.exceptions import ClientError
 
 from ras_local import processes
-from ras_local.aws import Cloud
 from ras_local.errors import StackError
 from ras_local.paths import ACCOUNT, REPOSITORY, region
 
@@ -40,25 +38,6 @@ def is_localstack(endpoint_url: str) -> bool:
 def elsewhere() -> bool:
     """Whether RAS_EMULATOR is the address of one that is not ours to start."""
     return (os.environ.get("RAS_EMULATOR", "") or EMBEDDED) != EMBEDDED
-
-
-def lacking(endpoint_url: str) -> list[str]:
-    """What of AWS is not there, found by trying it: nothing in the embedded one, MSK and IAM in LocalStack's free edition."""
-    found = []
-    nobody = Cloud(endpoint_url, region(), retries=1, key="AKIAMADEUPMADEUPMADE")
-    try:
-        nobody.iam.list_roles()
-    except ClientError:
-        pass
-    else:
-        found.append(
-            "signatures and policies: it lets everybody in, so who may ask what is neither kept nor tested"
-        )
-    try:
-        Cloud(endpoint_url, region(), retries=1).msk.list_clusters()
-    except ClientError:
-        found.append("MSK: the mappings' topics are read from the broker of RAS_BROKER, as here ever")
-    return found
 
 
 def _has(url: str) -> bool:
@@ -128,8 +107,8 @@ def _join(
         )
     if functions_environment:
         raise StackError(
-            "an emulator that runs already cannot be given another DynamoDB",
-            "Unset RAS_DYNAMODB or RAS_EMULATOR.",
+            f"an emulator that runs already cannot be given {', '.join(functions_environment)}",
+            "Unset RAS_EMULATOR, or RAS_DYNAMODB.",
         )
 
     def wait() -> None:

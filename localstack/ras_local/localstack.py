@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROCESS = "localstack"
 PYTHON = REPOSITORY / ".venv-localstack" / "bin" / "python"
-SERVICES = "apigateway,cloudformation,dynamodb,iam,s3,sqs,ssm,sts"
+SERVICES = "apigateway,cloudformation,dynamodb,iam,lambda,s3,sqs,ssm,sts"
 
 # LocalStack starts its DynamoDB as `java <options of the machine> -jar <its jar> <options of DynamoDB Local>`.
 _JAVA = """#!/bin/sh

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from result_aggregator import metrics
 from result_aggregator.topics import TOPICS
 
-from ras_local import broker, callers, deploy, dynamodb_local, emulator, processes, signed_http
+from ras_local import broker, callers, deploy, dynamodb_local, emulator, lacks, processes, signed_http
 from ras_local.aws import Cloud
 from ras_local.deployed import DeployedMappings
 from ras_local.errors import StackError
@@ -58,6 +58,8 @@ class Stack:
     dead_letter_bucket: str
     callers: dict[str, Credentials]
     dashboard_url: str
+    lacks: list[str] = field(default_factory=list)
+    """What the emulator lacks of AWS, as `lacks.Lack` names it."""
 
     @property
     def cloud(self) -> Cloud:
@@ -162,15 +164,13 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         bootstrap_servers = broker_ready()
         table_ready()
     cloud = Cloud(endpoint_url, region())
-    if emulator.elsewhere():
-        for what in emulator.lacking(endpoint_url):
-            timings.say(f"{endpoint_url} lacks {what}")
+    missing = _find_lacks(cloud, timings) if emulator.elsewhere() else []
     # It takes a moment to import, beside the deployment; nobody asks it anything before the stack is up.
     dashboard_ready = start_dashboard(state)
     with timings.step("cdk deploy"):
         callers.create_roles(cloud)
         deploy.create_asset_bucket(cloud)
-        outputs = deploy.deploy(state, cloud)
+        outputs = deploy.deploy(state, cloud, lacks.settings(missing))
         if table_url:
             dynamodb_local.copy_table(cloud, outputs.table_name, table_url)
     stack = Stack(
@@ -183,6 +183,7 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         dead_letter_bucket=outputs.dead_letter_bucket,
         callers=callers.credentials(cloud),
         dashboard_url=dashboard_ready(),
+        lacks=missing,
     )
     with timings.step("mappings and functions"):
         state.metrics_file.unlink(missing_ok=True)
@@ -194,6 +195,16 @@ def _start(state: StateDir, timings: Timings) -> Stack:
     return stack
 
 
+def _find_lacks(cloud: Cloud, timings: Timings) -> list[str]:
+    """What an emulator that is not ours lacks, each said when it is found: a first function may take its time."""
+    found = []
+    with timings.step("what the emulator lacks"):
+        for lack in lacks.found(cloud):
+            timings.say(f"{cloud.endpoint_url} lacks {lacks.SAID[lack]}")
+            found.append(lack.value)
+    return found
+
+
 def deploy_again(state: StateDir, settings: Mapping[str, str]) -> Stack:
     """Deploy the running stack with these settings beside the local stage's own. Raises StackError."""
     stack = load(state)
@@ -201,7 +212,7 @@ def deploy_again(state: StateDir, settings: Mapping[str, str]) -> Stack:
         raise StackError(
             "tables made later are not copied to DynamoDB Local", "Start the stack without RAS_DYNAMODB."
         )
-    outputs = deploy.deploy(state, stack.cloud, settings)
+    outputs = deploy.deploy(state, stack.cloud, {**lacks.settings(stack.lacks), **settings})
     stack = replace(stack, table_name=outputs.table_name)
     write_private(state.stack_file, json.dumps(asdict(stack), indent=2) + "\n")
     return stack

@@ -251,7 +251,10 @@ class DeadLetterBucket:
         try:
             self._s3.delete_object(Bucket=self.name, Key=entry.key, IfMatch=entry.etag)
         except ClientError as error:
-            if not _changed(error):
+            if error.response.get("Error", {}).get("Code") == "NotImplemented":
+                # LocalStack's S3 has no conditional deletion: a letter that came in this moment is lost there.
+                self._s3.delete_object(Bucket=self.name, Key=entry.key)
+            elif not _changed(error):
                 raise
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.auth
 import pytest
 from ras_local import signed_http
+from ras_local.lacks import Lack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ras_local.callers import Credentials
     from ras_local.stack import Stack
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.needs(Lack.SIGNATURES)]
 
 GATEWAY = "api-gateway-service"
 DASHBOARD = "admin-dashboard-service"

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from botocore.credentials import Credentials
 from ras_local import stack as local_stack
+from ras_local.lacks import Lack
 from ras_local.publish import Event, publish
 from result_aggregator_client import (
     AsyncResultAggregatorClient,
@@ -129,6 +130,7 @@ def test_ids_that_the_emulator_decodes_too_early(client: ResultAggregatorClient,
         assert error.code == "unknown_route"  # noqa: PT017 - both are answers to a signature that fitted
 
 
+@pytest.mark.needs(Lack.SIGNATURES)
 def test_who_is_refused(filled: Stack) -> None:
     """A caller that is not allowed, and a forged signature: told as such, with our own correlation id."""
     for refused in (options(filled, "not-allowed"), options(filled, secret_access_key="x" * 40)):

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from ras_local import stack as local_stack
 from ras_local.cli import main
+from ras_local.lacks import Lack
 from ras_local.publish import Event, publish
 from ras_ops.bucket import Filters
 from ras_ops.deployment import choose
@@ -173,6 +174,7 @@ def test_through_kafka_poison_comes_back_to_its_letter(
     assert (aside.place, aside.replays) == (first.place, 3)
 
 
+@pytest.mark.needs(Lack.MSK)
 @pytest.mark.timeout(1200)  # on Apache Kafka the topics hold the chaos test's 20,000 events too
 def test_reading_everything_again_changes_no_answer(
     filled: Stack, deployment: Deployment, ras: Callable[..., Result]
@@ -193,6 +195,7 @@ def test_reading_everything_again_changes_no_answer(
     assert all(mapping.enabled for mapping in mappings)
 
 
+@pytest.mark.needs(Lack.MSK)
 def test_a_rewind_begins_at_its_moment(
     running: Stack, deployment: Deployment, state: StateDir, ras: Callable[..., Result]
 ) -> None:

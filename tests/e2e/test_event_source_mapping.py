@@ -19,6 +19,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
 from ras_local import broker
 from ras_local.event_source_mapping import Settings, Source
+from ras_local.lacks import Lack
 from ras_local.on_failure import ExecutionRoles, OnFailure
 from ras_local.poller import Gate, Mapping, invoke
 from ras_local.publish import Event, publish
@@ -47,15 +48,16 @@ class ThrowAway:
 
     def __post_init__(self) -> None:
         functions = self.running.cloud.functions
-        role = functions.get_function_configuration(FunctionName="ras-local-ingest-essays")["Role"]
+        deployed = functions.get_function_configuration(FunctionName="ras-local-ingest-essays")
         self.arn = functions.create_function(
             FunctionName=self.name,
-            Role=role,
-            Runtime="python3.12",
+            Role=deployed["Role"],
+            Runtime=deployed["Runtime"],
             Handler="handler.handler",
             Timeout=30,
             Code={"ZipFile": _zipped(FAILS)},
         )["FunctionArn"]
+        functions.get_waiter("function_active_v2").wait(FunctionName=self.name)
         admin = AdminClient(broker.quiet_client(self.running.bootstrap_servers))
         try:
             admin.create_topics([NewTopic(self.name, 2, 1)])[self.name].result(20)
@@ -65,7 +67,9 @@ class ThrowAway:
             )  # the embedded broker makes a topic when it is asked about it
 
     def become(self, code: str) -> None:
-        self.running.cloud.functions.update_function_code(FunctionName=self.name, ZipFile=_zipped(code))
+        functions = self.running.cloud.functions
+        functions.update_function_code(FunctionName=self.name, ZipFile=_zipped(code))
+        functions.get_waiter("function_updated_v2").wait(FunctionName=self.name)
 
     def map(self, **settings: Any) -> Mapping:
         made = Settings(
@@ -189,6 +193,7 @@ def test_on_demand_a_failing_function_holds_its_partition(throw_away: ThrowAway)
     assert sorted({offset for offsets in throw_away.given for offset in offsets}) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.needs(Lack.SIGNATURES)
 def test_a_destination_without_rights_holds_the_batch(throw_away: ThrowAway) -> None:
     """The role may write to the dead-letter bucket alone: elsewhere nothing is lost, and the status says why."""
     bucket = f"elsewhere-{throw_away.name}"

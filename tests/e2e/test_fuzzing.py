@@ -150,6 +150,7 @@ PATHS = st.lists(
 ).map("/".join)
 
 
+@pytest.mark.usefixtures("embedded_emulator")
 def test_any_path_and_method_gets_an_error_of_the_document(filled: Stack, session: requests.Session) -> None:
     """What is no route, or no GET, is a 4xx with the error body; nothing else is known."""
 

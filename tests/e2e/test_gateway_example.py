@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fastapi.testclient import TestClient
+from ras_local.lacks import Lack
 
 from tests import samples
 
@@ -115,6 +116,7 @@ def test_wrong_questions_are_the_askers(gateway: TestClient) -> None:
     assert (answer.status_code, answer.headers["X-Correlation-ID"]) == (400, "abc-1")
 
 
+@pytest.mark.needs(Lack.SIGNATURES)
 def test_a_service_that_refuses_the_gateway_is_not_the_teachers_fault(
     filled: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

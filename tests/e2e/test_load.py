@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.load_data import Batch
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("embedded_emulator")]
 
 
 @pytest.fixture(scope="module")

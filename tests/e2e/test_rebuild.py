@@ -19,6 +19,7 @@ from result_aggregator.domain import items
 
 from tests import samples
 from tests.dead_letters import made
+from tests.e2e.conftest import ended_by_the_emulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from click.testing import Result
     from ras_local.stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.usefixtures("embedded_emulator")]
 
 FILES = ("platform_2025_06", "platform_2026_02")
 LIVE = "asked-meanwhile"
@@ -90,7 +91,9 @@ class Life:
         """Every essay that was in an answer."""
         self._ways = 0  # odd: on the way back
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=each) for each in (self._publish, self._ask)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(each,)) for each in (self._publish, self._ask)
+        ]
 
     def __enter__(self) -> Life:
         registration = samples.envelope({"batch_id": LIVE, "user_id": "u", "expected_essay_count": 9999})
@@ -116,8 +119,14 @@ class Life:
         """Wait for some more events and answers."""
         published, asked = self.published + 5, self.asked + 20
         while self.published < published or self.asked < asked:
-            assert all(thread.is_alive() for thread in self._threads)
+            assert all(thread.is_alive() for thread in self._threads), self.problems
             self._stopping.wait(0.05)
+
+    def _work(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test tells it
+            self.problems.append(repr(error))
 
     def _send(self, topic: str, value: bytes) -> None:
         publish(self.stack.bootstrap_servers, [Event(topic, value, LIVE.encode())])
@@ -133,6 +142,8 @@ class Life:
             ways = self._ways
             answer = self.stack.get(f"/internal/v1/batches/{LIVE}/status")
             self.asked += 1
+            if ended_by_the_emulator(answer):
+                continue
             if answer.status_code != 200:
                 self.problems.append(f"{answer.status_code} {answer.text[:200]}")
                 continue

@@ -138,6 +138,7 @@ def test_up_is_idempotent_and_the_stack_file_is_private(running: Stack, state: S
         "dashboard_url",
         "dead_letter_bucket",
         "endpoint_url",
+        "lacks",
         "region",
         "table_name",
     ]

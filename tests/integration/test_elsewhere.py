@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from ras_local import apache_kafka, broker, emulator, stack
+from ras_local import apache_kafka, broker, emulator, lacks, stack
 from ras_local.errors import StackError
 from ras_local.paths import StateDir
-from ras_local.publish import Event, publish
+from ras_local.publish import Event, publish, read_events
 
+from tests import samples
 from tests.real_servers import KAFKA, folder_of_servers, require
 from tests.samples import envelope
 
@@ -64,6 +65,40 @@ def test_servers_that_run_already_are_used_and_left_alone(
     broker.wait_for_topics(bootstrap_servers, [REGISTERED])
 
 
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+def test_what_an_emulator_lacks_is_made_up_for(
+    others: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every setting for it at once, where this emulator lacks nothing: functions answer, topics are read."""
+    endpoint_url, wait = emulator.start(others)
+    wait()
+    monkeypatch.setenv("RAS_EMULATOR", endpoint_url)
+    monkeypatch.setattr(lacks, "found", lambda _: iter(lacks.Lack))
+    said: list[str] = []
+    state = StateDir(tmp_path / "state")
+    try:
+        running = stack.up(state, say=said.append)
+        for name in samples.FILES:
+            publish(running.bootstrap_servers, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
+        stack.wait_consumed(running)
+        batch_id, expectation = next(iter(samples.expected().items()))
+        path = f"/internal/v1/batches/{batch_id}/status"
+        answer = running.get(path, headers={"Accept-Encoding": "gzip"})
+        functions = running.cloud.functions
+
+        assert samples.differences(answer.json(), expectation) == []
+        assert "Content-Encoding" not in answer.headers
+        assert running.lacks == [lack.value for lack in lacks.Lack]
+        assert all(any(lacks.SAID[lack] in line for line in said) for lack in lacks.Lack)
+        assert functions.list_event_source_mappings()["EventSourceMappings"] == []
+        assert functions.list_layers()["Layers"] == []
+        # Whoever tells no identity is let in; whoever tells one is still asked for it.
+        assert running.get(path, caller="not-allowed").status_code == 403
+    finally:
+        stack.down(state)
+
+
 @pytest.mark.parametrize("address", ["localhost", "ftp://127.0.0.1"])
 def test_what_is_no_address_of_an_emulator_is_told(
     address: str, others: StateDir, monkeypatch: pytest.MonkeyPatch
@@ -79,7 +114,7 @@ def test_an_emulator_elsewhere_cannot_be_given_another_dynamodb(
 ) -> None:
     monkeypatch.setenv("RAS_EMULATOR", "http://127.0.0.1:1")
 
-    with pytest.raises(StackError, match="another DynamoDB"):
+    with pytest.raises(StackError, match="cannot be given AWS_ENDPOINT_URL_DYNAMODB"):
         emulator.start(others, {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:2"})
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ras_local import deploy, emulator, processes, stack
+from ras_local import deploy, lacks, processes, stack
 from ras_local.aws import Cloud
 from ras_local.errors import StackError
+from ras_local.lacks import Lack
 from ras_local.paths import REPOSITORY, StateDir, region
 
 from tests import samples
@@ -112,31 +113,29 @@ def test_the_api_document_is_taken(cloud: Cloud) -> None:
     }
 
 
-def test_what_it_lacks_is_found_out(localstack_url: str, emulator_url: str) -> None:
-    """By trying it; the embedded emulator lacks nothing of that."""
-    signatures, msk = emulator.lacking(localstack_url)
+def test_what_it_lacks_is_found_out(cloud: Cloud, emulator_url: str) -> None:
+    """By trying it, up to its functions, which it cannot run; the embedded emulator lacks nothing."""
+    found = lacks.found(cloud)
 
-    assert signatures.startswith("signatures and policies")
-    assert msk.startswith("MSK")
-    assert emulator.lacking(emulator_url) == []
+    assert [next(found), next(found)] == [Lack.SIGNATURES, Lack.MSK]
+    with pytest.raises(StackError, match="runs no functions"):
+        next(found)
+    assert list(lacks.found(Cloud(emulator_url, region()))) == []
 
 
 def test_a_stack_on_it_says_what_it_lacks(
     localstack_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before it is deployed; here that is where it ends."""
+    """Before anything is deployed; that functions do not run without Docker is where it ends."""
     said: list[str] = []
     state = StateDir(tmp_path / "stack")
     monkeypatch.setenv("RAS_EMULATOR", localstack_url)
 
-    def deployment(*_: object, **__: object) -> None:
-        raise StackError("as far as this test goes")
-
-    monkeypatch.setattr(deploy, "deploy", deployment)
-    with pytest.raises(StackError, match="as far as this test goes"):
+    with pytest.raises(StackError, match="runs no functions") as error:
         stack.up(state, say=said.append)
 
-    assert [line.partition(" lacks ")[2].split(":")[0] for line in said if " lacks " in line] == [
-        "signatures and policies",
-        "MSK",
+    assert "Docker" in error.value.advice
+    assert [line.partition(" lacks ")[2] for line in said if " lacks " in line] == [
+        lacks.SAID[Lack.SIGNATURES],
+        lacks.SAID[Lack.MSK],
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ class Cloud:
 
     def __init__(self, listed: list[dict[str, Any]]) -> None:
         self.listed = listed
+        self.outputs: list[dict[str, str]] = []
         self.calls: Counter[str] = Counter()
         self.properties = {
             "Topics": ["essays"],
@@ -59,6 +61,10 @@ class Cloud:
                 },
             }[name]
         )
+
+    def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 (boto3's own spelling)
+        assert StackName == "ras-local-ingest"
+        return {"Stacks": [{"Outputs": self.outputs}]}
 
     def get_template(self, StackName: str) -> dict[str, Any]:  # noqa: N803 (boto3's own spelling)
         self.calls[StackName] += 1
@@ -116,6 +122,17 @@ def test_mappings_of_other_sources_are_left_alone() -> None:
     queue = "arn:aws:sqs:eu-north-1:000000000000:queue"
 
     assert deployed(Cloud([mapping(EventSourceArn=queue)])).read() == []
+
+
+def test_mappings_that_the_emulator_could_not_make_are_read_from_the_stacks_output() -> None:
+    """Only where Lambda has none; in the words in which it would tell them."""
+    told = mapping(Topics=["essays"], AmazonManagedKafkaEventSourceConfig={"ConsumerGroupId": "told"})
+    cloud = Cloud([])
+    cloud.outputs = [{"OutputKey": "Mappings", "OutputValue": json.dumps([told])}]
+    assert [one.consumer_group_id for one in deployed(cloud).read()] == ["told"]
+    cloud.listed = [mapping()]
+
+    assert [one.consumer_group_id for one in deployed(cloud).read()] == ["ras-local-essays"]
 
 
 def test_the_emulators_own_defaults_are_not_taken_for_settings() -> None:
