@@ -7,9 +7,12 @@ under clients that are connected to it. Everything listens on 127.0.0.1 only.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException
@@ -32,16 +35,15 @@ HEAP_MB = 512
 GRACE_S = 30.0
 """A node with a thousand partitions open takes some seconds to put them away."""
 
-_CLUSTER_ID = "cmFzLWxvY2FsLWthZmthIQ"  # any 16 bytes in base64
 _START_S = 120.0
 
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=CLIENTS://127.0.0.1:{port}
-listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{guarded}
+advertised.listeners=CLIENTS://127.0.0.1:{port}{guarded}
+listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_SSL
 inter.broker.listener.name=CLIENTS
 controller.listener.names=CONTROLLER
 log.dirs={data}
@@ -75,7 +77,21 @@ background.threads=2
 """
 
 
-def start(state: StateDir, topics: Sequence[str], partitions: int) -> Callable[[], str]:
+@dataclass(frozen=True)
+class Guard:
+    """A second listener, GUARDED, that asks who comes: SASL over TLS, at a port of 127.0.0.1.
+
+    `properties` are lines of the broker's, such as how it authenticates; `classes` a folder with what they name.
+    """
+
+    port: int
+    properties: str
+    classes: Path
+
+
+def start(
+    state: StateDir, topics: Sequence[str], partitions: int, guard: Guard | None = None
+) -> Callable[[], str]:
     """Start a new, empty broker on RAS_KAFKA_PORT, or any free port; the answer waits for it and makes the topics.
 
     Raises StackError when Java or its jars are missing, or the wished port is taken.
@@ -85,7 +101,11 @@ def start(state: StateDir, topics: Sequence[str], partitions: int) -> Callable[[
     state.kafka.mkdir(parents=True)
     port = processes.choose_steady_port("RAS_KAFKA_PORT")
     controller = processes.choose_steady_port("RAS_KAFKA_CONTROLLER_PORT", other_than=port)
-    properties = _PROPERTIES.format(port=port, controller=controller, data=_data(state))
+    guarded = f",GUARDED://127.0.0.1:{guard.port}" if guard else ""
+    properties = _PROPERTIES.format(port=port, controller=controller, guarded=guarded, data=_data(state))
+    if guard:
+        properties += guard.properties
+        shutil.copytree(guard.classes, _classes(state))
     write_private(_properties(state), properties)
     write_private(_address(state), f"127.0.0.1:{port}")
     _format(state)
@@ -173,8 +193,18 @@ def _refuse_running(state: StateDir) -> None:
 
 
 def _format(state: StateDir) -> None:
-    arguments = ["format", "--cluster-id", _CLUSTER_ID, "--config", str(_properties(state))]
-    command = java.command(SERVER, "kafka.tools.StorageTool", arguments, heap_mb=HEAP_MB, options=_logging())
+    # Any 16 bytes in base64, new ones for a new log: what is noted about a cluster's offsets goes by this id. The first
+    # letter is no dash, which would be an option.
+    cluster_id = urlsafe_b64encode(b"ras" + secrets.token_bytes(13)).decode().rstrip("=")
+    arguments = ["format", "--cluster-id", cluster_id, "--config", str(_properties(state))]
+    command = java.command(
+        SERVER,
+        "kafka.tools.StorageTool",
+        arguments,
+        heap_mb=HEAP_MB,
+        options=_logging(),
+        classes=[_classes(state)],
+    )
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
@@ -186,7 +216,8 @@ def _format(state: StateDir) -> None:
 
 def _command(main: str, state: StateDir) -> list[str]:
     options = [*_logging(), f"-Djava.io.tmpdir={state.kafka}"]
-    return java.command(SERVER, main, [str(_properties(state))], heap_mb=HEAP_MB, options=options)
+    arguments = [str(_properties(state))]
+    return java.command(SERVER, main, arguments, heap_mb=HEAP_MB, options=options, classes=[_classes(state)])
 
 
 def _logging() -> list[str]:
@@ -204,6 +235,10 @@ def _data(state: StateDir) -> Path:
 
 def _properties(state: StateDir) -> Path:
     return state.kafka / "server.properties"
+
+
+def _classes(state: StateDir) -> Path:
+    return state.kafka / "classes"
 
 
 def _address(state: StateDir) -> Path:

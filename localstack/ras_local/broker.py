@@ -136,7 +136,7 @@ def wait_for_topics(bootstrap_servers: str, topics: Iterable[str], timeout_s: fl
 def unreachable(bootstrap_servers: str, error: Exception) -> StackError:
     return StackError(
         f"no broker answers at {bootstrap_servers}: {error}",
-        "See `.venv/bin/ras status`; start one with `make up`.",
+        "On this machine see `.venv/bin/ras status`, or start one with `make up`; MSK's answer inside their VPC.",
     )
 
 

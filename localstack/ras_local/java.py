@@ -67,8 +67,7 @@ def fetch(name: str) -> Path:
         _download(name, made)
         _verify(name, made)
         if sources := sorted((SOURCES / name).glob("*.java")):
-            classpath = ["-classpath", str(made / "*"), "-d", str(made)]
-            _run("javac", [*classpath, *map(str, sources)])
+            compile_sources(sources, made)
         try:
             made.rename(folder)
         except OSError:
@@ -78,11 +77,17 @@ def fetch(name: str) -> Path:
 
 
 def command(
-    name: str, main: str, arguments: Sequence[str], *, heap_mb: int, options: Sequence[str] = ()
+    name: str,
+    main: str,
+    arguments: Sequence[str],
+    *,
+    heap_mb: int,
+    options: Sequence[str] = (),
+    classes: Sequence[Path] = (),
 ) -> list[str]:
     """The command line that runs a class of a fetched server, in a JVM made for small and quick rather than for days.
 
-    Raises StackError as `fetch` does.
+    `classes` are folders with more classes, which come after the server's. Raises StackError as `fetch` does.
     """
     folder = fetch(name)
     return [
@@ -96,10 +101,19 @@ def command(
         "-Djava.net.preferIPv4Stack=true",
         *options,
         "-classpath",
-        f"{folder}{os.pathsep}{folder / '*'}",
+        os.pathsep.join(map(str, (folder, folder / "*", *classes))),
         main,
         *arguments,
     ]
+
+
+def compile_sources(sources: Sequence[Path], folder: Path, *, server: Path | None = None) -> None:
+    """Compile Java sources into a folder, against the jars of the server fetched to `server`, by default that folder's.
+
+    Raises StackError when there is no javac, or it fails.
+    """
+    classpath = ["-classpath", str((server or folder) / "*"), "-d", str(folder)]
+    _run("javac", [*classpath, *map(str, sources)])
 
 
 def _folder(name: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from ras_local.broker import quiet_client, unreachable
 from ras_local.errors import StackError
+from ras_local.refusals import Door, lacking
 
 DELIVERY_TIMEOUT_S = 30
 _BY_KEY = -1  # librdkafka's word for a partition that its partitioner picks
@@ -114,17 +115,17 @@ def publish(
     """Publish events in order and wait until the broker has confirmed every one.
 
     `on_delivery` is told the number confirmed so far; `settings` are more of the client, in librdkafka's own names.
-    Raises StackError when no broker answers, or one record was
-    not taken.
+    Raises StackError when no broker answers or lets nobody in, or one record was not taken.
     """
     begun = time.monotonic()
     # Without this, an address where nobody listens would be waited for until every record has timed out.
+    door = Door(bootstrap_servers)
     try:
-        admin = AdminClient({**quiet_client(bootstrap_servers), **(settings or {})})
-        topics = admin.list_topics(timeout=min(10, timeout_s)).topics
+        admin = AdminClient({**quiet_client(bootstrap_servers, on_error=door), **(settings or {})})
+        topics = door.metadata(admin, timeout_s=min(10, timeout_s)).topics
     except KafkaException as error:
         raise unreachable(bootstrap_servers, error) from error
-    delivery = _Delivery(on_delivery)
+    delivery = _Delivery(on_delivery, topics)
     # Idempotence also keeps the order of a key when a request is sent again.
     producer = Producer(
         {
@@ -154,32 +155,45 @@ def publish(
             except BufferError:
                 producer.poll(0.1)  # the queue is full: serve confirmations until there is room
             except KafkaException as error:
-                raise StackError(f"a record for {event.topic} was refused: {error}") from error
+                # What the client knows by now it says at once, and else when it has asked: it is the same to the record.
+                delivery.fail(error.args[0], event.topic)
+                break
         producer.poll(0)
     left = producer.flush(timeout_s + 5)
-    if delivery.problems or left:
-        first = delivery.problems[0] if delivery.problems else "not confirmed in time"
+    if delivery.failed or left:
         raise StackError(
-            f"{len(delivery.problems) + left} of {delivery.count + len(delivery.problems) + left} records were not"
-            f" delivered: {first}",
+            f"{delivery.failed + left} of {delivery.count + delivery.failed + left} records were not delivered:"
+            f" {delivery.problem or 'not confirmed in time'}",
             "Those that were stay published; publishing all of them again is harmless.",
         )
     return Published(delivery.count, delivery.size, time.monotonic() - begun)
 
 
 class _Delivery:
-    """Counts what the broker confirms."""
+    """Counts what the broker confirms, and keeps the first reason why it did not take a record."""
 
-    def __init__(self, on_delivery: Callable[[int], None]) -> None:
+    def __init__(self, on_delivery: Callable[[int], None], topics: Container[str]) -> None:
         self.count = 0
         self.size = 0
-        self.problems: list[str] = []
+        self.failed = 0
+        self.problem = ""
         self._on_delivery = on_delivery
+        self._topics = topics
 
     def confirm(self, error: Any, message: Any) -> None:
         if error is not None:
-            self.problems.append(f"{message.topic()}: {error}")
+            self.fail(error, message.topic())
             return
         self.count += 1
         self.size += len(message.value() or b"")
         self._on_delivery(self.count)
+
+    def fail(self, error: Any, topic: str) -> None:
+        self.failed += 1
+        self.problem = self.problem or self._told(error, topic)
+
+    def _told(self, error: Any, topic: str) -> str:
+        # A topic that may not be described is not listed either.
+        action = "WriteData" if topic in self._topics else "DescribeTopic"
+        right = lacking(error, topic=f"{action} on topic {topic}", cluster="WriteDataIdempotently")
+        return right.message if right else f"{topic}: {error}"

@@ -313,8 +313,16 @@ def replay(
 
     --via kafka publishes key, value and headers to the record's topic again, for every consumer of it, with headers
     that lead a second rejection back to this letter. Nobody tells what becomes of the record, so its letter is set
-    aside: see it with `list --kind replayed`, remove it with `purge --kind replayed`. On MSK it needs
-    kafka-cluster:Connect, DescribeTopic, WriteData and WriteDataIdempotently.
+    aside: see it with `list --kind replayed`, remove it with `purge --kind replayed`.
+
+    \b
+    Rights in AWS:
+      both            cloudformation:DescribeStacks;
+                      s3:ListBucket, GetObject, PutObject and DeleteObject on the bucket of dead letters
+      --via function  lambda:InvokeFunction
+      --via kafka     a way to the brokers; lambda:ListEventSourceMappings, kafka:GetBootstrapBrokers;
+                      kafka-cluster:Connect and WriteDataIdempotently on the cluster,
+                      DescribeTopic and WriteData on the topics
 
     Stop it at any time, and run it again: what is done has left. Exits with 0 when nothing wanted stayed behind, else
     with 1.

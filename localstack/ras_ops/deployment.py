@@ -6,12 +6,14 @@ AWS is never touched unless a stage is named. There, everything is found from na
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 from ras_local import stack as stacks
 from ras_local.aws import Cloud
 from ras_local.deployed import DeployedMappings
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ras_local.event_source_mapping import Settings
 
 _CHANGE_WAIT_S = 120
+_TOKEN_RETRY_S = 60
 
 LIVE = "live"
 """The alias of functions that start from a snapshot (`infra.functions`)."""
@@ -82,20 +85,46 @@ class Brokers:
 
 
 def msk_iam(region: str, profile: str | None) -> dict[str, Any]:
-    """Client settings for IAM authentication with MSK. The role needs `kafka-cluster:Connect` and what it then does."""
+    """Client settings for IAM authentication with MSK. The role needs `kafka-cluster:Connect` and what it then does.
+
+    Raises botocore's errors where there are no credentials to sign a token with.
+
+    The brokers' certificates are checked against the machine's CA store, or the file that SSL_CERT_FILE names: OpenSSL
+    would look there by itself, but librdkafka brings its own and names a file of the machine's where it finds one.
+    """
+    last = _token(region, profile)
 
     def token(_: str) -> tuple[str, float]:
-        # Imported on use: the stack on this machine does without.
-        from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
+        # A client whose callback raises breaks (confluent-kafka 2.16: SystemError). With a token that is too old it
+        # is refused by the brokers instead, which is told; and this is asked again before that.
+        nonlocal last
+        try:
+            last = _token(region, profile)
+        except (BotoCoreError, ClientError):
+            return last[0], max(last[1], time.time() + _TOKEN_RETRY_S)
+        return last
 
-        made, expires_ms = (
-            MSKAuthTokenProvider.generate_auth_token_from_profile(region, profile)
-            if profile
-            else MSKAuthTokenProvider.generate_auth_token(region)
-        )
-        return made, expires_ms / 1000
+    settings: dict[str, Any] = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanisms": "OAUTHBEARER",
+        "oauth_cb": token,
+    }
+    if trusted := os.environ.get("SSL_CERT_FILE"):
+        settings["ssl.ca.location"] = trusted
+    return settings
 
-    return {"security.protocol": "SASL_SSL", "sasl.mechanisms": "OAUTHBEARER", "oauth_cb": token}
+
+def _token(region: str, profile: str | None) -> tuple[str, float]:
+    """A token, and when it expires in seconds since 1970. Raises botocore's errors where there are no credentials."""
+    # Imported on use: the stack on this machine does without.
+    from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
+
+    made, expires_ms = (
+        MSKAuthTokenProvider.generate_auth_token_from_profile(region, profile)
+        if profile
+        else MSKAuthTokenProvider.generate_auth_token(region)
+    )
+    return made, expires_ms / 1000
 
 
 @dataclass(frozen=True)
@@ -195,22 +224,19 @@ def choose(
         brokers = Brokers(bootstrap_servers or stack.bootstrap_servers)
         return Deployment(LOCAL, stack.cloud, stack.dead_letter_bucket, state, brokers)
     try:
-        session = boto3.session.Session(profile_name=profile, region_name=region)
+        # What AWS's command line reads first, and the SDK not at all.
+        named = region or os.environ.get("AWS_REGION")
+        session = boto3.session.Session(profile_name=profile, region_name=named)
         if not session.region_name:
             raise NoRegionError
     except NoRegionError:
         raise StackError("no AWS region is set", "Name it with --region, or set AWS_REGION.") from None
     account = Account("", session.region_name, profile=profile)
+    letters = stack_output(account, f"ras-{stage}-data", "DeadLetterBucketName")
     given = None
     if bootstrap_servers:
         given = Brokers(bootstrap_servers, {} if plaintext else msk_iam(account.region, profile))
-    return Deployment(
-        stage or LOCAL,
-        account,
-        stack_output(account, f"ras-{stage}-data", "DeadLetterBucketName"),
-        state,
-        given,
-    )
+    return Deployment(stage or LOCAL, account, letters, state, given)
 
 
 def stack_output(cloud: Cloud, stack_name: str, key: str) -> str:

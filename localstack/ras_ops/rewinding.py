@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from ras_local.broker import quiet_client
 from ras_local.errors import StackError
+from ras_local.refusals import Door, lacking, needing
 
 from ras_ops.topic_log import TopicLog
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ras_ops.deployment import Brokers, Deployment
 
 _TIMEOUT_S = 15.0
+_FIRST_S = 2.0
+"""As `refusals`: a refusal is looked for after so long, and after twice as long each time."""
 STATE_WAIT_S = 600.0
 """How long a mapping may take to change its state: AWS says up to a few minutes."""
 LEAVE_WAIT_S = 180.0
@@ -70,18 +73,38 @@ class Plan:
 
 
 class Group:
-    """A consumer group's commits on one topic. Methods raise KafkaException."""
+    """A consumer group's commits on one topic. Methods raise StackError where a right is missing, KafkaException."""
 
     def __init__(self, brokers: Brokers, group: str, topic: str) -> None:
         self.name = group
         self._brokers = brokers
         self._topic = topic
+        self._door = Door(brokers.bootstrap_servers)
 
     def committed(self, partitions: Sequence[int]) -> dict[int, int | None]:
         """The committed offset of each partition; None before its first commit."""
-        with self._consumer() as consumer:
-            asked = [TopicPartition(self._topic, number) for number in partitions]
-            answered = consumer.committed(asked, timeout=_TIMEOUT_S)
+        rights = self._rights("DescribeTopic", "DescribeGroup")
+        deadline = time.monotonic() + _TIMEOUT_S
+        wait_s = _FIRST_S
+        with self._consumer() as consumer, needing(**rights):
+            while True:
+                try:
+                    asked = [TopicPartition(self._topic, number) for number in partitions]
+                    answered = consumer.committed(asked, timeout=wait_s)
+                    break
+                except KafkaException as error:
+                    # Where it may not look for the group's coordinator, the call knows only that it had to wait.
+                    told = consumer.poll(0)
+                    refused = told.error() if told is not None else None
+                    if refused is not None and (right := lacking(refused, **rights)):
+                        raise right from error
+                    self._door.check()
+                    if error.args[0].code() != KafkaError._TIMED_OUT or time.monotonic() > deadline:
+                        raise
+                    wait_s *= 2
+            for partition in answered:
+                if partition.error is not None:
+                    raise KafkaException(partition.error)
         return {p.partition: p.offset if p.offset >= 0 else None for p in answered}
 
     def commit(self, offsets: Mapping[int, int], *, check: Callable[[], None] = lambda: None) -> None:
@@ -101,18 +124,23 @@ class Group:
             mine.difference_update(partition.partition for partition in partitions)
 
         deadline = time.monotonic() + LEAVE_WAIT_S
-        with self._consumer(auto_offset_reset="earliest", **_SESSION) as consumer:
-            every = set(consumer.list_topics(self._topic, timeout=_TIMEOUT_S).topics[self._topic].partitions)
+        rights = self._rights("ReadData", "AlterGroup")
+        with self._consumer(auto_offset_reset="earliest", **_SESSION) as consumer, needing(**rights):
+            found = self._door.metadata(consumer, self._topic, timeout_s=_TIMEOUT_S)
+            every = set(found.topics[self._topic].partitions)
             consumer.subscribe([self._topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
             while True:
                 check()
-                consumer.poll(0.1)
+                told = consumer.poll(0.1)
+                self._door.check()
+                refused = told.error() if told is not None else None
+                if refused is not None and (right := lacking(refused, **rights)):
+                    raise right
                 if mine == every:
                     try:
                         consumer.commit(offsets=positions, asynchronous=False)
                     except KafkaException as error:
-                        problem: KafkaError = error.args[0]
-                        if problem.code() not in _UNSETTLED:
+                        if error.args[0].code() not in _UNSETTLED:
                             raise
                     else:
                         return
@@ -122,10 +150,20 @@ class Group:
                         "Stop it; a group can be rewound only while nobody is in it.",
                     )
 
+    def _rights(self, on_topic: str, on_group: str) -> dict[str, str]:
+        return {
+            "topic": f"{on_topic} on topic {self._topic}",
+            "group": f"{on_group} on group {self.name}",
+        }
+
     @contextlib.contextmanager
     def _consumer(self, **settings: Any) -> Iterator[Consumer]:
         made = quiet_client(
-            self._brokers.bootstrap_servers, group_id=self.name, enable_auto_commit=False, **settings
+            self._brokers.bootstrap_servers,
+            on_error=self._door,
+            group_id=self.name,
+            enable_auto_commit=False,
+            **settings,
         )
         consumer = Consumer({**made, **self._brokers.settings})
         try:
@@ -218,7 +256,14 @@ class _Rewind:
                 with contextlib.suppress(
                     lambda_.exceptions.ResourceConflictException, lambda_.exceptions.ResourceInUseException
                 ):
-                    lambda_.update_event_source_mapping(UUID=uuid, Enabled=wanted == "Enabled")
+                    try:
+                        lambda_.update_event_source_mapping(UUID=uuid, Enabled=wanted == "Enabled")
+                    except lambda_.exceptions.ResourceNotFoundException as error:
+                        # As on an emulator that makes no mappings for MSK: they are told, and nothing can disable them.
+                        raise StackError(
+                            f"Lambda has no mapping {uuid} that could be disabled",
+                            "Hand the records to the function instead: --via function.",
+                        ) from error
                     asked = True
             state = lambda_.get_event_source_mapping(UUID=uuid).get("State")
             if asked and state == wanted:

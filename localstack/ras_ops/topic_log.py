@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from ras_local.broker import quiet_client
 from ras_local.errors import StackError
+from ras_local.refusals import Door, lacking, needing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from confluent_kafka import Message
+    from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]  # its stubs forget it
 
     from ras_ops.deployment import Brokers
 
+_Of = TypeVar("_Of")
+_Told = TypeVar("_Told")
+
 _TIMEOUT_S = 15.0
+_READERS = "ras-replay-"
+# MSK's smallest brokers take four new connections a second with IAM, and refuse more (developer guide, quotas).
+_AT_A_TIME = 4
 _STALL_S = 30.0
 """Without a record for so long, a read is given up: some record or the end of the partition always comes."""
 
@@ -32,17 +41,26 @@ class Bounds:
 
 
 class TopicLog:
-    """One topic. Methods raise StackError when it does not exist, KafkaException when no broker answers."""
+    """One topic.
+
+    Methods raise StackError when it does not exist or a right is missing, KafkaException when no broker answers.
+    """
 
     def __init__(self, brokers: Brokers, topic: str) -> None:
         self.topic = topic
         self._brokers = brokers
+        self._door = Door(brokers.bootstrap_servers)
 
     def bounds(self) -> dict[int, Bounds]:
         """What each partition holds now."""
+        return self.cluster_and_bounds()[1]
+
+    def cluster_and_bounds(self) -> tuple[str, dict[int, Bounds]]:
+        """The cluster's own id, whatever addresses its brokers are reached by, and the `bounds`."""
         consumer = self._consumer()
         try:
-            return self._bounds(consumer)
+            metadata = self._metadata(consumer)
+            return str(metadata.cluster_id), self._bounds(consumer, metadata)
         finally:
             consumer.close()
 
@@ -54,7 +72,7 @@ class TopicLog:
         """
         consumer = self._consumer()
         try:
-            bounds = self._bounds(consumer)
+            bounds = self._bounds(consumer, self._metadata(consumer))
             if self._looks_up(consumer, bounds):
                 asked = [TopicPartition(self.topic, number, moment_ms) for number in bounds]
                 found = {p.partition: p.offset for p in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)}
@@ -92,16 +110,17 @@ class TopicLog:
                     number = int(message.partition() or 0)
                     error = message.error()
                     if error is not None:
-                        if error.code() != KafkaError._PARTITION_EOF:
-                            raise KafkaException(error)
-                        open_.discard(number)
-                        continue
+                        if error.code() == KafkaError._PARTITION_EOF:
+                            open_.discard(number)
+                            continue
+                        raise lacking(error, **self._rights("ReadData")) or KafkaException(error)
                     offset = int(message.offset() or 0)
                     if offset < ends[number]:
                         yield message
                     if offset + 1 >= ends[number]:
                         open_.discard(number)
                 if time.monotonic() - heard > _STALL_S:
+                    self._door.check()
                     raise StackError(
                         f"the broker sends no more of {self.topic}", "Run the same command again."
                     )
@@ -115,15 +134,21 @@ class TopicLog:
             p.offset >= 0 for p in consumer.offsets_for_times(beginning, timeout=_TIMEOUT_S)
         )
 
-    def _bounds(self, consumer: Consumer) -> dict[int, Bounds]:
-        found = consumer.list_topics(self.topic, timeout=_TIMEOUT_S).topics[self.topic]
+    def _metadata(self, consumer: Consumer) -> ClusterMetadata:
+        return self._door.metadata(consumer, self.topic, timeout_s=_TIMEOUT_S)
+
+    def _bounds(self, consumer: Consumer, metadata: ClusterMetadata) -> dict[int, Bounds]:
+        found = metadata.topics[self.topic]
+        if found.error is not None and (right := lacking(found.error, **self._rights("DescribeTopic"))):
+            raise right
         if found.error is not None or not found.partitions:
             raise StackError(f"the brokers at {self._brokers.bootstrap_servers} have no topic {self.topic}")
         bounds = {}
         for number in sorted(found.partitions):
-            answer = consumer.get_watermark_offsets(
-                TopicPartition(self.topic, number), timeout=_TIMEOUT_S, cached=False
-            )
+            with needing(**self._rights("DescribeTopic")):
+                answer = consumer.get_watermark_offsets(
+                    TopicPartition(self.topic, number), timeout=_TIMEOUT_S, cached=False
+                )
             if answer is None:
                 raise StackError(
                     f"no answer on {self.topic}, partition {number}", "Run the same command again."
@@ -131,13 +156,23 @@ class TopicLog:
             bounds[number] = Bounds(*answer)
         return bounds
 
+    def _rights(self, action: str) -> dict[str, str]:
+        return {"topic": f"{action} on topic {self.topic}", "group": f"DescribeGroup on group {_READERS}*"}
+
     def _consumer(self, **settings: Any) -> Consumer:
         made = quiet_client(
             self._brokers.bootstrap_servers,
+            on_error=self._door,
             # The client wants a group's name; nothing is committed to it.
-            group_id=f"ras-replay-{uuid4()}",
+            group_id=f"{_READERS}{uuid4()}",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             **settings,
         )
         return Consumer({**made, **self._brokers.settings})
+
+
+def each(ask: Callable[[_Of], _Told], of: Iterable[_Of]) -> list[_Told]:
+    """What is asked of several topics, some at a time and in their order: every client waits a second for its token."""
+    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="topic") as pool:
+        return list(pool.map(ask, of))

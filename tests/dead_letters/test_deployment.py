@@ -103,6 +103,16 @@ def test_a_stage_is_found_in_its_stacks_outputs(stage: str, state: StateDir) -> 
     assert found.dead_letters.counts().total() == 0
 
 
+def test_the_region_may_be_named_as_awss_command_line_has_it(
+    stage: str, state: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS_REGION, which the SDK does not read, comes before AWS_DEFAULT_REGION, and --region before both."""
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+
+    assert choose(stage, state=state).cloud.region == "eu-west-1"
+    assert choose(stage, region="us-east-1", state=state).cloud.region == "us-east-1"
+
+
 @pytest.mark.usefixtures("stage")
 def test_a_stage_that_is_not_there_is_told(state: StateDir) -> None:
     """By its stack's name and the region."""
@@ -118,6 +128,7 @@ def test_a_stage_that_is_not_there_is_told(state: StateDir) -> None:
 def test_a_region_has_to_be_known(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a profile to exist."""
     monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     with pytest.raises(StackError, match="no AWS region"):
         choose("dev", state=state)
@@ -143,6 +154,7 @@ def mapped(monkeypatch: pytest.MonkeyPatch, state: StateDir, answer: dict[str, s
     return Deployment("dev", Account("", REGION), "bucket", state)
 
 
+@pytest.mark.usefixtures("aws")
 def test_brokers_are_those_that_the_mappings_read(monkeypatch: pytest.MonkeyPatch, state: StateDir) -> None:
     """Of this stage, with IAM authentication."""
     found = mapped(monkeypatch, state, {"BootstrapBrokerStringSaslIam": "b-1:9098,b-2:9098"})
@@ -179,6 +191,31 @@ def test_a_token_is_a_signed_request_to_connect() -> None:
     assert query["Action"] == ["kafka-cluster:Connect"]
     assert "X-Amz-Signature" in query
     assert expires > 1_700_000_000
+
+
+def test_credentials_that_go_leave_the_last_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which the brokers refuse in time; a client would break on a callback that raises."""
+    kept = tmp_path / "credentials"
+    kept.write_text("[on-call]\naws_access_key_id = AKIA\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(kept))
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    token = msk_iam(REGION, "on-call")["oauth_cb"]
+    last, expires = token("")
+
+    kept.unlink()
+
+    assert token("") == (last, expires)
+    with pytest.raises(ProfileNotFound):
+        msk_iam(REGION, "on-call")
+
+
+@pytest.mark.usefixtures("aws")
+def test_another_ca_store_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As OpenSSL has it; without, librdkafka looks for the machine's."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    assert "ssl.ca.location" not in msk_iam(REGION, None)
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/ca.pem")
+    assert msk_iam(REGION, None)["ssl.ca.location"] == "/etc/ca.pem"
 
 
 @pytest.mark.usefixtures("aws")

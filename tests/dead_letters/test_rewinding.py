@@ -39,6 +39,7 @@ class Lambda:
     class exceptions:  # noqa: N801 - its name there
         ResourceConflictException = Refused
         ResourceInUseException = Refused
+        ResourceNotFoundException = LookupError
 
     def __post_init__(self) -> None:
         self._thread: threading.Thread | None = None

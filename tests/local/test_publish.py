@@ -6,9 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ras_local import broker
 from ras_local.errors import StackError
 from ras_local.paths import REPOSITORY
 from ras_local.publish import Event, parse_event, publish, read_events
+
+from tests.real_servers import folder_of_servers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,3 +87,19 @@ def test_every_sample_event_can_be_published() -> None:
 def test_a_missing_broker_is_told_at_once() -> None:
     with pytest.raises(StackError, match=r"no broker answers at 127\.0\.0\.1:1"):
         publish("127.0.0.1:1", [], timeout_s=1)
+
+
+def test_a_record_that_the_client_itself_refuses_stops_no_other(tmp_path: Path) -> None:
+    """It is told as one that the broker refuses, and the rest is published."""
+    confirmed: list[int] = []
+    with folder_of_servers(tmp_path) as state:
+        servers = broker.KINDS["embedded"](state, ["t"], 1)()
+
+        with pytest.raises(StackError, match=r"1 of 3 records were not delivered: t: .*MSG_SIZE_TOO_LARGE"):
+            publish(
+                servers,
+                [Event("t", b"1"), Event("t", bytes(9 * 1024 * 1024)), Event("t", b"3")],
+                on_delivery=confirmed.append,
+            )
+
+    assert confirmed == [1, 2]

@@ -1,0 +1,43 @@
+"""What a client is told while it tries to get in; brokers that refuse for real are in `tests/msk`."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import KafkaError
+from ras_local.errors import StackError
+from ras_local.refusals import Door
+
+REFUSED = KafkaError(KafkaError._AUTHENTICATION, "SASL authentication error: Access denied")
+
+
+class Brokers:
+    """A client that has got in."""
+
+    def list_topics(self, topic: str | None, timeout: float) -> str:
+        return f"{topic} within {timeout}"
+
+
+def test_who_was_refused_is_told() -> None:
+    """With the brokers' own reason."""
+    door = Door("b:9098")
+    door(REFUSED)
+
+    with pytest.raises(StackError, match="Access denied"):
+        door.check()
+
+
+def test_who_came_when_too_many_did_is_not_refused() -> None:
+    """MSK's words for more connections at a time than it takes: the client comes again by itself."""
+    door = Door("b:9098")
+    door(KafkaError(KafkaError._AUTHENTICATION, "SASL authentication error: [abc]: Too many connects"))
+
+    door.check()
+
+
+def test_who_has_got_in_is_refused_no_more() -> None:
+    """Whatever it was told before."""
+    door = Door("b:9098")
+    door(REFUSED)
+
+    assert door.metadata(Brokers(), "t", timeout_s=5) == "t within 1.0"  # type: ignore[comparison-overlap]
+    door.check()
