@@ -47,17 +47,17 @@ def rebuild(
     item by item, and only then asked. The old one is kept in step until --finish, so --back is possible until then; it
     compares as well, the other way round.
 
-    May be stopped at any time; the same command goes on. A comparison begins anew: it asks for a hundred items at a
-    time, one request after the other (two minutes for a million items in the emulator, a few more in AWS), and changes
-    nothing.
+    May be stopped at any time; the same command goes on, on another machine too. A comparison begins anew: it asks for a
+    hundred items at a time, one request after the other (two minutes for a million items in the emulator, a few more in
+    AWS), and changes nothing.
 
     Each step that changes what is live is a deployment with other settings (table_generation, second_generation,
     write_second). On the stack on this machine they are made here; with --stage you are told what to deploy, and run
     this again afterwards.
 
-    It needs what `ras replay --via function` needs, and cloudformation:DescribeStacks, lambda:GetFunctionConfiguration,
-    dynamodb:DescribeTable on both tables, Scan on the one that is asked and BatchGetItem on the other, with
-    --missing copy also UpdateItem there.
+    It needs what `ras replay --via function` needs, and what `ras dead-letters` needs of the bucket, as it notes there
+    how far it is; and lambda:GetFunctionConfiguration, dynamodb:DescribeTable on both tables, Scan on the one that is
+    asked and BatchGetItem on the other, with --missing copy also UpdateItem there.
 
     \b
     Examples:
@@ -127,13 +127,12 @@ def _rebuild(
 def _plan(deployment: Deployment, tables: Tables) -> None:
     from result_aggregator.topics import TOPICS
 
-    from ras_ops.topic_log import TopicLog
+    from ras_ops.topic_log import TopicLog, each
 
     out = console(stderr=True)
     brokers = deployment.brokers()
-    records = sum(
-        held.high - held.low for topic in TOPICS for held in TopicLog(brokers, topic).bounds().values()
-    )
+    bounds = each(lambda topic: TopicLog(brokers, topic).bounds(), TOPICS)
+    records = sum(held.high - held.low for partitions in bounds for held in partitions.values())
     held = deployment.cloud.dynamodb.describe_table(TableName=tables.live.name)["Table"].get("ItemCount", 0)
     out.print(f"{records} records would be handed over, and about {held} items compared; nothing was changed")
 

@@ -14,23 +14,28 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ras_local.errors import StackError
-from ras_local.paths import write_private
 from result_aggregator.topics import TOPICS
 
 from ras_ops import redriving
-from ras_ops.topic_log import TopicLog
+from ras_ops.notes import BucketNotes
+from ras_ops.topic_log import TopicLog, each
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from ras_ops.deployment import Brokers, Deployment
+    from ras_ops.notes import Notes
+
+NOTES_PREFIX = "rebuilds/"
+"""Where the stage's bucket has how far fills came, beside its dead letters: who runs a rebuild has rights there already
+(`ras dead-letters`), and need not be who began it."""
+
+_FILLED = "filled"
 
 
 @dataclass(frozen=True)
@@ -157,13 +162,13 @@ def _quoted(value: str) -> str:
 
 def gone(brokers: Brokers, topics: Sequence[str] = tuple(TOPICS)) -> dict[str, int]:
     """The topics whose beginning Kafka no longer keeps, with the number of offsets that are gone."""
-    lost = {topic: sum(held.low for held in TopicLog(brokers, topic).bounds().values()) for topic in topics}
-    return {topic: number for topic, number in lost.items() if number}
+    starts = each(lambda topic: sum(held.low for held in TopicLog(brokers, topic).bounds().values()), topics)
+    return {topic: number for topic, number in zip(topics, starts, strict=True) if number}
 
 
 @dataclass
 class _Note:
-    """How far a fill is, as a file has it."""
+    """How far a fill is, topic by topic."""
 
     readers: dict[str, list[str]]
     """What filled the table: by function, the hash of its code and its layers."""
@@ -184,7 +189,7 @@ class Fill:
     deployment: Deployment
     brokers: Brokers
     table: Table
-    folder: Path
+    notes: Notes
     readers: dict[str, list[str]]
 
     @classmethod
@@ -192,9 +197,9 @@ class Fill:
         """The fill of a table, as far as it is. It must be written by the functions already (`Tables.in_step`)."""
         told = deployment.cloud.dynamodb.describe_table(TableName=table.name)["Table"]
         # A table that is made again can have its predecessor's name, and is empty.
-        name = f"{table.name}-{told['CreationDateTime'].timestamp():.0f}"
-        folder = deployment.state.root / "rebuilds" / name
-        return cls(deployment, deployment.brokers(), table, folder, _readers(deployment))
+        prefix = f"{NOTES_PREFIX}{table.name}-{told['CreationDateTime'].timestamp():.0f}/"
+        notes = BucketNotes(deployment.cloud.s3, deployment.bucket_name, prefix)
+        return cls(deployment, deployment.brokers(), table, notes, _readers(deployment))
 
     def runs(self) -> list[redriving.Run]:
         """What is still to hand over, to the ends that the topics have now, or had when a stopped run began.
@@ -204,13 +209,13 @@ class Fill:
         """
         note = self._note()
         self._check(note.readers)
-        return [
-            redriving.again(topic, note.failed[topic], self.folder)
-            if topic in note.failed
-            else redriving.prepare(self.brokers, topic, from_ms=0, to_ms=None, folder=self.folder)
-            for topic in TOPICS
-            if topic not in note.filled
-        ]
+
+        def left(topic: str) -> redriving.Run:
+            if topic in note.failed:
+                return redriving.again(topic, note.failed[topic], self.notes)
+            return redriving.prepare(self.brokers, topic, from_ms=0, to_ms=None, notes=self.notes)
+
+        return each(left, [topic for topic in TOPICS if topic not in note.filled])
 
     def hand_over(self, run: redriving.Run, on_progress: Callable[[int], None]) -> Counter[str]:
         """One topic; numbers of records by outcome. It counts as filled if the function broke on none of them.
@@ -235,7 +240,7 @@ class Fill:
 
     def forget(self) -> None:
         """Begin anew the next time."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.notes.clear()
 
     def _check(self, readers: dict[str, list[str]]) -> None:
         if readers != self.readers:
@@ -245,17 +250,11 @@ class Fill:
                 " --finish and begin another; if they are not, --restart hands everything over again.",
             )
 
-    @property
-    def _path(self) -> Path:
-        return self.folder / "filled.json"
-
     def _note(self) -> _Note:
-        try:
-            text = self._path.read_text(encoding="utf-8")
-        except OSError:
+        saved = self.notes.read(_FILLED)
+        if saved is None:
             return _Note(self.readers)
         try:
-            saved = json.loads(text)
             failed = {
                 topic: [(place, why) for place, why in found] for topic, found in saved["failed"].items()
             }
@@ -264,8 +263,7 @@ class Fill:
             return _Note({})  # an earlier version's: nobody knows what filled the table
 
     def _save(self, note: _Note) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_private(self._path, json.dumps(vars(note)))
+        self.notes.write(_FILLED, asdict(note))
 
 
 def _readers(deployment: Deployment) -> dict[str, list[str]]:

@@ -1,13 +1,12 @@
 """Re-driving a topic: a stretch of its records handed to their function again, without touching a consumer group.
 
-How far a run is stands in a file of the state folder after every invocation: a run that was stopped goes on there,
-to the end that the topic had when it began.
+How far a run is stands in a note (`notes`) after every invocation: a run that was stopped goes on there, to the end
+that the topic had when it began.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from ras_local.errors import StackError
 from ras_local.event_source_mapping import record_event
-from ras_local.paths import write_private
 from ras_local.poller import to_record
 from result_aggregator.domain.outcomes import HANDED_BACK
 
@@ -26,12 +24,12 @@ from ras_ops.topic_log import TopicLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from confluent_kafka import Message
 
     from ras_ops.deployment import Brokers
     from ras_ops.functions import Invoke, Outcome
+    from ras_ops.notes import Notes
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Before records that were handed back are tried again; after the last one the run stops."""
@@ -44,7 +42,8 @@ class Run:
     topic: str
     next: dict[int, int]
     end: dict[int, int]
-    path: Path
+    notes: Notes
+    name: str
     resumed: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -56,14 +55,12 @@ class Run:
         return sum(max(0, end - self.next[number]) for number, end in self.end.items())
 
     def save(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_private(
-            self.path,
-            json.dumps({"next": self.next, "end": self.end, "counts": self.counts, "failed": self.failed}),
+        self.notes.write(
+            self.name, {"next": self.next, "end": self.end, "counts": self.counts, "failed": self.failed}
         )
 
     def forget(self) -> None:
-        self.path.unlink(missing_ok=True)
+        self.notes.remove(self.name)
 
 
 def prepare(
@@ -72,33 +69,34 @@ def prepare(
     *,
     from_ms: int,
     to_ms: int | None,
-    folder: Path,
+    notes: Notes,
     restart: bool = False,
 ) -> Run:
-    """A new run, or the one with the same topic, moments and brokers that was stopped.
+    """A new run, or the one with the same topic, moments and cluster that was stopped.
 
     `from_ms` is inclusive, `to_ms` exclusive, both by the records' timestamps; without it, up to the present end.
     """
-    name = hashlib.sha256(f"{brokers.bootstrap_servers} {topic} {from_ms} {to_ms}".encode()).hexdigest()[:16]
-    path = folder / f"{name}.json"
     log = TopicLog(brokers, topic)
-    if not restart and (found := _saved(topic, path)) is not None:
+    cluster_id, bounds = log.cluster_and_bounds()
+    # Not the brokers' addresses: another machine may have others for the same cluster.
+    name = _name(f"{cluster_id} {topic} {from_ms} {to_ms}")
+    highs = {number: held.high for number, held in bounds.items()}
+    found = None if restart else _saved(topic, notes, name)
+    # A topic that was made anew counts its offsets from zero: a note on the former one would skip records.
+    if found is not None and all(end <= highs.get(number, 0) for number, end in found.end.items()):
         return found
     starts = log.positions_at(from_ms)
-    ends = (
-        {number: held.high for number, held in log.bounds().items()}
-        if to_ms is None
-        else log.positions_at(to_ms)
-    )
-    return Run(topic, starts, {number: max(end, starts.get(number, 0)) for number, end in ends.items()}, path)
+    ends = highs if to_ms is None else log.positions_at(to_ms)
+    ends = {number: max(end, starts.get(number, 0)) for number, end in ends.items()}
+    return Run(topic, starts, ends, notes, name)
 
 
-def again(topic: str, failed: Iterable[tuple[str, str]], folder: Path) -> Run:
+def again(topic: str, failed: Iterable[tuple[str, str]], notes: Notes) -> Run:
     """A run over the stretches that hold the records on which the function broke (`Run.failed`), or the stopped one."""
-    path = folder / f"{hashlib.sha256(f'{topic} failed'.encode()).hexdigest()[:16]}.json"
-    if (found := _saved(topic, path)) is not None:
+    name = _name(f"{topic} failed")
+    if (found := _saved(topic, notes, name)) is not None:
         return found
-    run = Run(topic, {}, {}, path)
+    run = Run(topic, {}, {}, notes, name)
     for text, _ in failed:
         if place := Place.parse(text):
             number, offset = place.partition, place.offset
@@ -107,19 +105,24 @@ def again(topic: str, failed: Iterable[tuple[str, str]], folder: Path) -> Run:
     return run
 
 
-def _saved(topic: str, path: Path) -> Run | None:
+def _name(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _saved(topic: str, notes: Notes, name: str) -> Run | None:
+    saved = notes.read(name)
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
         return Run(
             topic,
             {int(number): offset for number, offset in saved["next"].items()},
             {int(number): offset for number, offset in saved["end"].items()},
-            path,
+            notes,
+            name,
             resumed=True,
             counts=Counter(saved["counts"]),
             failed=[(place, reason) for place, reason in saved["failed"]],
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -76,9 +77,16 @@ def replay(
     --via function reads the records and hands them to the ingest function itself, besides the mapping, whose group is
     not touched. It can end at a moment, tells what became of each record, and goes on where it was stopped.
 
-    Both need a way to the brokers: in AWS run it inside the VPC, with rights to kafka-cluster:Connect, DescribeTopic,
-    ReadData, DescribeGroup and AlterGroup (of ras-replay-* too), kafka:GetBootstrapBrokers,
-    lambda:ListEventSourceMappings, GetEventSourceMapping and UpdateEventSourceMapping, or lambda:InvokeFunction.
+    Both need a way to the brokers, so with --stage run it inside the VPC.
+
+    \b
+    Rights in AWS:
+      both            cloudformation:DescribeStacks, lambda:ListEventSourceMappings, kafka:GetBootstrapBrokers;
+                      kafka-cluster:Connect on the cluster, DescribeTopic and ReadData on the topics
+      --via group     lambda:UpdateEventSourceMapping and GetEventSourceMapping;
+                      kafka-cluster:DescribeGroup and AlterGroup on the mappings' groups
+      --via function  lambda:InvokeFunction; kafka-cluster:DescribeGroup on groups ras-replay-*
+                      (by AWS's list AlterGroup goes with ReadData; Kafka does not ask for it here)
 
     \b
     Examples:
@@ -146,10 +154,11 @@ def _rewind(
     yes: bool,
 ) -> None:
     from ras_ops import rewinding
+    from ras_ops.topic_log import each
 
     brokers = deployment.brokers()
     out = console(stderr=True)
-    plans = [rewinding.plan(brokers, mapping, moments.milliseconds(start)) for mapping in mappings]
+    plans = each(lambda mapping: rewinding.plan(brokers, mapping, moments.milliseconds(start)), mappings)
     _show(plans)
     again = sum(plan.again for plan in plans)
     out.print(f"{again} records {'would be' if dry_run else 'are'} read again, from {start.isoformat()} on")
@@ -220,21 +229,22 @@ def _redrive(
     yes: bool,
 ) -> None:
     from ras_ops import redriving
+    from ras_ops.notes import FolderNotes
     from ras_ops.progress import progress
+    from ras_ops.topic_log import each
 
     brokers = deployment.brokers()
+    notes = FolderNotes(deployment.state.root / "replays")
     out = console(stderr=True)
-    runs = [
-        redriving.prepare(
-            brokers,
-            topic,
-            from_ms=moments.milliseconds(start),
-            to_ms=None if end is None else moments.milliseconds(end),
-            folder=deployment.state.root / "replays",
-            restart=restart,
-        )
-        for topic in topics
-    ]
+    prepare = partial(
+        redriving.prepare,
+        brokers,
+        from_ms=moments.milliseconds(start),
+        to_ms=None if end is None else moments.milliseconds(end),
+        notes=notes,
+        restart=restart,
+    )
+    runs = each(prepare, topics)
     for run in runs:
         resumed = ", where an earlier run was stopped" if run.resumed else ""
         if run.left:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from types import SimpleNamespace
@@ -18,7 +18,9 @@ from ras_local.errors import StackError
 from ras_local.paths import StateDir, write_private
 from ras_local.publish import Event, publish
 from ras_ops import comparing, options, rebuild_command, rebuilding
-from ras_ops.functions import FunctionFailedError
+from ras_ops.bucket import DeadLetterBucket
+from ras_ops.deployment import Brokers
+from ras_ops.functions import BATCH_RECORDS, FunctionFailedError
 from ras_ops.rebuild_command import _compare
 from ras_ops.rebuilding import Fill, Table, Tables, deploy_command, gone, read_tables
 from ras_ops.topic_log import Bounds, TopicLog
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from ras_ops.deployment import Brokers
     from result_aggregator.store.dynamodb_http import DynamoDB
 
     from tests.handlers.conftest import Service
@@ -56,6 +57,8 @@ class Deployment:
     profile: str | None = None
     layer: str = "layer:1"
     made: datetime = field(default_factory=lambda: datetime(2026, 3, 2, tzinfo=UTC))
+    s3: Any = None
+    bucket_name: str = ""
 
     def outputs(self) -> dict[str, str]:
         return self.told
@@ -79,6 +82,13 @@ class Deployment:
 
     def describe_table(self, *, TableName: str) -> dict[str, Any]:  # noqa: N803 - its name there
         return {"Table": {"CreationDateTime": self.made, "TableName": TableName, "ItemCount": 5}}
+
+
+def of_service(service: Service, brokers: Brokers, state: Path) -> Any:
+    """A stage whose functions are the service's and whose bucket is there."""
+    return Deployment(
+        StateDir(state), {}, kafka=brokers, invoke=service.invoke, s3=service.s3, bucket_name=service.bucket
+    )
 
 
 def told(live: Table, second: Table | None = None) -> dict[str, str]:
@@ -184,14 +194,13 @@ def test_what_kafka_no_longer_keeps_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
     """By the topics whose logs do not begin at their beginning."""
     held = {"a": {0: Bounds(0, 9), 1: Bounds(4, 4)}, "b": {0: Bounds(0, 0)}}
     monkeypatch.setattr(TopicLog, "bounds", lambda self: held[self.topic])
-    brokers: Any = None
 
-    assert gone(brokers, ["a", "b"]) == {"a": 4}
+    assert gone(Brokers("unused"), ["a", "b"]) == {"a": 4}
 
 
 def test_a_fill_goes_on_where_it_was(service: Service, brokers: Brokers, tmp_path: Path) -> None:
     """Topics that are through are not handed over again; another table of that name is filled from the beginning."""
-    deployment: Any = Deployment(StateDir(tmp_path), {}, kafka=brokers, invoke=service.invoke)
+    deployment = of_service(service, brokers, tmp_path)
     fill = Fill.of(deployment, TWO)
     first, *others = fill.runs()
     assert [first.topic, *(run.topic for run in others)] == list(TOPICS)
@@ -202,6 +211,35 @@ def test_a_fill_goes_on_where_it_was(service: Service, brokers: Brokers, tmp_pat
     assert len(Fill.of(deployment, TWO).runs()) == len(TOPICS)
     fill.forget()
     assert len(fill.runs()) == len(TOPICS)
+
+
+def test_a_fill_goes_on_on_another_machine(
+    service: Service, brokers: Brokers, consumed: str, tmp_path: Path
+) -> None:
+    """That reaches the brokers by another address, in the middle of a topic: how far it is lies with the stage."""
+    values = [made.result(f"e{number}") for number in range(250)]
+    publish(brokers.bootstrap_servers, [Event(consumed, value, b"", partition=0) for value in values])
+    here = of_service(service, brokers, tmp_path / "here")
+    calls = iter(range(1))
+
+    def stopped(folder: str, event: dict[str, Any]) -> dict[str, Any]:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return service.invoke(folder, event)
+
+    here.invoke = stopped
+    with pytest.raises(KeyboardInterrupt):
+        handed_over(Fill.of(here, TWO))
+    address = brokers.bootstrap_servers.split(",")[0].replace("127.0.0.1", "localhost")
+    there = of_service(service, replace(brokers, bootstrap_servers=address), tmp_path / "there")
+
+    [run] = Fill.of(there, TWO).runs()
+    assert (run.resumed, run.left) == (True, 250 - BATCH_RECORDS)
+    assert handed_over(Fill.of(there, TWO)) == [consumed]
+    assert Fill.of(here, TWO).runs() == []
+    listed = service.s3.list_objects_v2(Bucket=service.bucket)["Contents"]
+    assert [one["Key"] for one in listed] == [f"rebuilds/two-{here.made.timestamp():.0f}/filled.json"]
+    assert DeadLetterBucket(service.s3, service.bucket).counts().total() == 0
 
 
 def handed_over(fill: Fill) -> list[str]:
@@ -216,7 +254,7 @@ def test_what_another_reader_filled_does_not_count(
     service: Service, brokers: Brokers, tmp_path: Path
 ) -> None:
     """Whether all of it or a part, or if nobody knows: the table keeps what that one read of an event."""
-    deployment: Any = Deployment(StateDir(tmp_path), {}, kafka=brokers, invoke=service.invoke)
+    deployment = of_service(service, brokers, tmp_path)
     handed_over(Fill.of(deployment, TWO))
     assert Fill.of(deployment, TWO).runs() == []
 
@@ -228,7 +266,7 @@ def test_what_another_reader_filled_does_not_count(
     assert "--restart" in refused.value.advice
     mended.forget()
     assert len(handed_over(mended)) == len(TOPICS)
-    write_private(mended.folder / "filled.json", json.dumps(list(TOPICS)))  # as an earlier version noted it
+    mended.notes.write("filled", list(TOPICS))  # as an earlier version noted it
     with pytest.raises(StackError, match="deployed anew since"):
         mended.runs()
 
@@ -237,7 +275,7 @@ def test_functions_that_change_during_a_fill_are_noticed(
     service: Service, brokers: Brokers, tmp_path: Path
 ) -> None:
     """What they had read by then is in the table."""
-    deployment: Any = Deployment(StateDir(tmp_path), {}, kafka=brokers, invoke=service.invoke)
+    deployment = of_service(service, brokers, tmp_path)
     fill = Fill.of(deployment, TWO)
     run, *_ = fill.runs()
     deployment.layer = "layer:2"
@@ -285,7 +323,8 @@ def test_records_that_the_function_breaks_on_are_not_filled(
     values = [b"breaks" if number in (3, 5) else made.result(f"e{number}") for number in range(10)]
     publish(brokers.bootstrap_servers, [Event(consumed, value, b"", partition=0) for value in values])
     breaking = Breaking(service.invoke)
-    deployment: Any = Deployment(StateDir(tmp_path), {}, kafka=brokers, invoke=breaking)
+    deployment = of_service(service, brokers, tmp_path)
+    deployment.invoke = breaking
     fill = Fill.of(deployment, TWO)
 
     assert handed_over(fill) == [consumed]
@@ -303,7 +342,7 @@ def test_records_that_the_function_breaks_on_are_not_filled(
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """A stage in AWS of which Kafka keeps everything."""
-    found = Deployment(StateDir(tmp_path), told(ONE))
+    found = Deployment(StateDir(tmp_path), told(ONE), kafka=Brokers("unused"))
     monkeypatch.setattr(options, "deployment", lambda _: found)
     monkeypatch.setattr(rebuilding, "gone", lambda _: {})
     monkeypatch.setattr(TopicLog, "bounds", lambda _: {0: Bounds(0, 3)})

@@ -11,6 +11,7 @@ import pytest
 from ras_local.errors import StackError
 from ras_local.publish import Event, publish
 from ras_ops.functions import FunctionFailedError
+from ras_ops.notes import FolderNotes
 from ras_ops.redriving import PAUSES_S, Run, again, prepare, redrive
 from result_aggregator.topics import TOPICS
 
@@ -57,7 +58,7 @@ class Function:
 def run(
     brokers: Brokers, topic: str, folder: Path, start: int = 0, end: int | None = None, **more: bool
 ) -> Run:
-    return prepare(brokers, topic, from_ms=start, to_ms=end, folder=folder, **more)
+    return prepare(brokers, topic, from_ms=start, to_ms=end, notes=FolderNotes(folder), **more)
 
 
 def test_a_stretch_is_handed_over(brokers: Brokers, consumed: str, tmp_path: Path) -> None:
@@ -121,8 +122,22 @@ def test_a_run_can_begin_anew(brokers: Brokers, consumed: str, tmp_path: Path) -
     assert run(brokers, consumed, tmp_path).left == 50
     assert run(brokers, consumed, tmp_path, restart=True).left == 150
     assert run(brokers, consumed, tmp_path, 1).left == 150
-    stopped.path.write_text("{")
+    (tmp_path / f"{stopped.name}.json").write_text("{")
     assert run(brokers, consumed, tmp_path).left == 150
+
+
+def test_a_note_on_a_topic_of_the_same_name_is_not_taken(
+    brokers: Brokers, consumed: str, tmp_path: Path
+) -> None:
+    """A topic that was made anew counts from zero: what the former one's note goes beyond is not in it."""
+    kafka.fill(brokers, consumed, {0: list(range(1, 41))})
+    former = run(brokers, consumed, tmp_path)
+    former.next[0], former.end[0] = 10, 50
+    former.save()
+
+    new = run(brokers, consumed, tmp_path)
+
+    assert (new.resumed, new.left) == (False, 40)
 
 
 def test_records_that_broke_the_function_are_handed_over_again(
@@ -139,8 +154,8 @@ def test_records_that_broke_the_function_are_handed_over_again(
         return function(folder, event)
 
     with pytest.raises(KeyboardInterrupt):
-        redrive(again(consumed, failed, tmp_path), brokers, invoke)
-    rest = again(consumed, failed, tmp_path)
+        redrive(again(consumed, failed, FolderNotes(tmp_path)), brokers, invoke)
+    rest = again(consumed, failed, FolderNotes(tmp_path))
     assert (rest.resumed, rest.left) == (True, 35)
 
     assert redrive(rest, brokers, invoke) == {"applied": 135}

@@ -1,7 +1,8 @@
 """`ras rebuild --stage`: the stage deployed as one in AWS is, by bootstrap's roles, and each step pasted as it is printed.
 
-In an emulator of its own, beside an Apache Kafka that stands for MSK's brokers. Nothing polls: a mapping is not needed,
-as `ras replay --via function` and a fill hand the records over themselves.
+In an emulator of its own, which names the brokers when it is asked for those of the stage's cluster, and an Apache
+Kafka that wants IAM's token, TLS and each right, as MSK does (`tests.msk.cluster`). Nothing polls: a mapping is not
+needed, as `ras replay --via function` and a fill hand the records over themselves.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 from click.testing import CliRunner
-from ras_local import apache_kafka, deploy, emulator
-from ras_local.aws import Cloud
+from ras_local import deploy, emulator
+from ras_local.aws import ROOT_KEY, ROOT_SECRET, Cloud
 from ras_local.cli import main
 from ras_local.paths import ACCOUNT, REPOSITORY, region
 from ras_local.publish import publish, read_events
 from ras_ops.deployment import choose
 from ras_ops.rebuilding import Table, Tables, read_tables
 from result_aggregator.domain import items
+from result_aggregator.store.aws import Credentials
 from result_aggregator.topics import TOPICS
 
 from infra.settings import as_context, load_settings
 from tests import samples
-from tests.real_servers import KAFKA, folder_of_servers, require
+from tests.msk import cluster
+from tests.msk.cluster import Right
+from tests.real_servers import folder_of_servers
 from tests.template.synth import GIVEN_VPC
 
 if TYPE_CHECKING:
@@ -38,12 +42,23 @@ if TYPE_CHECKING:
     from click.testing import Result
     from ras_local.paths import StateDir
 
-pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.integration,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("embedded_emulator"),
+]
 
+OPERATOR = f"arn:aws:iam::{ACCOUNT}:root"
+# What --help of `ras replay --via function` lists, and of `ras rebuild`.
+RIGHTS = [
+    Right("DescribeTopic", "huleedu.*"),
+    Right("ReadData", "huleedu.*"),
+    Right("DescribeGroup", "ras-replay-*"),
+]
 FILES = ("platform_2025_06", "platform_2026_02")
 # What an emulator has not, and functions for this machine's interpreter; the rest is as in AWS.
 GIVEN = {
-    "cluster_arn": f"arn:aws:kafka:{region()}:{ACCOUNT}:cluster/stage/{'0' * 8}-1",
     "vpc": GIVEN_VPC,
     "callers": '{"api-gateway-service": "its/path/its-role"}',
     "operations": "false",
@@ -64,15 +79,15 @@ def state(tmp_path: Path) -> Iterator[StateDir]:
 
 
 @pytest.fixture
-def brokers(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The brokers that stand for MSK's, with sample events; and an account that was bootstrapped, as the environment names it."""
-    require(KAFKA)
-    endpoint_url, emulator_ready = emulator.start(state)
-    kafka_ready = apache_kafka.start(state, list(TOPICS), 2)
+def cluster_arn(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A cluster with sample events, which may be read; and an account that was bootstrapped, as the environment names it."""
+    bootstrap_servers, kafka_ready = cluster.start(state, list(TOPICS), 2)
+    endpoint_url, emulator_ready = emulator.start(state, cluster.named(bootstrap_servers))
     emulator_ready()
+    cloud = Cloud(endpoint_url, region())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in deploy.environment(Cloud(endpoint_url, region())).items():
+    for name, value in deploy.environment(cloud).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RAS_STATE_DIR", str(state.root))
     # Not where the app is: it would be run. So what its cdk.json says is said here: nothing is told to anybody.
@@ -81,10 +96,13 @@ def brokers(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> str:
     subprocess.run(command, cwd=state.root, check=True, capture_output=True)
     # It wants TLS, which the emulator has not.
     boto3.client("s3").delete_bucket_policy(Bucket=f"cdk-hnb659fds-assets-{ACCOUNT}-{region()}")
-    servers = kafka_ready()
+    msk = kafka_ready()
+    monkeypatch.setenv("SSL_CERT_FILE", str(msk.ca))
+    msk.know(Credentials(ROOT_KEY, ROOT_SECRET, None), OPERATOR)
+    msk.allow(OPERATOR, RIGHTS)
     for name in FILES:
-        publish(servers, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
-    return servers
+        publish(msk.unguarded, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
+    return cluster.create(cloud)
 
 
 def pasted(command: str, state: StateDir) -> None:
@@ -98,22 +116,22 @@ def pasted(command: str, state: StateDir) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_stage_is_rebuilt_by_what_is_printed(state: StateDir, brokers: str) -> None:
+def test_a_stage_is_rebuilt_by_what_is_printed(state: StateDir, cluster_arn: str) -> None:
     """Begun, filled, compared, switched; and the way back compared and printed."""
 
     def ras(*arguments: str, code: int) -> Result:
-        of_stage = ["--stage", "dev", "--bootstrap-servers", brokers, "--plaintext", "--yes"]
-        result = CliRunner().invoke(main, [*arguments, *of_stage])
+        result = CliRunner().invoke(main, [*arguments, "--stage", "dev", "--yes"])
         assert result.exit_code == code, (result.output, result.exception)
         return result
 
     def printed(*arguments: str) -> str:
         return ras("rebuild", *arguments, code=1).stdout.splitlines()[-1]
 
-    given = " ".join(f"-c {name}={json.dumps(value)}" for name, value in GIVEN.items())
+    settings = {"cluster_arn": cluster_arn, **GIVEN}
+    given = " ".join(f"-c {name}={json.dumps(value)}" for name, value in settings.items())
     pasted(f"make deploy STAGE=dev ARGS='{given}'", state)
     ras("replay", "--all-topics", "--from", "beginning", "--via", "function", code=0)
-    deployment = choose("dev", bootstrap_servers=brokers, plaintext=True)
+    deployment = choose("dev")
     old = read_tables(deployment).live
     dynamodb = deployment.cloud.dynamodb
     filled = dynamodb.scan(TableName=old.name)["Items"]
@@ -134,6 +152,6 @@ def test_a_stage_is_rebuilt_by_what_is_printed(state: StateDir, brokers: str) ->
     assert sorted(map(str, dynamodb.scan(TableName=new.name)["Items"])) == sorted(map(str, filled))
     assert "asked already" in ras("rebuild", code=0).stderr
     assert "-c table_generation=1 -c second_generation=2'" in printed("--back")
-    deployed = load_settings({"stage": "dev", **GIVEN}, {"AWS_REGION": region()})
+    deployed = load_settings({"stage": "dev", **settings}, {"AWS_REGION": region()})
     assert json.loads(deployment.outputs()["Settings"]) == as_context(deployed)
     assert os.environ["AWS_ENDPOINT_URL"] == dynamodb.meta.endpoint_url
