@@ -120,7 +120,13 @@ class Extractor:
         if calls:
             write_private(self._file, json.dumps(asdict(position)))
         for call in calls[already:]:
-            itself: MetricDatumTypeDef = {"MetricName": PUTS, "Value": 1, "Unit": "Count"}
+            itself: MetricDatumTypeDef = {
+                "MetricName": PUTS,
+                # By the clock that `_puts` looks back from.
+                "Timestamp": datetime.fromtimestamp(self._clock(), UTC),
+                "Value": 1,
+                "Unit": "Count",
+            }
             self._cloudwatch.put_metric_data(Namespace=self._namespace, MetricData=[*call, itself])
         after = Position(position.end, position.end, position.puts + len(calls))
         write_private(self._file, json.dumps(asdict(after)))
