@@ -91,6 +91,32 @@ def test_a_stage_can_be_deployed_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_job_ends(name: str) -> None:
+    """By itself, long before GitHub ends it after six hours; one that deploys within the hour that its session lasts."""
+    for job in workflow(name)["jobs"].values():
+        if "uses" in job:
+            continue  # the called workflow's jobs have limits of their own
+        asks_aws = any("configure-aws-credentials" in step.get("uses", "") for step in job["steps"])
+        assert 0 < job["timeout-minutes"] <= (60 if asks_aws else 90)
+
+
+def test_the_oldest_and_the_ordinary_node_synthesise() -> None:
+    """The README promises the one, the other jobs run on the other."""
+    promised = re.search(r"Node (\d+) or newer", (ROOT / "README.md").read_text())
+    used = {
+        step["with"]["node-version"]
+        for name in NAMES
+        for step in steps(name)
+        if "setup-node" in step.get("uses", "")
+    }
+    synthesised = workflow("checks.yml")["jobs"]["synth"]["strategy"]["matrix"]["node"]
+
+    assert promised is not None
+    assert used == {synthesised[-1], "${{ matrix.node }}"}
+    assert synthesised[0] == promised[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_rights_are_the_least(name: str) -> None:
     """Everything reads; a token for AWS is only for jobs that ask AWS; no key is stored, nothing is kept for later steps."""
     found = workflow(name)
