@@ -18,14 +18,15 @@ GIVEN_UP_PREFIX = "aws/lambda/"
 GIVEN_UP_METRICS = "given-up"
 
 
-def removal(settings: Settings) -> RemovalPolicy:
+def removal(settings: Settings, *, guarded: bool = False) -> RemovalPolicy:
     """What is kept when its stack goes is still taken back where its own creation fails.
 
     Otherwise a name that is already there fails the next try (CloudFormation guide, "DeletionPolicy attribute":
-    RetainExceptOnCreate).
+    RetainExceptOnCreate). What is `guarded` against deletion by itself would refuse that, and stays.
     """
-    kept = settings.removal_policy == "retain"
-    return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if kept else RemovalPolicy.DESTROY
+    if settings.removal_policy != "retain":
+        return RemovalPolicy.DESTROY
+    return RemovalPolicy.RETAIN if guarded else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
 
 class ViewTable(Construct):
@@ -51,7 +52,7 @@ class ViewTable(Construct):
             ),
             time_to_live_attribute="expires_at",
             deletion_protection=settings.deletion_protection,
-            removal_policy=removal(settings),
+            removal_policy=removal(settings, guarded=settings.deletion_protection),
         )
         # Only batch items carry both keys. Beside them only how a batch ended: a listing reads the items themselves,
         # so what essays' results change of a batch never costs an index write.
