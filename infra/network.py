@@ -60,9 +60,9 @@ class PrivateNetwork(Construct):
         polled = not settings.provisioned
         if (polled and settings.cluster_arn is None) or settings.operator_endpoints:
             door = self._interface_endpoint("Lambda", ec2.InterfaceVpcEndpointAwsService.LAMBDA_)
-            _let_in(door, "lambda:InvokeFunction", _OWN_FUNCTIONS, polled=polled)
+            _let_in(door, "lambda:InvokeFunction", polled=polled)
             door = self._interface_endpoint("Sts", ec2.InterfaceVpcEndpointAwsService.STS)
-            _let_in(door, "sts:AssumeRole", _OWN_ROLES, polled=polled)
+            _let_in(door, "sts:AssumeRole", polled=polled)
         if settings.operator_endpoints:
             # No door to the MSK API: it has none for Serverless clusters, so commands are given the brokers' address.
             door = self._interface_endpoint(
@@ -167,10 +167,6 @@ class PrivateNetwork(Construct):
         )
 
 
-_OWN_FUNCTIONS = f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{Aws.ACCOUNT_ID}:function:*"
-_OWN_ROLES = f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/*"
-
-
 def _network_resource(construct: IConstruct) -> CfnResource:
     """What a VPC, or a subnet, is made of besides its routes."""
     made = construct.node.default_child or construct.node.find_child("Subnet")
@@ -193,8 +189,12 @@ def _own_account(whose: str) -> iam.PolicyStatement:
     )
 
 
-def _let_in(door: ec2.InterfaceVpcEndpoint, action: str, resource: str, *, polled: bool) -> None:
-    """This account, and where pollers come by, the service that they are, at what is this account's."""
+def _let_in(door: ec2.InterfaceVpcEndpoint, action: str, *, polled: bool) -> None:
+    """This account, and where pollers come by, the service that they are.
+
+    AWS allows the second to be narrowed to that service, but wants it on every resource (Lambda guide, "Configuring
+    your Amazon MSK cluster and Amazon VPC network for Lambda").
+    """
     door.add_to_policy(_own_account("aws:PrincipalAccount"))
     if polled:
         # A service is of no account, so a condition on the principal's would shut the pollers out.
@@ -203,7 +203,7 @@ def _let_in(door: ec2.InterfaceVpcEndpoint, action: str, resource: str, *, polle
                 sid="Pollers",
                 principals=[iam.ServicePrincipal("lambda.amazonaws.com")],
                 actions=[action],
-                resources=[resource],
+                resources=["*"],
             )
         )
 

@@ -406,7 +406,11 @@ def test_api_doors_are_for_this_account(settings: dict[str, Any]) -> None:
         assert (own, foreign) == ("allow", "none")
         if service != "cloudformation":
             assert passes("lambda.amazonaws.com", None, service, action, resource) == poller
-            assert passes("lambda.amazonaws.com", None, service, action, "arn:aws:other") == "none"
+            assert passes("lambda.amazonaws.com", None, service, action, "arn:aws:any:thing") == poller
+            assert (
+                passes("lambda.amazonaws.com", None, service, f"{service}:CreateAnything", resource) == "none"
+            )
+            assert passes("ec2.amazonaws.com", None, service, action, resource) == "none"
 
 
 def test_changed_broker_properties_reach_the_cluster() -> None:
