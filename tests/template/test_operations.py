@@ -196,30 +196,86 @@ def test_alarms_tell_somebody_and_say_when_it_is_over(aws_stage: Assembly) -> No
         assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"]
 
 
-def test_growing_lag_is_far_behind_and_not_catching_up(prod: Assembly) -> None:
-    """The worst topic of a function; a lag that is level counts, one that shrinks does not."""
-    (alarm,) = (
-        a for a in prod.properties("operations", ALARM) if a["AlarmName"].endswith("growing-ingest-essays")
-    )
-    expression, lag = sorted(alarm["Metrics"], key=lambda query: "MetricStat" in query)
+# By kind, and by part where a kind has several metrics: what is read, how, every how many seconds; over what it rings, and
+# in how many of the last periods.
+FIVE, MINUTE = 300, 60
+WATCHED: dict[str, tuple[str, str, str, int, float, int, int]] = {
+    "offset-lag-growing": ("AWS/Lambda", "OffsetLag", "Maximum", MINUTE, 0, 12, 15),
+    "stopped-topics": ("AWS/Kafka", "SumOffsetLag", "Maximum", MINUTE, 0, 27, 30),
+    "dead-letters": ("ResultAggregator/prod", "ras_dlq_messages_sent_total", "Sum", FIVE, 0, 1, 1),
+    "handed-back-records": ("ResultAggregator/prod", "ras_records_handed_back_total", "Sum", FIVE, 0, 3, 3),
+    "function-errors": ("AWS/Lambda", "Errors", "Sum", FIVE, 0, 2, 3),
+    "throttles": ("AWS/Lambda", "Throttles", "Sum", FIVE, 0, 2, 3),
+    "throttles-table-reads": ("AWS/DynamoDB", "ReadThrottleEvents", "Sum", FIVE, 0, 2, 3),
+    "throttles-table-writes": ("AWS/DynamoDB", "WriteThrottleEvents", "Sum", FIVE, 0, 2, 3),
+    "throttles-table-index-reads": ("AWS/DynamoDB", "ReadThrottleEvents", "Sum", FIVE, 0, 2, 3),
+    "throttles-table-index-writes": ("AWS/DynamoDB", "WriteThrottleEvents", "Sum", FIVE, 0, 2, 3),
+    "dropped-records": ("AWS/Lambda", "DroppedEventCount", "Sum", FIVE, 0, 1, 1),
+    "polling-errors": ("AWS/Lambda", "PollingErrorCount", "Sum", FIVE, 0, 3, 3),
+    "given-up-batches": ("AWS/Lambda", "OnFailureDestinationDeliveredEventCount", "Sum", FIVE, 0, 1, 1),
+    "given-up-batches-bucket": ("AWS/S3", "PutRequests", "Sum", FIVE, 0, 1, 1),
+    "api-5xx": ("AWS/ApiGateway", "5XXError", "Average", FIVE, 0.01, 2, 3),
+    "api-p99": ("AWS/ApiGateway", "Latency", "p99", FIVE, 1000, 3, 5),
+    "orphan-batches": ("ResultAggregator/prod", "ras_orphan_batches_total", "Sum", 900, 0, 2, 2),
+}
+# Level counts, so that what is stuck does not have to grow; an idle topic has no lag.
+EXPRESSIONS = {
+    "offset-lag-growing": "IF((lag > 1000) AND (DIFF(lag) >= 0), 1, 0)",
+    "stopped-topics": "IF((lag > 0) AND (DIFF(lag) >= 0), 1, 0)",
+}
 
-    assert expression["Expression"] == "IF((lag > 1000) AND (DIFF(lag) >= 0), 1, 0)"
-    assert (lag["Id"], lag["MetricStat"]["Stat"], lag["MetricStat"]["Period"]) == ("lag", "Maximum", 60)
-    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Threshold"]) == (12, 15, 0)
+
+def named_in(stage: Assembly, kind: str, part: str) -> dict[str, str]:
+    """The dimensions by which an alarm has to know what it is named after."""
+    if part in SHORT:
+        topic = f"huleedu.{part}"
+        kind_of = "AWS::Lambda::EventSourceMapping"
+        if kind != "stopped-topics":
+            (mapping_id,) = (
+                made_as
+                for made_as, mapping in stage.resources("ingest", kind_of).items()
+                if mapping["Properties"]["Topics"] == [topic]
+            )
+            return {"EventSourceMappingUUID": mapping_id}
+        (mapping,) = (one for one in stage.properties("ingest", kind_of) if one["Topics"] == [topic])
+        group = mapping["AmazonManagedKafkaEventSourceConfig"]["ConsumerGroupId"]
+        return {
+            "Cluster Name": mapping["EventSourceArn"].split("/")[1], "Consumer Group": group, "Topic": topic
+        }  # fmt: skip
+    (table,) = stage.resources("data", "AWS::DynamoDB::Table")
+    index = stage.only("data", "AWS::DynamoDB::Table")["GlobalSecondaryIndexes"][0]["IndexName"]
+    function = stage.settings.name(part)
+    if kind in ("dead-letters", "handed-back-records", "orphan-batches"):
+        return {"function": function, "service": "result-aggregator"}
+    return {
+        "table-reads": {"TableName": table},
+        "table-writes": {"TableName": table},
+        "table-index-reads": {"TableName": table, "GlobalSecondaryIndexName": index},
+        "table-index-writes": {"TableName": table, "GlobalSecondaryIndexName": index},
+        "bucket": {"BucketName": stage.outputs("data")["DeadLetterBucketName"], "FilterId": "given-up"},
+        "api": {"ApiName": stage.settings.name("query"), "Stage": "prod"},
+    }.get(part, {"FunctionName": function})
 
 
-def test_a_topic_that_waits_and_is_not_read_rings(prod: Assembly) -> None:
-    """By MSK's own count of its group, which goes on while the mapping is off; an idle topic has no lag."""
-    (alarm,) = (
-        a for a in alarms_of(prod) if a["AlarmName"].endswith("stopped-topics-essay.nlp.completed.v1")
-    )
-    expression, lag = sorted(alarm["Metrics"], key=lambda query: "MetricStat" in query)
-    metric = lag["MetricStat"]["Metric"]
+def test_alarms_watch_what_they_are_named_after(prod: Assembly) -> None:
+    """Each by its metric, of its own function, topic, table or index, and rings over its threshold for so long."""
+    for kind, names in sections_of(prod).items():
+        for alarm in (alarm for alarm in alarms_of(prod) if alarm["AlarmName"] in names):
+            part = alarm["AlarmName"].removeprefix(f"ras-prod-{kind}-")
+            expressions = [one["Expression"] for one in alarm.get("Metrics", []) if "Expression" in one]
+            (read,) = [one["MetricStat"] for one in alarm.get("Metrics", []) if "MetricStat" in one] or [
+                {"Metric": alarm, "Stat": alarm.get("Statistic"), "Period": alarm.get("Period")}
+            ]
+            metric = read["Metric"]
+            found = (
+                *(metric["Namespace"], metric["MetricName"], read["Stat"], read["Period"]),
+                *(alarm["Threshold"], alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]),
+            )
 
-    assert expression["Expression"] == "IF((lag > 0) AND (DIFF(lag) >= 0), 1, 0)"
-    assert (metric["Namespace"], metric["MetricName"]) == ("AWS/Kafka", "SumOffsetLag")
-    assert {d["Name"] for d in metric["Dimensions"]} == {"Cluster Name", "Consumer Group", "Topic"}
-    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Threshold"]) == (13, 15, 0)
+            assert found == WATCHED.get(f"{kind}-{part}", WATCHED[kind]), alarm["AlarmName"]
+            assert expressions == ([EXPRESSIONS[kind]] if kind in EXPRESSIONS else [])
+            assert {one["Name"]: one["Value"] for one in metric["Dimensions"]} == named_in(prod, kind, part)
+            assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
 
 
 def test_mappings_are_watched_by_what_lambda_counts_of_them() -> None:
@@ -270,6 +326,8 @@ def test_given_up_batches_are_counted_where_lambda_puts_them(prod: Assembly) -> 
         assert f"{stage.settings.name('given-up-batches')}-bucket" not in str(sections_of(stage))
         assert "MetricsConfigurations" not in stage.only("data", "AWS::S3::Bucket")
         assert "AWS/S3" not in {namespace for namespace, _, _ in metrics_of(stage)}
+    assert "given-up-batches" in sections_of(elsewhere)
+    assert "given-up-batches" not in sections_of(stage)
 
 
 def test_topic_takes_alarms_of_the_account_only_and_is_encrypted(aws_stage: Assembly) -> None:
