@@ -209,8 +209,10 @@ class Settings(BaseModel):
     new_cluster: Literal["serverless", "provisioned"] | None = Field(
         default=None, description="make a cluster of this kind; None: cluster_arn names one"
     )
-    # The oldest line that AWS::MSK::Topic works with is 3.6; after 3.9 comes 4.0.
-    kafka_version: Annotated[str, StringConstraints(pattern=r"^(3\.[6-9]|4\.[0-9])\.[0-9x]+$")] = "3.8.x"
+    # As MSK names them: the oldest line that AWS::MSK::Topic works with is 3.6, and 4 is without ZooKeeper alone.
+    kafka_version: Annotated[
+        str, StringConstraints(pattern=r"^(3\.6\.[0-9]|3\.[7-9]\.x(\.kraft)?|4\.[0-9]\.x\.kraft)$")
+    ] = "3.8.x"
     broker_instance_type: BrokerType = "kafka.m7g.large"
     broker_storage_gib: int = Field(default=100, ge=1, le=16_384)
     topic_partitions: int = Field(default=6, ge=1, le=1000, description="of each topic that the stack makes")
@@ -327,17 +329,6 @@ class Settings(BaseModel):
             )
         return value
 
-    @field_validator("callers")
-    @classmethod
-    def _one_service_a_role(cls, value: dict[str, str]) -> dict[str, str]:
-        # The function looks a caller's service up by its role, so that the last of several would be all of them.
-        roles = Counter(role.rpartition(":role/")[2] for role in value.values())
-        if shared := sorted(role for role, n in roles.items() if n > 1):
-            raise ValueError(
-                f"role {shared[0]} stands for several services; allowed: a role of its own for each"
-            )
-        return value
-
     @field_validator("default_pipeline")
     @classmethod
     def _known_phases(cls, value: str) -> str:
@@ -376,6 +367,7 @@ class Settings(BaseModel):
             )
         if not self.write_second and self.second_generation is None:
             raise ValueError("write_second: false, but there is no second_generation")
+        self._check_callers()
         self._check_cluster()
         self._check_on_call()
         if self.cluster_arn is None and not self.private_network:
@@ -405,6 +397,18 @@ class Settings(BaseModel):
                 if getattr(self, name):
                     raise ValueError(f"{name}: true is for the local stage only")
         return self
+
+    def _check_callers(self) -> None:
+        # The function knows a caller by account and name of its role (`result_aggregator.http`), so that the last of
+        # several services would be all of them. A name alone is of the stacks' own account, which may be unknown yet.
+        roles = Counter(
+            (role.split(":")[4] if ":" in role else self.account, role.rpartition("/")[2])
+            for role in self.callers.values()
+        )
+        if shared := sorted(name for (_, name), n in roles.items() if n > 1):
+            raise ValueError(
+                f"callers: role {shared[0]} stands for several services; allowed: a role of its own for each"
+            )
 
     def _check_zones(self) -> None:
         if not self.zone_names:
