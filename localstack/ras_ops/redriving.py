@@ -82,7 +82,8 @@ def prepare(
     name = _name(f"{cluster_id} {topic} {from_ms} {to_ms}")
     highs = {number: held.high for number, held in bounds.items()}
     found = None if restart else _saved(topic, notes, name)
-    # A topic that was made anew counts its offsets from zero: a note on the former one would skip records.
+    # A topic that was made anew counts its offsets from zero: a note on the former one would skip records. Seen is only
+    # one that is shorter still than the former was; a client is not told a topic's own id with its offsets.
     if found is not None and all(end <= highs.get(number, 0) for number, end in found.end.items()):
         return found
     starts = log.positions_at(from_ms)
