@@ -101,12 +101,18 @@ KINDS: Mapping[str, Callable[[StateDir, Sequence[str], int], Callable[[], str]]]
 }
 
 
+def named() -> str | None:
+    """The address in RAS_BROKER, of one that is not ours to start; None where it says a kind, or nothing."""
+    wished = os.environ.get("RAS_BROKER", "")
+    return wished if ":" in wished else None
+
+
 def start(state: StateDir, topics: Sequence[str]) -> Callable[[], str]:
     """Start the broker that RAS_BROKER names (default: embedded), or use the one at that address; create the topics."""
     kind = os.environ.get("RAS_BROKER", "") or "embedded"
     partitions = number("RAS_PARTITIONS", PARTITIONS)
-    if ":" in kind:
-        return join(kind, topics, partitions)
+    if address := named():
+        return join(address, topics, partitions)
     if kind not in KINDS:
         raise StackError(
             f"RAS_BROKER={kind!r} is unknown",

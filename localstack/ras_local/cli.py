@@ -20,7 +20,7 @@ from ras_ops.replay_command import replay
 from ras_local import processes
 from ras_local.errors import StackError
 from ras_local.paths import STAGE, StateDir
-from ras_local.terminal import console, expected_failures, plain, table
+from ras_local.terminal import console, expected_failures, many, plain, table
 
 _SETTINGS = """\b
 Settings (environment):
@@ -212,7 +212,7 @@ def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: boo
         )
         bar.update(done.count - bar.pos)
     click.echo(
-        f"{done.count} records, {done.size} bytes of values, confirmed by {servers} in {done.seconds:.2f} s"
+        f"{many(done.count, 'record')}, {done.size} bytes of values, confirmed by {servers} in {done.seconds:.2f} s"
     )
     if wait:
         stacks.wait_consumed(stacks.load(StateDir.default()))

@@ -35,9 +35,10 @@ def is_localstack(endpoint_url: str) -> bool:
     return _has(f"{endpoint_url}/_localstack/info")
 
 
-def elsewhere() -> bool:
-    """Whether RAS_EMULATOR is the address of one that is not ours to start."""
-    return (os.environ.get("RAS_EMULATOR", "") or EMBEDDED) != EMBEDDED
+def named() -> str | None:
+    """The address in RAS_EMULATOR, of one that is not ours to start; None where ours is wanted."""
+    wished = os.environ.get("RAS_EMULATOR", "") or EMBEDDED
+    return None if wished == EMBEDDED else wished.rstrip("/")
 
 
 def _has(url: str) -> bool:
@@ -56,8 +57,8 @@ def start(
     `functions_environment` is what every function finds in its environment besides what its configuration says.
     Raises StackError when it is not installed, the wished port is taken, or RAS_EMULATOR is no address.
     """
-    if elsewhere():
-        return _join(os.environ["RAS_EMULATOR"].rstrip("/"), functions_environment)
+    if address := named():
+        return _join(address, functions_environment)
     if not PYTHON.exists():
         raise StackError("the AWS emulator is not installed", "Run `make setup`.")
     port = processes.choose_port("RAS_EMULATOR_PORT", DEFAULT_PORT)

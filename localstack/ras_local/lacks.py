@@ -104,6 +104,7 @@ def _answers_of_a_function(cloud: Cloud) -> tuple[dict[str, Any], bytes]:
             if "body" not in invoked:
                 raise _unable(cloud, json.dumps(invoked)[:500])
             answer = requests.get(_make_api(cloud, name, function_arn, afterwards), timeout=60)
+            answer.raise_for_status()  # an error's words would be taken for bytes that did not get through
             # Their output, by whoever kept it.
             with suppress(ClientError):
                 cloud.logs.delete_log_group(logGroupName=f"/aws/lambda/{name}")

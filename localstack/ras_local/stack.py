@@ -134,11 +134,14 @@ def expected(state: StateDir) -> tuple[str, ...]:
 def up(state: StateDir | None = None, *, say: Callable[[str], None] = lambda _: None) -> Stack:
     """Start everything and wait until it answers. A stack that is up already is left alone; half of one is replaced.
 
-    `say` is told each finished step. Raises StackError, with nothing left running.
+    `say` is told each finished step. Raises StackError, with nothing left running, or where the stack that is up is on
+    another emulator or broker than is asked for.
     """
     state = state or StateDir.default()
     if is_up(state):
-        return load(state)
+        running = load(state)
+        _check_it_is_meant(running)
+        return running
     deploy.check_tools()
     processes.wished_port("RAS_DASHBOARD_PORT")
     down(state)
@@ -149,6 +152,17 @@ def up(state: StateDir | None = None, *, say: Callable[[str], None] = lambda _: 
     except BaseException:
         down(state)
         raise
+
+
+def _check_it_is_meant(running: Stack) -> None:
+    for name, wished, here in (
+        ("RAS_EMULATOR", emulator.named(), running.endpoint_url),
+        ("RAS_BROKER", broker.named(), running.bootstrap_servers),
+    ):
+        if wished not in (None, here):
+            raise StackError(
+                f"a stack is up already, with {here}, not {name}={wished}", "Run `make down` first."
+            )
 
 
 def _start(state: StateDir, timings: Timings) -> Stack:
@@ -164,7 +178,7 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         bootstrap_servers = broker_ready()
         table_ready()
     cloud = Cloud(endpoint_url, region())
-    missing = _find_lacks(cloud, timings) if emulator.elsewhere() else []
+    missing = _find_lacks(cloud, timings) if emulator.named() else []
     # It takes a moment to import, beside the deployment; nobody asks it anything before the stack is up.
     dashboard_ready = start_dashboard(state)
     with timings.step("cdk deploy"):

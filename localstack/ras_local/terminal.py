@@ -41,6 +41,11 @@ def plain(text: str) -> str:
     return text.replace("[", r"\[")
 
 
+def many(number: int, what: str) -> str:
+    """A number of things in words: `1 record`, `2 records`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def expected_failures(command: Callable[..., Any]) -> Callable[..., Any]:
     """Print what a person can act on without a traceback, and exit with 1; 130 after Ctrl-C."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from ras_local.errors import StackError
-from ras_local.terminal import console, plain, table
+from ras_local.terminal import console, many, plain, table
 
 from ras_ops import options as shared
 
@@ -65,13 +65,18 @@ def list_letters(*, limit: int | None, as_json: bool, **options: Any) -> None:
     bucket = shared.deployment(options).dead_letters
     filters = shared.filters(options)
     most = (None if as_json else _ROWS) if limit is None else limit or None
+    others: Counter[str] = Counter()
 
     def found() -> Iterator[DeadLetter | Malformed]:
         for one in bucket.objects(bucket.entries(filters)):
             if isinstance(one, Malformed):
                 yield one
-            else:
-                yield from filter(filters.admit, one.letters)
+                continue
+            for letter in one.letters:
+                if filters.admit(letter):
+                    yield letter
+                elif filters.reasons and replace(filters, reasons=frozenset()).admit(letter):
+                    others[letter.code] += 1
 
     if as_json:
         for one in islice(found(), most):
@@ -98,16 +103,22 @@ def list_letters(*, limit: int | None, as_json: bool, **options: Any) -> None:
             )
     if rows:
         out.print(listing)
-        out.print(", ".join(f"{number} {plain(code)}" for code, number in codes.most_common()))
+        out.print(_by_code(codes))
+    elif others:
+        out.print(f"None has this reason; others have: {_by_code(others)}")
     if most is not None and next(matching, None) is not None:
         out.print(f"The first {most} are shown, there are more: --limit 0 shows all.")
+
+
+def _by_code(codes: Counter[str]) -> str:
+    return ", ".join(f"{number} {plain(code)}" for code, number in codes.most_common())
 
 
 def described(counts: Counter[str]) -> str:
     """What a bucket holds, in words."""
     return (
-        f"{counts['rejected']} records rejected, {counts['given-up']} given up,"
-        f" {counts['batches']} batches given up, {counts['replayed']} replayed through Kafka"
+        f"{many(counts['rejected'], 'record')} rejected, {counts['given-up']} given up,"
+        f" {counts['batches']} {'batch' if counts['batches'] == 1 else 'batches'} given up, {counts['replayed']} replayed through Kafka"
     )
 
 
@@ -346,7 +357,7 @@ def replay(
         if dry_run or not number:
             _report(result)
             return
-        shared.confirm(f"Replay {number} records of stage {deployment.stage} through {via}?")
+        shared.confirm(f"Replay {many(number, 'record')} of stage {deployment.stage} through {via}?")
     try:
         with progress("replaying", len(selection.entries)) as advance:
             if via == "function":
@@ -431,7 +442,7 @@ def purge(
         if dry_run or not number:
             click.echo(f"{number} to purge", err=True)
             return
-        shared.confirm(f"Purge {number} dead letters of stage {deployment.stage}?")
+        shared.confirm(f"Purge {many(number, 'dead letter')} of stage {deployment.stage}?")
     with progress("purging", len(selection.entries)) as advance:
         result = replaying.purge(
             bucket.objects(selection.entries), bucket, admit, malformed=malformed, on_progress=advance

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from ras_local.errors import StackError
 from ras_local.paths import STAGE as LOCAL
-from ras_local.terminal import console, plain
+from ras_local.terminal import console, many, plain
 
 from ras_ops import options as shared
 
@@ -134,7 +134,9 @@ def _plan(deployment: Deployment, tables: Tables) -> None:
     bounds = each(lambda topic: TopicLog(brokers, topic).bounds(), TOPICS)
     records = sum(held.high - held.low for partitions in bounds for held in partitions.values())
     held = deployment.cloud.dynamodb.describe_table(TableName=tables.live.name)["Table"].get("ItemCount", 0)
-    out.print(f"{records} records would be handed over, and about {held} items compared; nothing was changed")
+    out.print(
+        f"{many(records, 'record')} would be handed over, and about {many(held, 'item')} compared; nothing was changed"
+    )
 
 
 def _fill(deployment: Deployment, tables: Tables, missing: str | None, *, restart: bool) -> int:
@@ -161,7 +163,7 @@ def _fill(deployment: Deployment, tables: Tables, missing: str | None, *, restar
     if broken and missing is None:
         topics = ", ".join(f"{len(records)} of {topic}" for topic, records in failed.items())
         raise StackError(
-            f"the functions break on {broken} records: {topics}",
+            f"the functions break on {many(broken, 'record')}: {topics}",
             "The same command hands these over again, as an error may pass. If it does not, mend the functions, deploy"
             " them, and say --restart; or say --missing copy to take from the old table what it has of them, or"
             " --missing drop to go without.",
@@ -208,7 +210,7 @@ def _compare(deployment: Deployment, asked: Table, other: Table, missing: str | 
 
 def _ask_about(broken: int, lacking: int, *, yes: bool) -> None:
     """Have a person agree to what the table lacks that is asked next; all of it was chosen by --missing."""
-    lacks = [f"{broken} records that the functions break on"] if broken else []
+    lacks = [f"{many(broken, 'record')} that the functions break on"] if broken else []
     lacks += [f"what {lacking} items of the other table have"] if lacking else []
     if lacks:
         question = f"Go on without {' and '.join(lacks)}?"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from ras_local.errors import StackError
-from ras_local.terminal import console, plain, table
+from ras_local.terminal import console, many, plain, table
 from result_aggregator.topics import TOPICS
 
 from ras_ops import moments
@@ -161,13 +161,14 @@ def _rewind(
     plans = each(lambda mapping: rewinding.plan(brokers, mapping, moments.milliseconds(start)), mappings)
     _show(plans)
     again = sum(plan.again for plan in plans)
-    out.print(f"{again} records {'would be' if dry_run else 'are'} read again, from {start.isoformat()} on")
+    out.print(
+        f"{many(again, 'record')} {'would' if dry_run else 'will'} be read again, from {start.isoformat()} on"
+    )
     if dry_run or not again:
         return
     moving = [plan for plan in plans if plan.again]
     if not yes:
-        groups = f"{len(moving)} consumer group{'' if len(moving) == 1 else 's'}"
-        shared.confirm(f"Rewind {groups} of stage {deployment.stage}?")
+        shared.confirm(f"Rewind {many(len(moving), 'consumer group')} of stage {deployment.stage}?")
     if enabled := " ".join(plan.mapping.uuid for plan in moving if plan.mapping.enabled):
         out.print(
             "disabling the mappings; should this be killed, enable them again with"
@@ -248,13 +249,15 @@ def _redrive(
     for run in runs:
         resumed = ", where an earlier run was stopped" if run.resumed else ""
         if run.left:
-            out.print(f"{run.topic}: {run.left} records to hand to {TOPICS[run.topic].function}{resumed}")
+            out.print(
+                f"{run.topic}: {many(run.left, 'record')} to hand to {TOPICS[run.topic].function}{resumed}"
+            )
     total = sum(run.left for run in runs)
     if dry_run or not total:
-        out.print(f"{total} records in all{', nothing was handed over' if dry_run else ''}")
+        out.print(f"{many(total, 'record')} in all{', nothing was handed over' if dry_run else ''}")
         return
     if not yes:
-        shared.confirm(f"Hand {total} records to the functions of stage {deployment.stage}?")
+        shared.confirm(f"Hand {many(total, 'record')} to the functions of stage {deployment.stage}?")
     arns = {mapping.topic: mapping.event_source_arn for mapping in mappings}
     done = False
     try:

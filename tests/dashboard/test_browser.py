@@ -387,6 +387,22 @@ def test_times_are_the_readers_own(page: Page) -> None:
     expect(created).to_have_attribute("title", "2026-03-02T08:00:00.000Z")
 
 
+def test_what_was_copied_is_told_to_who_does_not_see_the_button(page: Page) -> None:
+    """By a status that is there before, as screen readers listen to changes of one alone."""
+    open_batch(page, "batch-english-7b")
+    page.evaluate(
+        """() => {
+          const told = document.querySelector("[role=status]#told");
+          window.heard = [];
+          new MutationObserver(() => heard.push(told.textContent)).observe(told, { childList: true });
+        }"""
+    )
+
+    page.get_by_role("button", name="Copy the correlation id").click()
+
+    until(page, lambda: "copied" in page.evaluate("heard"))
+
+
 def test_the_answers_correlation_id_can_be_copied(page: Page) -> None:
     open_batch(page, "batch-english-7b")
     page.get_by_role("button", name="Copy the correlation id").click()

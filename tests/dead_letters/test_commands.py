@@ -99,11 +99,23 @@ def test_list_counts_both_kinds_and_shows_each_record(letters: Service) -> None:
     """Also those inside a batch, with reason and field."""
     output = ras("dead-letters", "list").stdout
 
-    assert "2 records rejected, 0 given up, 1 batches given up, 0 replayed through Kafka" in output
+    assert "2 records rejected, 0 given up, 1 batch given up, 0 replayed through Kafka" in output
     assert [f"{SPELLCHECK}/0/{n} " in output for n in range(1, 5)] == [True] * 4
     assert "data.status: unknown status word" in output
     assert "2 RetryAttemptsExhausted, 1 unknown_status, 1 not_json" in output
     assert "\x1b" not in output
+
+
+@pytest.mark.usefixtures("letters")
+def test_list_tells_which_reasons_there_are_where_none_is_the_one_asked_for() -> None:
+    """Of the letters that the other filters admit."""
+    asked = ("dead-letters", "list", "--reason", "unknown_staus")
+
+    assert (
+        "None has this reason; others have: 2 RetryAttemptsExhausted, 1 unknown_status, 1 not_json"
+        in ras(*asked).stdout
+    )
+    assert "others have: 2 RetryAttemptsExhausted\n" in ras(*asked, "--kind", "given-up").stdout
 
 
 def test_list_for_programs(letters: Service) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 ELSEWHERE = "elsewhere"
-BROKERS = [ELSEWHERE] if emulator.elsewhere() else ["embedded", server(KAFKA)]
+BROKERS = [ELSEWHERE] if emulator.named() else ["embedded", server(KAFKA)]
 
 
 @pytest.fixture(scope="session", params=BROKERS)
@@ -69,7 +69,7 @@ def nothing_needed_is_lacking(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def embedded_emulator() -> None:
     """For tests that start it, come between its functions and their table, or write down how it reads paths."""
-    if emulator.elsewhere():
+    if emulator.named():
         pytest.skip("it is about the embedded emulator, and RAS_EMULATOR names another")
 
 

@@ -120,7 +120,7 @@ def test_a_letter_that_can_be_read_by_now_is_applied(
     assert essays(running, "replayed") == ["late"]
     [left] = made.letters(deployment.dead_letters)
     assert (left.place.offset, left.replays, left.function) == (1_000_001, 1, FUNCTION)
-    assert "1 records rejected" in ras("status").stdout
+    assert "1 record rejected" in ras("status").stdout
 
 
 def test_a_batch_that_was_given_up_is_replayed(

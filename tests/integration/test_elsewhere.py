@@ -57,6 +57,14 @@ def test_servers_that_run_already_are_used_and_left_alone(
             assert set(stack.expected(state)) == {stack.POLLER, stack.METRICS, stack.DASHBOARD}
             assert stack.is_up(state)
             assert answers == [200] * (visit + 1)
+            assert stack.up(state) == running
+            with monkeypatch.context() as another:
+                another.setenv("RAS_BROKER", "127.0.0.1:1")
+                with pytest.raises(
+                    StackError, match=f"up already, with {bootstrap_servers}, not RAS_BROKER="
+                ):
+                    stack.up(state)
+            assert stack.is_up(state)
         finally:
             stack.down(state)
 

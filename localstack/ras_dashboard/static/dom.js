@@ -31,6 +31,10 @@ export function copyButton(text, what) {
   return el("button", { type: "button", class: "copy", "data-copy": text, "aria-label": `Copy ${what}` }, "copy");
 }
 
+// The button keeps its name, so what became of a press is told to those who listen here.
+const told = el("div", { class: "hidden", id: "told", role: "status" });
+document.body.append(told);
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
@@ -40,7 +44,11 @@ document.addEventListener("click", async (event) => {
   } catch {
     button.textContent = "not allowed";
   }
-  setTimeout(() => (button.textContent = "copy"), 1500);
+  told.textContent = button.textContent;
+  setTimeout(() => {
+    button.textContent = "copy";
+    told.textContent = "";
+  }, 1500);
 });
 
 // "/" leads to the search, as in many tools.
