@@ -23,7 +23,7 @@ CONTAINERS_DOWN := if [ -e $(CONTAINERS) ]; then \
 	docker ps --all --quiet --filter network=result-aggregator_default --filter name=-lambda- | xargs -r docker rm --force > /dev/null; \
 	$(COMPOSE) down --volumes --remove-orphans && rm -f $(CONTAINERS); fi
 # However what follows fails, by Ctrl-C too, they are stopped.
-CONTAINERS_UP := set -e; docker compose version > /dev/null; docker ps --quiet > /dev/null; trap 'code=$$?; trap "" INT TERM; [ $$code = 0 ] || { $(CONTAINERS_DOWN); }; exit $$code' EXIT; \
+CONTAINERS_UP := set -e; docker compose version > /dev/null 2>&1 || { echo "LocalStack and Kafka in containers need Docker with its compose plugin"; exit 1; }; docker ps --quiet > /dev/null; trap 'code=$$?; trap "" INT TERM; [ $$code = 0 ] || { $(CONTAINERS_DOWN); }; exit $$code' EXIT; \
 	mkdir -p $(dir $(CONTAINERS)); touch $(CONTAINERS); $(COMPOSE) up --detach --wait
 ON_CONTAINERS := RAS_EMULATOR=http://127.0.0.1:$(or $(RAS_EMULATOR_PORT),4566) RAS_BROKER=127.0.0.1:$(or $(RAS_KAFKA_PORT),9092)
 

@@ -12,7 +12,7 @@ import platform
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -107,6 +107,8 @@ PROVISIONED_ONLY = (
     "bisect",
 )
 """What an on-demand mapping takes no part of, so that saying it there is a mistake."""
+OF_NEW_BROKERS = ("kafka_version", "broker_instance_type", "broker_storage_gib", "topic_partitions")
+"""What only a cluster of brokers takes that the stack makes."""
 
 
 class SettingsError(Exception):
@@ -172,7 +174,11 @@ class Settings(BaseModel):
 
     # --- around the service
     private_network: bool = Field(default=True, description="make the VPC, unless given, and its endpoints")
-    vpc: ExistingVpc | None = Field(default=None, description="an existing VPC; None: make one")
+    vpc: ExistingVpc | None = Field(
+        default=None,
+        description="an existing VPC; None: make one",
+        examples=['{"vpc_id": "vpc-0a", "cidr": "10.20.0.0/16", "subnet_ids": ["subnet-0a", "subnet-1a"]}'],
+    )
     new_vpc_cidr: NewCidr = "10.0.0.0/16"
     # MSK Serverless wants two zones; each costs the endpoint's hourly price.
     availability_zones: int = Field(default=2, ge=2, le=3)
@@ -203,7 +209,11 @@ class Settings(BaseModel):
 
     # --- events in
     cluster_arn: ClusterArn | None = Field(
-        default=None, description="an existing MSK cluster; None: make one in our VPC"
+        default=None,
+        description="an existing MSK cluster; None: make one in our VPC",
+        examples=[
+            "arn:aws:kafka:eu-north-1:111122223333:cluster/platform/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9-2"
+        ],
     )
     # A cluster is expensive and holds the events, so that nobody gets one by leaving a setting out.
     new_cluster: Literal["serverless", "provisioned"] | None = Field(
@@ -212,7 +222,7 @@ class Settings(BaseModel):
     # As MSK names them: the oldest line that AWS::MSK::Topic works with is 3.6, and 4 is without ZooKeeper alone.
     kafka_version: Annotated[
         str, StringConstraints(pattern=r"^(3\.6\.[0-9]|3\.[7-9]\.x(\.kraft)?|4\.[0-9]\.x\.kraft)$")
-    ] = "3.8.x"
+    ] = Field(default="3.8.x", examples=["3.8.x", "3.9.x.kraft", "4.1.x.kraft"])
     broker_instance_type: BrokerType = "kafka.m7g.large"
     broker_storage_gib: int = Field(default=100, ge=1, le=16_384)
     topic_partitions: int = Field(default=6, ge=1, le=1000, description="of each topic that the stack makes")
@@ -305,7 +315,9 @@ class Settings(BaseModel):
     # --- on call
     operations: bool = Field(default=True, description="dashboard and alarms")
     alarm_emails: tuple[Email, ...] = Field(
-        default=(), description="who is told; others subscribe themselves"
+        default=(),
+        description="who is told; others subscribe themselves",
+        examples=['["on-call@example.com"]'],
     )
     runbook_url: str | None = Field(
         default=None,
@@ -583,20 +595,24 @@ def load_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
     if values.get("cluster_arn") is not None:
         preset.pop("new_cluster", None)
     if values.get("mapping_mode", preset.get("mapping_mode")) == "on_demand":
-        _refuse_ignored(values)
-    values = preset | values
+        _refuse_ignored(values, PROVISIONED_ONLY, "mapping_mode on_demand", "mapping_mode provisioned")
+    said = values
+    values = preset | said
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from error
+    if not settings.is_local and (settings.cluster_arn or settings.new_cluster != "provisioned"):
+        other = "cluster_arn" if settings.cluster_arn else f"new_cluster {settings.new_cluster}"
+        _refuse_ignored(said, OF_NEW_BROKERS, other, "new_cluster provisioned")
+    return settings
 
 
-def _refuse_ignored(given: Mapping[str, Any]) -> None:
-    """Only what somebody said: presets and defaults are of the other mode. Raises SettingsError."""
+def _refuse_ignored(given: Mapping[str, Any], keys: Sequence[str], chosen: str, needed: str) -> None:
+    """Only what somebody said: presets and defaults are of the other choice. Raises SettingsError."""
     ignored = [
-        f"setting {key!r}: {given[key]!r} would be ignored with mapping_mode on_demand;"
-        " allowed: leave it out, or mapping_mode provisioned"
-        for key in PROVISIONED_ONLY
+        f"setting {key!r}: {given[key]!r} would be ignored with {chosen}; allowed: leave it out, or {needed}"
+        for key in keys
         if key in given
     ]
     if ignored:
@@ -650,11 +666,18 @@ def _from_text(key: str, value: Any) -> Any:
     try:
         return json.loads(value)
     except ValueError as error:
-        raise SettingsError(f"setting {key!r}: {value!r} is not JSON: {error}") from error
+        raise SettingsError(
+            f"setting {key!r}: {value!r} is not JSON: {error}; the shell may have taken its quotes, see docs/deploy.md"
+        ) from error
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
+    message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
-        return f"setting {problem['msg'].removeprefix('Value error, ')}"
+        return f"setting {message}"
     where = ".".join(str(part) for part in problem["loc"])
-    return f"setting {where!r}: {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+    field = Settings.model_fields.get(str(problem["loc"][0]))
+    # Of a part of a structure the whole is no example.
+    if field is not None and field.examples and len(problem["loc"]) == 1:
+        message += f"; such as {' or '.join(map(str, field.examples))}"
+    return f"setting {where!r}: {problem['input']!r}: {message}"

@@ -73,11 +73,10 @@ def up() -> None:
     from ras_local import stack as stacks
 
     state, out = StateDir.default(), console()
-    if stacks.is_up(state):
+    was_up = stacks.is_up(state)
+    stack = stacks.up(state, say=lambda text: out.print(f"[green]✓[/] {text}"))
+    if was_up:
         out.print("already up")
-        stack = stacks.load(state)
-    else:
-        stack = stacks.up(state, say=lambda text: out.print(f"[green]✓[/] {text}"))
     for name, value in (
         ("bootstrap servers", stack.bootstrap_servers),
         ("API", stack.api_url),

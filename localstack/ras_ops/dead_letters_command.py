@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ROWS = 100
 _LEFT_SHOWN = 20
+_NONE = "None matches the filters: `ras dead-letters list` without any shows what there is."
 
 
 @click.group("dead-letters")
@@ -106,6 +107,8 @@ def list_letters(*, limit: int | None, as_json: bool, **options: Any) -> None:
         out.print(_by_code(codes))
     elif others:
         out.print(f"None has this reason; others have: {_by_code(others)}")
+    elif shared.filters_given(options):
+        out.print(_NONE)
     if most is not None and next(matching, None) is not None:
         out.print(f"The first {most} are shown, there are more: --limit 0 shows all.")
 
@@ -356,6 +359,8 @@ def replay(
         number = result.counts[replaying.TO_REPLAY]
         if dry_run or not number:
             _report(result)
+            if not result.left:
+                _tell_if_none(number, options)
             return
         shared.confirm(f"Replay {many(number, 'record')} of stage {deployment.stage} through {via}?")
     try:
@@ -441,6 +446,7 @@ def purge(
                     click.echo(f"would purge {shown}")
         if dry_run or not number:
             click.echo(f"{number} to purge", err=True)
+            _tell_if_none(number, options)
             return
         shared.confirm(f"Purge {many(number, 'dead letter')} of stage {deployment.stage}?")
     with progress("purging", len(selection.entries)) as advance:
@@ -448,6 +454,12 @@ def purge(
             bucket.objects(selection.entries), bucket, admit, malformed=malformed, on_progress=advance
         )
     _report(replace(result, left=[]))
+
+
+def _tell_if_none(number: int, options: dict[str, Any]) -> None:
+    """A filter that is misspelt must not look like work that is done."""
+    if not number and shared.filters_given(options):
+        click.echo(_NONE, err=True)
 
 
 def _report(result: Result) -> None:

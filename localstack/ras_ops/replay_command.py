@@ -94,6 +94,8 @@ def replay(
       ras replay --topic huleedu.cj_assessment.completed.v1 --from 2h --wait
       ras replay --stage prod --topic huleedu.essay.spellcheck.completed.v1 --via function --from 2026-11-22 --to 2026-11-23
     """
+    if end is not None and end <= start:
+        raise click.UsageError("--to is not after --from: there is nothing between them.")
     _check(topics, all_topics=all_topics, via=via, end=end, group=group, all_groups=all_groups)
     deployment = shared.deployment(options)
     wanted = tuple(TOPICS) if all_topics else topics

@@ -118,6 +118,19 @@ def test_list_tells_which_reasons_there_are_where_none_is_the_one_asked_for() ->
     assert "others have: 2 RetryAttemptsExhausted\n" in ras(*asked, "--kind", "given-up").stdout
 
 
+@pytest.mark.usefixtures("letters")
+@pytest.mark.parametrize(
+    "command",
+    [["list"], ["replay"], ["replay", "--dry-run"], ["purge"], ["purge", "--dry-run"]],
+    ids=" ".join,
+)
+def test_filters_that_nothing_matches_do_not_look_like_work_that_is_done(command: list[str]) -> None:
+    """Misspelt, they would."""
+    told = ras("dead-letters", *command, "--topic", "huleedu.essay.spelcheck.completed.v1").output
+
+    assert "None matches the filters" in told
+
+
 def test_list_for_programs(letters: Service) -> None:
     """One JSON object a line, complete enough to go on with; malformed objects too."""
     letters.s3.put_object(Bucket=letters.bucket, Key="rejected/t/0/1.json", Body=b"broken")
@@ -377,6 +390,7 @@ def test_replay_of_a_topic_through_its_function(polled: Deployment, service: Ser
         (["--topic", "unknown.v1", "--from", "1h"], 1, "does not read unknown.v1"),
         (["--topic", SPELLCHECK, "--from", "1h", "--to", "now"], 2, "--via function"),
         (["--topic", SPELLCHECK, "--from", "1h", "--via", "function", "--group", "g"], 2, "No group"),
+        (["--topic", SPELLCHECK, "--from", "1h", "--to", "2h", "--via", "function"], 2, "--to is not after"),
         (["--topic", SPELLCHECK, "--from", "1h", "--group", "g", "--all-groups"], 2, "not both"),
         (["--topic", SPELLCHECK, "--from", "1h", "--group", "g"], 1, "no mapping reads as group g"),
         (["--topic", RANKING, "--from", "1h"], 1, f"no event source mapping of stage test reads {RANKING}"),

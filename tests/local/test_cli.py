@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
+from ras_local import stack
 from ras_local.cli import main
 from ras_local.paths import StateDir, write_private
 
@@ -46,6 +47,26 @@ def test_without_a_stack_a_query_says_how_to_start_one() -> None:
     assert result.exit_code == 1
     assert "the stack is not up" in result.stderr
     assert "make up" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "wished"), [("RAS_EMULATOR", "http://127.0.0.1:9"), ("RAS_BROKER", "127.0.0.1:9")]
+)
+def test_a_stack_that_is_up_is_not_taken_for_another_one(
+    state: StateDir, monkeypatch: pytest.MonkeyPatch, name: str, wished: str
+) -> None:
+    """Somebody who names an emulator or a broker means those; without a name the one that is up will do."""
+    known = {"endpoint_url": "http://127.0.0.1:4566", "bootstrap_servers": "127.0.0.1:9092"}
+    other = dict.fromkeys(["region", "api_url", "table_name", "dead_letter_bucket", "dashboard_url"], "x")
+    write_private(state.stack_file, json.dumps({**known, **other, "callers": {}}))
+    monkeypatch.setattr(stack, "is_up", lambda _: True)
+    assert "already up" in ras("up").output
+    monkeypatch.setenv(name, wished)
+
+    refused = ras("up")
+
+    assert refused.exit_code == 1
+    assert f"not {name}={wished}" in " ".join(refused.stderr.split())
 
 
 @pytest.mark.usefixtures("state")

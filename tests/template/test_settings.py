@@ -84,6 +84,7 @@ def test_shipped_context_holds_no_unknown_setting() -> None:
     load_settings(shipped_context(), {})
 
 
+BROKERS = {"new_cluster": "provisioned"}
 # Of other paths, which the function is not told.
 SAME_ROLE = f'{{"a": "arn:aws:iam::{ACCOUNT}:role/x/r", "b": "arn:aws:iam::{ACCOUNT}:role/y/r"}}'
 MANY_SUBNETS = GIVEN_VPC.replace('"subnet-0a1b2c3d"', '"subnet-0", "subnet-1", "subnet-2"')
@@ -96,12 +97,12 @@ MANY_SUBNETS = GIVEN_VPC.replace('"subnet-0a1b2c3d"', '"subnet-0", "subnet-1", "
         {"mapping_mode": "provisioned", "retries": "5", "bisect": "true"},
         {"default_pipeline": "nlp,spellcheck"},
         {"cluster_arn": CLUSTER_ARN, "vpc": MANY_SUBNETS},
-        {"broker_instance_type": "kafka.m5.xlarge", "kafka_version": "4.1.x.kraft"},
+        {**BROKERS, "broker_instance_type": "kafka.m5.xlarge", "kafka_version": "4.1.x.kraft"},
         {"on_failure": "false", "runbook_url": "docs/runbook.md"},
         {"stage": "prod", "cluster_arn": CLUSTER_ARN},
         {"callers": SAME_ROLE.replace(ACCOUNT, "444455556666", 1)},
-        {"kafka_version": "3.9.x"},
-        {"kafka_version": "3.6.0"},
+        {**BROKERS, "kafka_version": "3.9.x", "topic_partitions": "12", "broker_storage_gib": "500"},
+        {**BROKERS, "kafka_version": "3.6.0"},
     ],
 )
 def test_neighbours_of_wrong_settings_are_accepted(context: dict[str, Any]) -> None:
@@ -237,7 +238,16 @@ def test_the_runbook_is_where_the_repository_is(given: dict[str, str], where: st
         ({"new_vpc_cidr": "999.1.0.0/16"}, "setting 'new_vpc_cidr': '999.1.0.0/16': not an IPv4 network"),
         ({"broker_instance_type": "kafka.foo.bar"}, "setting 'broker_instance_type': 'kafka.foo.bar'"),
         ({"kafka_version": "9.9.9"}, "setting 'kafka_version': '9.9.9'"),
-        ({"kafka_version": "4.1.x"}, "setting 'kafka_version': '4.1.x'"),
+        ({"kafka_version": "4.1.x"}, "such as 3.8.x or 3.9.x.kraft or 4.1.x.kraft"),
+        ({"alarm_emails": "me@example.com"}, 'such as ["on-call@example.com"]'),
+        (
+            {"topic_partitions": "50"},
+            "setting 'topic_partitions': '50' would be ignored with new_cluster serverless",
+        ),
+        (
+            {"cluster_arn": CLUSTER_ARN, "kafka_version": "3.9.x"},
+            "setting 'kafka_version': '3.9.x' would be ignored with cluster_arn; allowed: leave it out, or new_cluster",
+        ),
         ({"callers": '{"a": "r", "b": "r"}'}, "setting callers: role r stands for several services"),
         ({"callers": SAME_ROLE}, "setting callers: role r stands for several services"),
         ({"on_failure_topic": ".."}, "setting 'on_failure_topic': '..': Kafka allows no topic"),
