@@ -66,6 +66,7 @@ def list_letters(*, limit: int | None, as_json: bool, **options: Any) -> None:
     bucket = shared.deployment(options).dead_letters
     filters = shared.filters(options)
     most = (None if as_json else _ROWS) if limit is None else limit or None
+    for_any_reason = replace(filters, reasons=frozenset())
     others: Counter[str] = Counter()
 
     def found() -> Iterator[DeadLetter | Malformed]:
@@ -76,7 +77,7 @@ def list_letters(*, limit: int | None, as_json: bool, **options: Any) -> None:
             for letter in one.letters:
                 if filters.admit(letter):
                     yield letter
-                elif filters.reasons and replace(filters, reasons=frozenset()).admit(letter):
+                elif for_any_reason.admit(letter):
                     others[letter.code] += 1
 
     if as_json:
