@@ -226,13 +226,19 @@ def _progress(bootstrap_servers: str, groups: Mapping[str, str], timeout_s: floa
         request_timeout=timeout_s,
     )
 
-    def committed(topic: str) -> int:
-        member = _member(bootstrap_servers, groups[topic])
-        return sum(max(p.offset, 0) for p in member.committed(partitions[topic], timeout=timeout_s))
+    # Made before the threads ask for them: at once, each thread would make one of its own for the same group.
+    members = {group: _member(bootstrap_servers, group) for group in {groups[topic] for topic in partitions}}
 
+    def committed(group: str) -> list[TopicPartition]:
+        own = [p for topic, parts in partitions.items() if groups[topic] == group for p in parts]
+        return members[group].committed(own, timeout=timeout_s)
+
+    done: dict[str, int] = dict.fromkeys(partitions, 0)
     # All at once: each asks a group's coordinator and waits for it.
-    with ThreadPoolExecutor(len(partitions)) as pool:
-        done = dict(zip(partitions, pool.map(committed, partitions), strict=True))
+    with ThreadPoolExecutor(len(members)) as pool:
+        for known in pool.map(committed, members):
+            for partition in known:
+                done[partition.topic] += max(partition.offset, 0)
     end: dict[str, int] = dict.fromkeys(partitions, 0)
     for partition, future in ends.items():
         end[partition.topic] += future.result().offset

@@ -1,0 +1,65 @@
+"""How far groups are: asked with one client and one request a group, however many topics it reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from ras_local import broker
+from ras_local.publish import Event, publish
+
+from tests.real_servers import KAFKA, folder_of_servers, require, server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PARTITIONS = 2
+TOPICS = [f"topic-{number}" for number in range(20)]
+
+
+@pytest.fixture(scope="module", params=["embedded", server(KAFKA)])
+def bootstrap_servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    if request.param == KAFKA:
+        require(KAFKA)
+    with folder_of_servers(tmp_path_factory.mktemp("broker")) as state:
+        yield broker.KINDS[request.param](state, TOPICS, PARTITIONS)()
+
+
+def test_topics_of_one_group_and_of_several_are_told_apart(bootstrap_servers: str) -> None:
+    """Each topic has its own group's commits, also where one group reads many of them."""
+    publish(bootstrap_servers, [Event(topic, b"x", partition=n) for topic in TOPICS for n in (0, 0, 1)])
+    commit(bootstrap_servers, "many", {topic: n % 3 for n, topic in enumerate(TOPICS[:-1])})
+    commit(bootstrap_servers, "another", {TOPICS[0]: 2, TOPICS[-1]: 1})
+    groups = {**dict.fromkeys(TOPICS[:-1], "many"), TOPICS[-1]: "another"}
+
+    progress = broker.progress(bootstrap_servers, {**groups, "no-such-topic": "many"}, timeout_s=60)
+
+    assert progress == {
+        **{topic: broker.Progress(n % 3, 3) for n, topic in enumerate(TOPICS[:-1])},
+        TOPICS[-1]: broker.Progress(1, 3),
+    }
+
+
+def commit(bootstrap_servers: str, group: str, offsets: dict[str, int]) -> None:
+    consumer = Consumer(broker.quiet_client(bootstrap_servers, group_id=group, enable_auto_commit=False))
+    asked = [TopicPartition(topic, 0, offset) for topic, offset in offsets.items() if offset]
+    consumer.commit(offsets=asked, asynchronous=False)
+    consumer.close()
+
+
+def test_a_group_is_asked_once(bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all its topics: a thread and a request for each keep a busy machine from answering any in time."""
+    asked: list[int] = []
+
+    class Counted(Consumer):
+        def committed(self, partitions: list[TopicPartition], *rest: Any, **more: Any) -> list[TopicPartition]:
+            asked.append(len(partitions))
+            return super().committed(partitions, *rest, **more)
+
+    monkeypatch.setattr(broker, "Consumer", Counted)
+    broker.progress(bootstrap_servers, dict.fromkeys(TOPICS, "counted"), timeout_s=60)
+
+    assert asked == [len(TOPICS) * PARTITIONS]
