@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -19,7 +19,7 @@ from ras_local.errors import StackError
 from ras_local.paths import REPOSITORY, number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ras_local.paths import StateDir
 
@@ -146,20 +146,43 @@ def unreachable(bootstrap_servers: str, error: Exception) -> StackError:
     )
 
 
-@lru_cache(maxsize=4)
-def _admin(bootstrap_servers: str) -> AdminClient:
-    """One client for many questions: each brings threads and connections of its own."""
-    return AdminClient(quiet_client(bootstrap_servers))
+class _Clients:
+    """Clients of the broker and the groups asked about last, kept for the next question: each has threads and connections.
 
-
-@lru_cache(maxsize=64)
-def _member(bootstrap_servers: str, group: str) -> Consumer:
-    """A client of a group that reads its commits and never joins it.
-
-    Not AdminClient.list_consumer_group_offsets: librdkafka 2.16 ends the whole process by an assertion where the
-    coordinator of a broker that was just restarted has it ask twice (rd_kafka_admin_coord_response_parse).
+    None of any other: a client of a broker that is gone looks for it for ever, and sixty took a quarter of a core.
     """
-    return Consumer(quiet_client(bootstrap_servers, group_id=group, enable_auto_commit=False))
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._broker = ""
+        self._admin: AdminClient | None = None
+        self._members: dict[str, Consumer] = {}
+
+    def of(
+        self, bootstrap_servers: str, groups: Collection[str]
+    ) -> tuple[AdminClient, Mapping[str, Consumer]]:
+        """One for the broker, and per group one that reads its commits and never joins it.
+
+        Not AdminClient.list_consumer_group_offsets: librdkafka 2.16 ends the whole process by an assertion where the
+        coordinator of a broker that was just restarted has it ask twice (rd_kafka_admin_coord_response_parse).
+        """
+        with self._lock:
+            if self._broker != bootstrap_servers or self._admin is None:
+                self._broker, self._members = bootstrap_servers, {}
+                self._admin = AdminClient(quiet_client(bootstrap_servers))
+            self._members = {
+                group: self._members.get(group)
+                or Consumer(quiet_client(bootstrap_servers, group_id=group, enable_auto_commit=False))
+                for group in groups
+            }
+            return self._admin, dict(self._members)
+
+    def forget(self) -> None:
+        with self._lock:
+            self._admin, self._members = None, {}
+
+
+_clients = _Clients()
 
 
 @dataclass(frozen=True)
@@ -206,13 +229,12 @@ def progress(bootstrap_servers: str, groups: Mapping[str, str], timeout_s: float
             if code not in _SETTLING | _LOST or time.monotonic() > deadline:
                 raise unreachable(bootstrap_servers, error) from error
             if code in _LOST:
-                _admin.cache_clear()
-                _member.cache_clear()
+                _clients.forget()
         time.sleep(0.1)
 
 
 def _progress(bootstrap_servers: str, groups: Mapping[str, str], timeout_s: float) -> dict[str, Progress]:
-    admin = _admin(bootstrap_servers)
+    admin, members = _clients.of(bootstrap_servers, set(groups.values()))
     topics = admin.list_topics(timeout=timeout_s).topics
     partitions = {
         topic: [TopicPartition(topic, number) for number in topics[topic].partitions]
@@ -226,12 +248,9 @@ def _progress(bootstrap_servers: str, groups: Mapping[str, str], timeout_s: floa
         request_timeout=timeout_s,
     )
 
-    # Made before the threads ask for them: at once, each thread would make one of its own for the same group.
-    members = {group: _member(bootstrap_servers, group) for group in {groups[topic] for topic in partitions}}
-
     def committed(group: str) -> list[TopicPartition]:
         own = [p for topic, parts in partitions.items() if groups[topic] == group for p in parts]
-        return members[group].committed(own, timeout=timeout_s)
+        return members[group].committed(own, timeout=timeout_s) if own else []
 
     done: dict[str, int] = dict.fromkeys(partitions, 0)
     # All at once: each asks a group's coordinator and waits for it.

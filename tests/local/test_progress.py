@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,7 +56,9 @@ def test_a_group_is_asked_once(bootstrap_servers: str, monkeypatch: pytest.Monke
     asked: list[int] = []
 
     class Counted(Consumer):
-        def committed(self, partitions: list[TopicPartition], *rest: Any, **more: Any) -> list[TopicPartition]:
+        def committed(
+            self, partitions: list[TopicPartition], *rest: Any, **more: Any
+        ) -> list[TopicPartition]:
             asked.append(len(partitions))
             return super().committed(partitions, *rest, **more)
 
@@ -63,3 +66,19 @@ def test_a_group_is_asked_once(bootstrap_servers: str, monkeypatch: pytest.Monke
     broker.progress(bootstrap_servers, dict.fromkeys(TOPICS, "counted"), timeout_s=60)
 
     assert asked == [len(TOPICS) * PARTITIONS]
+
+
+def test_only_the_groups_asked_about_last_have_clients(bootstrap_servers: str) -> None:
+    """One of a broker that is gone would look for it for ever."""
+    topic = TOPICS[0]
+    before = threads()
+    for number in range(10):
+        broker.progress(bootstrap_servers, {topic: f"group-{number}"}, timeout_s=60)
+
+    # Some three of the last one, where all of them would have thirty.
+    assert threads() - before < 15
+
+
+def threads() -> int:
+    """Of this process, those of C libraries too."""
+    return len(list(Path("/proc/self/task").iterdir()))
