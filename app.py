@@ -6,7 +6,7 @@ import sys
 from aws_cdk import App
 
 from infra.layers import FUNCTIONS, SHARED, LayerError, Target, build_client, build_dependencies, check_size
-from infra.settings import SettingsError, load_settings
+from infra.settings import SettingsError, load_settings, passed_over
 from infra.stacks import add_stacks
 
 
@@ -15,6 +15,8 @@ def main() -> int:
     context = App(auto_synth=False).node.get_all_context()
     try:
         settings = load_settings(context, os.environ)
+        if told := passed_over(context, os.environ):
+            print(told, file=sys.stderr)
         # Validation takes longer than all the rest together, and the local stage has nothing that others lack.
         app = App(builtin_cloud_formation_validation=not settings.is_local)
         target = Target(settings.runtime.removeprefix("python"), settings.architecture)

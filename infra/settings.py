@@ -6,6 +6,7 @@ stage's preset below, the field's default. Nothing here imports the CDK, so a wr
     SettingsError
 """
 
+import difflib
 import ipaddress
 import json
 import platform
@@ -32,7 +33,9 @@ from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
 StageName = Literal["local", "dev", "staging", "prod"]
 
 Account = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
-Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
+# Of two letters each, but for the European Sovereign Cloud's.
+_AREA = r"(eusc-)?[a-z]{2}(-[a-z]+)+-[0-9]"
+Region = Annotated[str, StringConstraints(pattern=rf"^{_AREA}$")]
 ClusterArn = Annotated[
     str,
     StringConstraints(
@@ -40,11 +43,16 @@ ClusterArn = Annotated[
     ),
 ]
 RoleArnOrName = Annotated[
-    str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:role/)?[A-Za-z0-9_+=,.@/-]{1,512}$")
+    str,
+    # IAM's: a path of up to 512 characters, a name of up to 64 ("IAM and AWS STS quotas").
+    StringConstraints(
+        pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:role/)?([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,64}$",
+        max_length=600,
+    ),
 ]
 PollerGroup = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-# Kafka's own rule for a topic's name; of a group's, what also reads well in an ARN.
-KafkaName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+# Kafka's own rule for a topic's name, without a dot in front, which Lambda refuses ("OnFailure").
+TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$")]
 
 
 def _network(value: str) -> str:
@@ -72,7 +80,7 @@ Repository = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9._-]+|@[0-9]+/[A-Za-z0-9._-]+@[0-9]+)$")
 ]
 SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]+$")]
-ZoneName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$")]
+ZoneName = Annotated[str, StringConstraints(pattern=rf"^{_AREA}[a-z]$")]
 RouteTableId = Annotated[str, StringConstraints(pattern=r"^rtb-[0-9a-f]+$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
 
@@ -88,6 +96,20 @@ _CLI_FALLBACK_REGION = "us-east-1"
 
 
 _FIRST_WITH_SNAP_START = 12
+
+# Whose ARNs begin otherwise than `arn:aws:`: the regions of botocore's partitions.
+_PARTITIONS = {
+    "cn": "aws-cn",
+    "us-gov": "aws-us-gov",
+    "eusc": "aws-eusc",
+    "us-iso": "aws-iso",
+    "us-isob": "aws-iso-b",
+    "eu-isoe": "aws-iso-e",
+    "us-isof": "aws-iso-f",
+}
+
+# Of the query function's environment, which is 4 KB in all: the rest is its table and its switches.
+_CALLERS_LIMIT = 3000
 
 # Lambda's limits of a mapping: a batch, its window, retries, a record's age.
 BATCH_LIMIT = 10_000
@@ -183,7 +205,9 @@ class Settings(BaseModel):
     # MSK Serverless wants two zones; each costs the endpoint's hourly price.
     availability_zones: int = Field(default=2, ge=2, le=3)
     zone_names: tuple[ZoneName, ...] = Field(
-        default=(), description="zones of the VPC that is made, instead of the region's first; none: those"
+        default=(),
+        description="zones of the VPC that is made, instead of the region's first; none: those",
+        examples=['["eu-north-1a", "eu-north-1c"]'],
     )
     operator_endpoints: bool = Field(
         default=False,
@@ -197,6 +221,7 @@ class Settings(BaseModel):
         },
         min_length=1,
         description="service name -> its role: an ARN, or the name of a role in the stack's own account",
+        examples=['{"api-gateway-service": "its-role"}'],
     )
 
     compress_answers: bool = Field(
@@ -245,14 +270,18 @@ class Settings(BaseModel):
     on_failure: bool = Field(
         default=True, description="keep what the retries gave up in the dead-letter bucket"
     )
-    on_failure_topic: KafkaName | None = Field(
-        default=None, description="publish what the retries gave up to this topic of the cluster instead"
+    on_failure_topic: TopicName | None = Field(
+        default=None,
+        description="publish what the retries gave up to this topic of the cluster instead",
+        examples=["ras.given-up"],
     )
     mappings_as_output: bool = Field(
         default=False, description="tell what the mappings would be: for an emulator that makes none for MSK"
     )
     topic_batching: dict[str, Batching] = Field(
-        default={}, description="topic -> its own batching, instead of its function's"
+        default={},
+        description="topic -> its own batching, instead of its function's",
+        examples=['{"huleedu.essay.nlp.completed.v1": {"batch_size": 100, "window_seconds": 1}}'],
     )
 
     # --- functions
@@ -283,8 +312,11 @@ class Settings(BaseModel):
     )
 
     # --- API
-    api_rate_limit: int = Field(default=200, ge=1, description="requests a second, all callers together")
-    api_burst_limit: int = Field(default=400, ge=1)
+    # An account has 10,000 a second and a burst of 5,000 unless AWS was asked for more ("Amazon API Gateway quotas").
+    api_rate_limit: int = Field(
+        default=200, ge=1, le=1_000_000, description="requests a second, all callers together"
+    )
+    api_burst_limit: int = Field(default=400, ge=1, le=1_000_000)
     api_access_logs: bool = True
     # An account has one such role per region, and API Gateway writes no logs without it.
     api_log_role: bool = Field(default=True, description="make the account's API Gateway logging role")
@@ -352,8 +384,8 @@ class Settings(BaseModel):
     @field_validator("on_failure_topic")
     @classmethod
     def _not_a_source(cls, value: str | None) -> str | None:
-        if value in (".", ".."):
-            raise ValueError("Kafka allows no topic of that name")
+        if value is not None and value.startswith("__"):
+            raise ValueError("a topic of Kafka's own; allowed: any other")
         if value in TOPICS:
             raise ValueError(
                 "a topic that the service consumes would feed its own failures back; allowed: any other"
@@ -378,7 +410,9 @@ class Settings(BaseModel):
                 f"second_generation: {self.second_generation} is table_generation; allowed: any other generation"
             )
         if not self.write_second and self.second_generation is None:
-            raise ValueError("write_second: false, but there is no second_generation")
+            raise ValueError(
+                "write_second: false, but there is no second_generation; allowed: true, or name one"
+            )
         self._check_callers()
         self._check_cluster()
         self._check_on_call()
@@ -387,7 +421,10 @@ class Settings(BaseModel):
                 "cluster_arn: needed where private_network is false, as a cluster lives in a VPC"
             )
         if self.vpc and not self.private_network:
-            raise ValueError("vpc: given, but private_network is false, so that nothing would be put there")
+            raise ValueError(
+                f"vpc: {self.vpc.vpc_id}, but private_network is false, so that nothing would be put there;"
+                " allowed: leave it out, or private_network=true"
+            )
         self._check_zones()
         if self.operator_endpoints and not self.private_network:
             raise ValueError("operator_endpoints: true needs private_network, which they are a part of")
@@ -404,10 +441,10 @@ class Settings(BaseModel):
                 if not getattr(self, name)
             ]
             if opened:
-                raise ValueError(f"{opened[0]}: false is for the local stage only")
+                raise ValueError(f"{opened[0]}: false is for the local stage only; allowed: true")
             for name in ("functions_on_host", "layers_in_code", "mappings_as_output", "serve_unidentified"):
                 if getattr(self, name):
-                    raise ValueError(f"{name}: true is for the local stage only")
+                    raise ValueError(f"{name}: true is for the local stage only; allowed: false")
         return self
 
     def _check_callers(self) -> None:
@@ -421,12 +458,30 @@ class Settings(BaseModel):
             raise ValueError(
                 f"callers: role {shared[0]} stands for several services; allowed: a role of its own for each"
             )
+        for role in self.callers.values():
+            if ":" in role and role.split(":")[1] != self.partition:
+                raise ValueError(
+                    f"callers: {role!r} is of partition {role.split(':')[1]}; allowed: that of {self.region},"
+                    f" {self.partition}"
+                )
+        prefix = len(f"arn:{self.partition}:iam::{'0' * 12}:role/")
+        size = sum(
+            len(json.dumps({role: service})) + (0 if ":" in role else prefix)
+            for service, role in self.callers.items()
+        )
+        if size > _CALLERS_LIMIT:
+            raise ValueError(
+                f"callers: {len(self.callers)} of them take {size} bytes of the query function's environment;"
+                f" allowed: {_CALLERS_LIMIT}"
+            )
 
     def _check_zones(self) -> None:
         if not self.zone_names:
             return
         if self.vpc or not self.private_network:
-            raise ValueError("zone_names: given, but no VPC is made")
+            raise ValueError(
+                f"zone_names: {', '.join(self.zone_names)}, but no VPC is made; allowed: leave it out"
+            )
         elsewhere = [name for name in self.zone_names if name[:-1] != self.region]
         if elsewhere:
             raise ValueError(f"zone_names: {elsewhere[0]!r} is not in the stacks' region, {self.region}")
@@ -438,10 +493,15 @@ class Settings(BaseModel):
         if self.cluster_arn is not None and not self.is_local:
             if self.new_cluster is not None:
                 raise ValueError(f"new_cluster: {self.new_cluster!r} beside cluster_arn; say one of them")
-            _, _, _, region, account, _ = self.cluster_arn.split(":", 5)
+            _, partition, _, region, account, _ = self.cluster_arn.split(":", 5)
             if region != self.region:
                 raise ValueError(
                     f"cluster_arn: {self.cluster_arn!r} is in {region}; allowed: the stacks' region, {self.region}"
+                )
+            if partition != self.partition:
+                raise ValueError(
+                    f"cluster_arn: {self.cluster_arn!r} is of partition {partition}; allowed: that of {region},"
+                    f" {self.partition}"
                 )
             if self.account not in (None, account):
                 # Another account's cluster is read through an MSK VPC connection, which has an ARN of its own.
@@ -460,7 +520,9 @@ class Settings(BaseModel):
                 f" two or three; allowed: at most {CLUSTER_SUBNETS_LIMIT}"
             )
         if self.on_failure_topic is not None and not self.on_failure:
-            raise ValueError(f"on_failure_topic: {self.on_failure_topic!r}, but on_failure is false")
+            raise ValueError(
+                f"on_failure_topic: {self.on_failure_topic!r}, but on_failure is false; allowed: leave one out"
+            )
         if self.on_failure_topic is not None and not self.provisioned:
             raise ValueError(f"on_failure_topic: {self.on_failure_topic!r} needs mapping_mode provisioned")
 
@@ -471,6 +533,9 @@ class Settings(BaseModel):
             raise ValueError(
                 "on_failure: false loses what the retries gave up; allowed in local and dev only"
             )
+        for name, lost in (("own_key", "the stage's own encryption"), ("api_access_logs", "who asked what")):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: false gives up {lost}; allowed in local and dev only")
         if self.runbook_url is not None and not self.runbook_url.startswith("https://"):
             raise ValueError(
                 f"runbook_url: {self.runbook_url!r} cannot be followed from a mail; allowed: https://…"
@@ -491,6 +556,11 @@ class Settings(BaseModel):
             name = re.sub(r"@[0-9]+", "", self.github_repository)
             return f"https://github.com/{name}/blob/main/{RUNBOOK}"
         return RUNBOOK
+
+    @property
+    def partition(self) -> str:
+        """What the region's ARNs begin with, after `arn:`."""
+        return _PARTITIONS.get(self.region.rsplit("-", 2)[0], _PARTITIONS.get(self.region[:4], "aws"))
 
     @property
     def is_local(self) -> bool:
@@ -583,8 +653,12 @@ def load_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
     given = {key: value for key, value in context.items() if _is_setting_key(key)}
     unknown = sorted(given.keys() - Settings.model_fields.keys())
     if unknown:
+        near = difflib.get_close_matches(
+            _NO_WORD.split(unknown[0].replace("-", "_"))[0], Settings.model_fields, 1
+        )
+        meant = f"; {near[0]!r} is one (what it has inside is given as JSON)" if near else ""
         raise SettingsError(
-            f"setting {unknown[0]!r} is unknown; allowed: {', '.join(sorted(Settings.model_fields))}"
+            f"setting {unknown[0]!r} is unknown{meant}; allowed: {', '.join(sorted(Settings.model_fields))}"
         )
     values = {key: _from_text(key, value) for key, value in given.items()}
     stage = values.setdefault("stage", DEFAULT_STAGE)
@@ -602,6 +676,10 @@ def load_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from error
+    if settings.vpc:
+        _refuse_ignored(said, ("new_vpc_cidr", "availability_zones"), "vpc", "no vpc")
+    if settings.zone_names:
+        _refuse_ignored(said, ("availability_zones",), "zone_names", "no zone_names")
     if not settings.is_local and (settings.cluster_arn or settings.new_cluster != "provisioned"):
         other = "cluster_arn" if settings.cluster_arn else f"new_cluster {settings.new_cluster}"
         _refuse_ignored(said, OF_NEW_BROKERS, other, "new_cluster provisioned")
@@ -654,9 +732,25 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
+def passed_over(context: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """What to tell whoever gets another region than the command line named; empty where it is the same."""
+    named = environ.get("CDK_DEFAULT_REGION")
+    if not named or "region" in context or "region" in _from_environment(environ):
+        return ""
+    return (
+        f"region: {DEFAULT_REGION}, not {named}, which the command line also names where nobody chose one;"
+        f" for that say AWS_REGION={named} or -c region={named}"
+    )
+
+
+_NO_WORD = re.compile(r"\W")
+# All that the CDK's command line writes into cdk.json without a colon, a slash or an at sign in its name.
+_KEYS_OF_THE_CDK = {"acknowledged-issue-numbers", "cli-telemetry"}
+
+
 def _is_setting_key(key: str) -> bool:
-    """The context also holds the CDK's own keys, which carry a colon, slash, at sign or hyphen."""
-    return key.isidentifier()
+    """The context also holds the CDK's own keys; what is none of them is a setting, or was meant to be one."""
+    return key not in _KEYS_OF_THE_CDK and not set(key) & set(":/@")
 
 
 def _from_text(key: str, value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.settings import LOCAL_ACCOUNT, Settings, SettingsError, as_context, load_settings
+from infra.settings import LOCAL_ACCOUNT, Settings, SettingsError, as_context, load_settings, passed_over
 from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, NEW_CLUSTER, ROOT, STAGES
 from tests.template.synth import context as shipped_context
 
@@ -49,6 +49,17 @@ def test_command_lines_fallback_region_is_not_a_choice() -> None:
     assert load_settings({"region": "us-east-1"}, guessed).region == "us-east-1"
 
 
+def test_a_region_that_does_not_count_is_told() -> None:
+    """Whoever meant us-east-1 by their profile is not left to find the stage elsewhere."""
+    guessed = {"CDK_DEFAULT_REGION": "us-east-1"}
+
+    assert passed_over({}, guessed).startswith("region: eu-north-1, not us-east-1")
+    assert passed_over({"region": "eu-west-1"}, guessed) == ""
+    assert passed_over({}, {**guessed, "AWS_REGION": "us-east-1"}) == ""
+    assert passed_over({}, {"CDK_DEFAULT_REGION": "eu-west-1"}) == ""
+    assert passed_over({}, {}) == ""
+
+
 def test_context_wins_over_preset_and_environment() -> None:
     """What is said on the command line holds."""
     context = {
@@ -75,7 +86,13 @@ def test_structured_settings_come_as_json() -> None:
 def test_keys_of_the_cdk_are_not_settings() -> None:
     """The context also holds feature flags and what the command line adds."""
     load_settings(
-        {"@aws-cdk/core:checkSecretUsage": True, "aws:cdk:enable-path-metadata": True, "cli-telemetry": 0}, {}
+        {
+            "@aws-cdk/core:checkSecretUsage": True,
+            "aws:cdk:enable-path-metadata": True,
+            "cli-telemetry": 0,
+            "acknowledged-issue-numbers": [1],
+        },
+        {},
     )
 
 
@@ -85,6 +102,7 @@ def test_shipped_context_holds_no_unknown_setting() -> None:
 
 
 BROKERS = {"new_cluster": "provisioned"}
+GOVERNMENT_CLUSTER = CLUSTER_ARN.replace("arn:aws:", "arn:aws-us-gov:").replace("eu-north-1", "us-gov-west-1")
 # Of other paths, which the function is not told.
 SAME_ROLE = f'{{"a": "arn:aws:iam::{ACCOUNT}:role/x/r", "b": "arn:aws:iam::{ACCOUNT}:role/y/r"}}'
 MANY_SUBNETS = GIVEN_VPC.replace('"subnet-0a1b2c3d"', '"subnet-0", "subnet-1", "subnet-2"')
@@ -103,6 +121,13 @@ MANY_SUBNETS = GIVEN_VPC.replace('"subnet-0a1b2c3d"', '"subnet-0", "subnet-1", "
         {"callers": SAME_ROLE.replace(ACCOUNT, "444455556666", 1)},
         {**BROKERS, "kafka_version": "3.9.x", "topic_partitions": "12", "broker_storage_gib": "500"},
         {**BROKERS, "kafka_version": "3.6.0"},
+        {"on_failure_topic": "_given.up"},
+        {"own_key": "false", "api_access_logs": "false"},
+        {"region": "eusc-de-east-1", "callers": '{"a": "arn:aws-eusc:iam::111122223333:role/a/b"}'},
+        {"region": "us-gov-west-1", "cluster_arn": GOVERNMENT_CLUSTER},
+        {"callers": json.dumps({"a": "x" * 64})},
+        {"callers": json.dumps({f"service-{n}": f"role-of-service-{n}" for n in range(30)})},
+        {"zone_names": '["eu-north-1a", "eu-north-1b"]', "new_vpc_cidr": "10.9.0.0/16"},
     ],
 )
 def test_neighbours_of_wrong_settings_are_accepted(context: dict[str, Any]) -> None:
@@ -199,7 +224,7 @@ def test_the_runbook_is_where_the_repository_is(given: dict[str, str], where: st
         ({"vpc": '{"vpc_id": "vpc-1", "cidr": "10.0.0.0/16", "subnet_ids": []}'}, "setting 'vpc.subnet_ids'"),
         ({"vpc": GIVEN_VPC.replace("/16", "/8")}, "setting 'vpc.cidr': '10.20.0.0/8'"),
         ({"new_vpc_cidr": "10.0.0.0/28"}, "setting 'new_vpc_cidr': '10.0.0.0/28'"),
-        ({"stage": "local", "vpc": GIVEN_VPC}, "setting vpc: given, but private_network is false"),
+        ({"stage": "local", "vpc": GIVEN_VPC}, "setting vpc: vpc-0a1b2c3d, but private_network is false"),
         ({"runtime": "python3.11"}, "setting snap_start: true, but runtime is python3.11"),
         ({"query_concurrency": "0"}, "setting 'query_concurrency': '0'"),
         ({"alarm_emails": '["nobody"]'}, "setting 'alarm_emails.0': 'nobody'"),
@@ -250,7 +275,57 @@ def test_the_runbook_is_where_the_repository_is(given: dict[str, str], where: st
         ),
         ({"callers": '{"a": "r", "b": "r"}'}, "setting callers: role r stands for several services"),
         ({"callers": SAME_ROLE}, "setting callers: role r stands for several services"),
-        ({"on_failure_topic": ".."}, "setting 'on_failure_topic': '..': Kafka allows no topic"),
+        ({"on_failure_topic": ".."}, "setting 'on_failure_topic': '..': String should match"),
+        ({"on_failure_topic": ".given-up"}, "such as ras.given-up"),
+        (
+            {"on_failure_topic": "__consumer_offsets"},
+            "setting 'on_failure_topic': '__consumer_offsets': a topic of Kafka's own; allowed: any other",
+        ),
+        ({"cluster-arn": CLUSTER_ARN}, "setting 'cluster-arn' is unknown; 'cluster_arn' is one"),
+        ({"max-pollers": "4"}, "setting 'max-pollers' is unknown; 'maximum_pollers' is one"),
+        ({"vpc.vpc_id": "vpc-1"}, "setting 'vpc.vpc_id' is unknown; 'vpc' is one (what it has inside is"),
+        (
+            {"topic_batching.huleedu.essay.nlp.completed.v1.batch_size": "10"},
+            "v1.batch_size' is unknown; 'topic_batching' is one",
+        ),
+        ({"quux-frobnicate": "1"}, "setting 'quux-frobnicate' is unknown; allowed: account, "),
+        (
+            {"cluster_arn": CLUSTER_ARN.replace("arn:aws:", "arn:aws-cn:")},
+            "is of partition aws-cn; allowed: that of eu-north-1, aws",
+        ),
+        (
+            {"callers": '{"a": "arn:aws-cn:iam::111122223333:role/a"}'},
+            "setting callers: 'arn:aws-cn:iam::111122223333:role/a' is of partition aws-cn; allowed: that of",
+        ),
+        *(
+            ({"callers": json.dumps({"a": role})}, f"setting 'callers.a': {role!r}")
+            for role in ("x/", "/x", "x" * 65)
+        ),
+        (
+            {"callers": json.dumps({f"service-{n}": f"role-of-service-{n}" for n in range(50)})},
+            "setting callers: 50 of them take",
+        ),
+        ({"callers": "foo"}, 'such as {"api-gateway-service": "its-role"}'),
+        ({"topic_batching": "not json"}, 'such as {"huleedu.essay.nlp.completed.v1": {"batch_size"'),
+        ({"zone_names": "a,b"}, 'such as ["eu-north-1a", "eu-north-1c"]'),
+        ({"api_burst_limit": "1" + "0" * 20}, "setting 'api_burst_limit'"),
+        ({"write_second": "false"}, "there is no second_generation; allowed: true, or name one"),
+        *(
+            (
+                {"vpc": GIVEN_VPC, name: value},
+                f"setting {name!r}: {value!r} would be ignored with vpc; allowed: leave it out, or no vpc",
+            )
+            for name, value in {"new_vpc_cidr": "10.9.0.0/16", "availability_zones": "2"}.items()
+        ),
+        (
+            {"zone_names": '["eu-north-1a", "eu-north-1b"]', "availability_zones": "3"},
+            "setting 'availability_zones': '3' would be ignored with zone_names",
+        ),
+        *(
+            ({"stage": stage, **NEW_CLUSTER[stage], name: "false"}, f"setting {name}: false gives up")
+            for stage in ("staging", "prod")
+            for name in ("own_key", "api_access_logs")
+        ),
         ({"runtime": "python3.99"}, "setting 'runtime': 'python3.99'"),
         ({"stage": "prod", **NEW_CLUSTER["prod"], "on_failure": "false"}, "setting on_failure: false loses"),
         (
