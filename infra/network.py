@@ -58,17 +58,19 @@ class PrivateNetwork(Construct):
         # On-demand pollers call Lambda and STS from the cluster's subnets. Those made here have no other way out; in
         # others they take these doors as well, once they are there.
         polled = not settings.provisioned
+        doors = []
         if (polled and settings.cluster_arn is None) or settings.operator_endpoints:
-            door = self._interface_endpoint("Lambda", ec2.InterfaceVpcEndpointAwsService.LAMBDA_)
-            _let_in(door, "lambda:InvokeFunction", polled=polled)
-            door = self._interface_endpoint("Sts", ec2.InterfaceVpcEndpointAwsService.STS)
-            _let_in(door, "sts:AssumeRole", polled=polled)
+            doors += [
+                ("Lambda", ec2.InterfaceVpcEndpointAwsService.LAMBDA_, "lambda:InvokeFunction"),
+                ("Sts", ec2.InterfaceVpcEndpointAwsService.STS, "sts:AssumeRole"),
+            ]
         if settings.operator_endpoints:
             # No door to the MSK API: it has none for Serverless clusters, so commands are given the brokers' address.
-            door = self._interface_endpoint(
-                "CloudFormation", ec2.InterfaceVpcEndpointAwsService.CLOUDFORMATION
-            )
-            door.add_to_policy(_own_account("aws:PrincipalAccount"))
+            doors.append(("CloudFormation", ec2.InterfaceVpcEndpointAwsService.CLOUDFORMATION, ""))
+        for construct_id, service, action in doors:
+            door = self._interface_endpoint(construct_id, service)
+            if settings.vpc is None:
+                _let_in(door, action if polled else "")
 
     def _made(self, settings: Settings, key: kms.IKey | None) -> ec2.Vpc:
         vpc = ec2.Vpc(
@@ -189,14 +191,17 @@ def _own_account(whose: str) -> iam.PolicyStatement:
     )
 
 
-def _let_in(door: ec2.InterfaceVpcEndpoint, action: str, *, polled: bool) -> None:
-    """This account, and where pollers come by, the service that they are.
+def _let_in(door: ec2.InterfaceVpcEndpoint, action: str) -> None:
+    """This account, and where pollers come by for an action, the service that they are.
+
+    In a VPC that was given these doors take over for whoever else lives there: other accounts of a shared one, and
+    calls of nobody's yet, such as `sts:AssumeRoleWithWebIdentity`. So there they are open, as the gateways are.
 
     AWS allows the second to be narrowed to that service, but wants it on every resource (Lambda guide, "Configuring
     your Amazon MSK cluster and Amazon VPC network for Lambda").
     """
     door.add_to_policy(_own_account("aws:PrincipalAccount"))
-    if polled:
+    if action:
         # A service is of no account, so a condition on the principal's would shut the pollers out.
         door.add_to_policy(
             iam.PolicyStatement(

@@ -377,14 +377,9 @@ def test_gateways_lead_to_this_account_only(prod: Assembly, service: str, action
     [
         {"mapping_mode": "on_demand"},
         {"operator_endpoints": True},
-        {
-            "mapping_mode": "on_demand",
-            "operator_endpoints": True,
-            "cluster_arn": CLUSTER_ARN,
-            "vpc": GIVEN_VPC,
-        },
+        {"mapping_mode": "on_demand", "operator_endpoints": True, "cluster_arn": CLUSTER_ARN},
     ],
-    ids=["pollers", "operators", "both in a cluster's VPC"],
+    ids=["pollers", "operators", "both beside a given cluster"],
 )
 def test_api_doors_are_for_this_account(settings: dict[str, Any]) -> None:
     """Its roles, and the poller service where pollers come by; keys of another account lead nowhere."""
@@ -411,6 +406,19 @@ def test_api_doors_are_for_this_account(settings: dict[str, Any]) -> None:
                 passes("lambda.amazonaws.com", None, service, f"{service}:CreateAnything", resource) == "none"
             )
             assert passes("ec2.amazonaws.com", None, service, action, resource) == "none"
+
+
+@pytest.mark.parametrize("cluster", [{"cluster_arn": CLUSTER_ARN}, {}], ids=["given cluster", "made there"])
+def test_doors_of_a_given_vpc_are_as_open_as_it_was(cluster: dict[str, Any]) -> None:
+    """They take over for others that live there, whose calls may be unsigned (web identities) or another account's."""
+    stage = assembly("dev", mapping_mode="on_demand", operator_endpoints=True, vpc=GIVEN_VPC, **cluster)
+    closed = {
+        endpoint["ServiceName"].rpartition(".")[2]
+        for endpoint in stage.properties("network", "AWS::EC2::VPCEndpoint")
+        if "PolicyDocument" in endpoint
+    }
+
+    assert closed == {"execute-api"}
 
 
 def test_changed_broker_properties_reach_the_cluster() -> None:
