@@ -39,11 +39,11 @@ INGEST = (BATCHES, ESSAYS, RANKINGS)
 MINUTE = Duration.minutes(1)
 FIVE_MINUTES = Duration.minutes(5)
 
-# US dollars in us-east-1, where others cost up to a third more: on-demand DynamoDB per request unit, Lambda on arm64
-# per GB-second and per request, REST API per request. Poller, cluster and endpoint hours do not depend on the load.
+# US dollars in us-east-1, where others cost up to a third more: on-demand DynamoDB per request unit, Lambda per
+# GB-second and per request, REST API per request. Poller, cluster and endpoint hours do not depend on the load.
 WRITE_UNIT_USD = 0.625e-6
 READ_UNIT_USD = 0.125e-6
-GB_SECOND_USD = 1.33334e-5
+GB_SECOND_USD = {"arm64": 1.33334e-5, "x86_64": 1.66667e-5}
 INVOCATION_USD = 0.2e-6
 API_REQUEST_USD = 3.5e-6
 
@@ -419,12 +419,15 @@ class Operations(Construct):
             "query": self._settings.query_memory_mb / 1024,
         }
         used = {f"d{number}": folder for number, folder in enumerate(memory_gb)}
+        # Nothing counts as none, here and below: a sum over a series that has no data shows nothing.
+        gb_second = _usd(GB_SECOND_USD[self._settings.architecture])
         lambda_usd = " + ".join(
-            f"{name} / 1000 * {memory_gb[folder]:g} * {_usd(GB_SECOND_USD)} + {name.replace('d', 'n')} * {_usd(INVOCATION_USD)}"
+            f"FILL({name}, 0) / 1000 * {memory_gb[folder]:g} * {gb_second}"
+            f" + FILL({name.replace('d', 'n')}, 0) * {_usd(INVOCATION_USD)}"
             for name, folder in used.items()
         )
         per_hour = [
-            # A line each, and nothing counts as none: a sum over a series that has no data shows nothing.
+            # A line each, as what gives way to what is paid for is seen then.
             *(
                 _money(
                     f"FILL(w{number}, 0) * {_usd(WRITE_UNIT_USD)} + FILL(r{number}, 0) * {_usd(READ_UNIT_USD)}",

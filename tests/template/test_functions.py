@@ -118,7 +118,12 @@ def test_ingest_reads_its_own_topics(function: str, own_cluster: bool) -> None: 
     cluster = stage.properties("ingest", "AWS::Lambda::EventSourceMapping")[0]["EventSourceArn"]
     may = statements(stage, function)
 
-    for action in ("kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers", "kafka-cluster:Connect"):
+    for action in (
+        "kafka:DescribeClusterV2",
+        "kafka:GetBootstrapBrokers",
+        "kafka-cluster:Connect",
+        "kafka-cluster:DescribeClusterDynamicConfiguration",
+    ):
         assert allows(may, action, cluster)
     for topic in TOPICS.values():
         own = topic.function == function.replace("-", "_")
@@ -172,9 +177,19 @@ def test_stars_are_few_and_reasoned(stage: Assembly) -> None:
         for action in _list(statement["Action"])
     }
 
-    # CloudWatch: the service authorization reference lists neither with a resource type or a condition key.
-    metrics = {"cloudwatch:GetMetricData", "cloudwatch:ListMetrics"}
-    assert all(action.startswith(("ec2:", "xray:Put")) for action in starred - metrics)
+    assert starred == {
+        # The service authorization reference lists neither with a resource type or a condition key.
+        "cloudwatch:GetMetricData",
+        "cloudwatch:ListMetrics",
+        # As Lambda's guide on MSK lists them: what a mapping does in the cluster's VPC.
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSecurityGroups",
+        "ec2:DescribeSubnets",
+        "ec2:DescribeVpcs",
+        *(("xray:PutTelemetryRecords", "xray:PutTraceSegments") if stage.settings.tracing else ()),
+    }
     assert not any(
         "*" in action
         for f in (*INGEST, "query")
