@@ -22,8 +22,9 @@ CONTAINERS := .local/containers
 CONTAINERS_DOWN := if [ -e $(CONTAINERS) ]; then \
 	docker ps --all --quiet --filter network=result-aggregator_default --filter name=-lambda- | xargs -r docker rm --force > /dev/null; \
 	$(COMPOSE) down --volumes --remove-orphans && rm -f $(CONTAINERS); fi
-# However what follows fails, by Ctrl-C too, they are stopped.
-CONTAINERS_UP := set -e; docker compose version > /dev/null 2>&1 || { echo "LocalStack and Kafka in containers need Docker with its compose plugin"; exit 1; }; docker ps --quiet > /dev/null; trap 'code=$$?; trap "" INT TERM; [ $$code = 0 ] || { $(CONTAINERS_DOWN); }; exit $$code' EXIT; \
+# However what follows fails, by Ctrl-C or a closed terminal too, they are stopped. A signal that ends the shell would leave 0 in
+# `$?`, so it is told by a code, once the command has ended that the shell waits for.
+CONTAINERS_UP := set -e; docker compose version > /dev/null 2>&1 || { echo "LocalStack and Kafka in containers need Docker with its compose plugin"; exit 1; }; docker ps --quiet > /dev/null; trap 'exit 143' HUP TERM; trap 'code=$$?; trap "" HUP INT TERM; [ $$code = 0 ] || { $(CONTAINERS_DOWN); }; exit $$code' EXIT; \
 	mkdir -p $(dir $(CONTAINERS)); touch $(CONTAINERS); $(COMPOSE) up --detach --wait
 ON_CONTAINERS := RAS_EMULATOR=http://127.0.0.1:$(or $(RAS_EMULATOR_PORT),4566) RAS_BROKER=127.0.0.1:$(or $(RAS_KAFKA_PORT),9092)
 
@@ -38,7 +39,8 @@ demo: $(SETUP) ## run the whole service on this machine with sample events, quer
 .PHONY: up
 up: $(SETUP) ## start the stack on this machine; writes .local/stack.json (BACKEND=localstack: on LocalStack and Kafka in Docker)
 ifeq ($(BACKEND),localstack)
-	@$(CONTAINERS_UP); $(ON_CONTAINERS) $(BIN)/ras up
+	@# Where the signal reached the shell alone, the stack has come up by the time that it is heard.
+	@$(CONTAINERS_UP); trap '$(BIN)/ras down; exit 143' HUP TERM; $(ON_CONTAINERS) $(BIN)/ras up
 else ifeq ($(BACKEND),)
 	@$(BIN)/ras up
 else

@@ -1,0 +1,118 @@
+"""LocalStack and Kafka in Docker, as `make` starts and stops them, on a `docker` and a `ras` that only write down what is asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from ras_local.paths import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_DOCKER = """#!/bin/bash
+echo "docker $*" >> asked
+"""
+
+# `up` takes as long as it is let; SIGTERM ends it by a code, as it ends `ras`.
+_RAS = """#!/bin/bash
+trap 'exit 1' TERM
+echo "ras $*" >> asked
+if [ "$1" = up ]; then until [ -e enough ]; do sleep 0.05; done; fi
+"""
+
+STOPPED = "docker compose --file localstack/docker-compose.yml down --volumes --remove-orphans"
+
+
+class Make:
+    """A running `make up BACKEND=localstack`, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        programs = folder / "bin"
+        programs.mkdir()
+        for name, text in (("docker", _DOCKER), ("ras", _RAS)):
+            (programs / name).write_text(text)
+            (programs / name).chmod(0o755)
+        make = shutil.which("make")
+        assert make is not None
+        self.process = subprocess.Popen(
+            [make, "--file", str(REPOSITORY / "Makefile"), "up", "BACKEND=localstack", "SETUP=", "BIN=bin"],
+            cwd=folder,
+            env={**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    @property
+    def asked(self) -> list[str]:
+        """The commands so far."""
+        path = self.folder / "asked"
+        return path.read_text().splitlines() if path.exists() else []
+
+    @property
+    def on_containers(self) -> bool:
+        """Whether it is noted that they were started."""
+        return (self.folder / ".local/containers").exists()
+
+    def wait_for(self, line: str) -> None:
+        deadline = time.monotonic() + 30
+        while line not in self.asked:
+            assert time.monotonic() < deadline, self.asked
+            time.sleep(0.02)
+
+    def let_up_end(self) -> int:
+        """The code that make ends with."""
+        (self.folder / "enough").touch()
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """It has come to `ras up`."""
+    running = Make(tmp_path)
+    try:
+        running.wait_for("ras up")
+        yield running
+    finally:
+        (tmp_path / "enough").touch()
+        if running.process.poll() is None:
+            os.killpg(running.process.pid, signal.SIGKILL)
+            running.process.wait(30)
+
+
+def test_the_containers_stay_for_a_stack_that_is_up(make: Make) -> None:
+    """They are noted, so that `make down` stops them."""
+    assert make.let_up_end() == 0
+
+    assert make.on_containers
+    assert STOPPED not in make.asked
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_of_them_stops_the_containers(make: Make, sent: signal.Signals) -> None:
+    """As a cancelled job or a closed terminal sends it."""
+    os.killpg(make.process.pid, sent)
+    make.wait_for(STOPPED)
+
+    assert make.let_up_end() != 0
+    assert not make.on_containers
+
+
+def test_a_signal_to_the_shell_alone_stops_what_came_up_meanwhile(make: Make) -> None:
+    """Make passes on what ends it, and its shell hears that once `ras up` has ended: stack and containers go then."""
+    (shell,) = psutil.Process(make.process.pid).children()
+    shell.terminate()
+
+    assert make.let_up_end() != 0
+    assert make.asked[-1] == STOPPED
+    assert make.asked.index("ras down") > make.asked.index("ras up")
+    assert not make.on_containers
