@@ -1,16 +1,21 @@
-"""LocalStack and Kafka in Docker, as `make` starts and stops them, on a `docker` and a `ras` that only write down what is asked."""
+"""LocalStack and Kafka in Docker: how `make` starts and stops them, on a `docker` and a `ras` that only write down what is asked,
+and what a container does by itself before its image's own program.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
+from base64 import urlsafe_b64decode
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import yaml
 from ras_local.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -116,3 +121,32 @@ def test_a_signal_to_the_shell_alone_stops_what_came_up_meanwhile(make: Make) ->
     assert make.asked[-1] == STOPPED
     assert make.asked.index("ras down") > make.asked.index("ras up")
     assert not make.on_containers
+
+
+def started_kafka(container: Path) -> str:
+    """The cluster id that the image's program is started with in a container with this folder as its /tmp."""
+    compose = yaml.safe_load((REPOSITORY / "localstack/docker-compose.yml").read_text())
+    program, *arguments = compose["services"]["kafka"]["command"]
+    image = container / "run"
+    image.write_text('#!/bin/sh\nprintf %s "$CLUSTER_ID"\n')
+    image.chmod(0o755)
+    # As Compose and the container read it.
+    told = [
+        argument.replace("$$", "$")
+        .replace("id=/tmp", f"id={container}")
+        .replace("/etc/kafka/docker/run", str(image))
+        for argument in arguments
+    ]
+    return subprocess.run([program, *told], capture_output=True, text=True, check=True).stdout
+
+
+def test_every_log_has_a_cluster_id_of_its_own(tmp_path: Path) -> None:
+    """Sixteen bytes that are no option; a container that is started again keeps it, as it keeps its log."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    ids = [started_kafka(container) for container in (first, first, second)]
+
+    assert ids[0] == ids[1] != ids[2]
+    assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{21}", each) for each in ids), ids
+    assert [len(urlsafe_b64decode(f"{each}==")) for each in ids] == [16, 16, 16]
