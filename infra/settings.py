@@ -229,7 +229,7 @@ class Settings(BaseModel):
     )
     serve_unidentified: bool = Field(
         default=False,
-        description="answer those of whom API Gateway tells no identity: for an emulator that checks none",
+        description="answer those of whom API Gateway tells no identity: for an emulator that tells nobody's",
     )
 
     # --- events in

@@ -40,6 +40,7 @@ class Cloud:
     region: str
     retries: int = field(default=3)
     key: str = ROOT_KEY
+    secret: str = field(default=ROOT_SECRET, repr=False)
     read_timeout_s: float | None = None
     """How long calls wait for an answer where a person waits for them. An invocation may take its time all the same."""
 
@@ -55,7 +56,7 @@ class Cloud:
         try:
             session = localstack_client.session.Session(
                 aws_access_key_id=self.key,
-                aws_secret_access_key=ROOT_SECRET,
+                aws_secret_access_key=self.secret,
                 region_name=self.region,
                 localstack_host=urlparse(self.endpoint_url).netloc,
             )
@@ -87,7 +88,7 @@ class Cloud:
     @cached_property
     def view_client(self) -> DynamoDB:
         """The service's own client, for what writes into a table as the functions do."""
-        return DynamoDB(self.endpoint_url, self.region, lambda: Credentials(self.key, ROOT_SECRET, None))
+        return DynamoDB(self.endpoint_url, self.region, lambda: Credentials(self.key, self.secret, None))
 
     @cached_property
     def sqs(self) -> SQSClient:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ras_local.callers import Credentials
     from ras_local.stack import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.needs(Lack.SIGNATURES)]
+pytestmark = [pytest.mark.e2e, pytest.mark.needs(Lack.POLICIES, Lack.SIGNATURES, Lack.IDENTITY)]
 
 GATEWAY = "api-gateway-service"
 DASHBOARD = "admin-dashboard-service"

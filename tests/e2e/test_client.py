@@ -130,16 +130,27 @@ def test_ids_that_the_emulator_decodes_too_early(client: ResultAggregatorClient,
         assert error.code == "unknown_route"  # noqa: PT017 - both are answers to a signature that fitted
 
 
-@pytest.mark.needs(Lack.SIGNATURES)
-def test_who_is_refused(filled: Stack) -> None:
+@pytest.mark.parametrize(
+    ("caller", "changed"),
+    [
+        pytest.param("not-allowed", {}, marks=pytest.mark.needs(Lack.POLICIES), id="not allowed"),
+        pytest.param(
+            "api-gateway-service",
+            {"secret_access_key": "x" * 40},
+            marks=pytest.mark.needs(Lack.SIGNATURES),
+            id="forged",
+        ),
+    ],
+)
+def test_who_is_refused(filled: Stack, caller: str, changed: dict[str, str]) -> None:
     """A caller that is not allowed, and a forged signature: told as such, with our own correlation id."""
-    for refused in (options(filled, "not-allowed"), options(filled, secret_access_key="x" * 40)):
-        with (
-            ResultAggregatorClient(filled.api_url, **refused) as client,
-            pytest.raises(ForbiddenError) as caught,
-        ):
-            client.get_batch_status(BATCH, OWNER, "abc-1")
-        assert (caught.value.status, caught.value.correlation_id) == (403, "abc-1")
+    with (
+        ResultAggregatorClient(filled.api_url, **options(filled, caller, **changed)) as client,
+        pytest.raises(ForbiddenError) as caught,
+    ):
+        client.get_batch_status(BATCH, OWNER, "abc-1")
+
+    assert (caught.value.status, caught.value.correlation_id) == (403, "abc-1")
 
 
 def test_what_is_refused(client: ResultAggregatorClient) -> None:

@@ -193,7 +193,7 @@ def test_on_demand_a_failing_function_holds_its_partition(throw_away: ThrowAway)
     assert sorted({offset for offsets in throw_away.given for offset in offsets}) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.needs(Lack.SIGNATURES)
+@pytest.mark.needs(Lack.POLICIES)
 def test_a_destination_without_rights_holds_the_batch(throw_away: ThrowAway) -> None:
     """The role may write to the dead-letter bucket alone: elsewhere nothing is lost, and the status says why."""
     bucket = f"elsewhere-{throw_away.name}"

@@ -116,7 +116,7 @@ def test_wrong_questions_are_the_askers(gateway: TestClient) -> None:
     assert (answer.status_code, answer.headers["X-Correlation-ID"]) == (400, "abc-1")
 
 
-@pytest.mark.needs(Lack.SIGNATURES)
+@pytest.mark.needs(Lack.POLICIES)
 def test_a_service_that_refuses_the_gateway_is_not_the_teachers_fault(
     filled: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,7 +179,7 @@ def _instances(running: Stack) -> int:
     return len({line["function_request_id"] for line in lines if line.get("cold_start")})
 
 
-@pytest.mark.needs(Lack.SIGNATURES)
+@pytest.mark.needs(Lack.POLICIES)
 @pytest.mark.parametrize("caller", [None, "not-allowed"])
 def test_nobody_else_reads_metrics(running: Stack, caller: str | None) -> None:
     """IAM like the queries."""

@@ -127,7 +127,7 @@ def test_unknown_callers_are_refused(filled: Service, caller: str | None) -> Non
 def test_callers_of_whom_no_identity_is_told_are_served_by_setting(
     filled: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The local stage's, on an emulator that checks no signatures; whoever is named is looked up all the same."""
+    """The local stage's, on an emulator that tells no identities; whoever is named is looked up all the same."""
     monkeypatch.setenv("ALLOWED_CALLERS", json.dumps({ROLE: "api-gateway-service", "": "unidentified"}))
 
     assert filled.get(STATUS, caller=None, batch_id=BATCH)["statusCode"] == 200

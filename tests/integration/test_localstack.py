@@ -117,7 +117,7 @@ def test_what_it_lacks_is_found_out(cloud: Cloud, emulator_url: str) -> None:
     """By trying it, up to its functions, which it cannot run; the embedded emulator lacks nothing."""
     found = lacks.found(cloud)
 
-    assert [next(found), next(found)] == [Lack.SIGNATURES, Lack.MSK]
+    assert [next(found), next(found), next(found)] == [Lack.POLICIES, Lack.SIGNATURES, Lack.MSK]
     with pytest.raises(StackError, match="runs no functions"):
         next(found)
     assert list(lacks.found(Cloud(emulator_url, region()))) == []
@@ -136,6 +136,7 @@ def test_a_stack_on_it_says_what_it_lacks(
 
     assert "Docker" in error.value.advice
     assert [line.partition(" lacks ")[2] for line in said if " lacks " in line] == [
+        lacks.SAID[Lack.POLICIES],
         lacks.SAID[Lack.SIGNATURES],
         lacks.SAID[Lack.MSK],
     ]

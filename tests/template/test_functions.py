@@ -232,7 +232,7 @@ def test_allowed_callers_are_the_settings_roles(aws_stage: Assembly) -> None:
 
 
 def test_callers_without_identity_are_served_by_setting() -> None:
-    """Of the local stage alone (test_settings), for an emulator that checks no signatures."""
+    """Of the local stage alone (test_settings), for an emulator that tells no identities."""
     told = functions(assembly("local", serve_unidentified="true"))["query"]["Environment"]["Variables"]
 
     assert json.loads(told["ALLOWED_CALLERS"])[""] == "unidentified"
