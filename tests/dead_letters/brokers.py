@@ -58,7 +58,7 @@ class Member:
         finally:
             consumer.close()
 
-    def wait(self, number: int, timeout_s: float = 30) -> None:
+    def wait(self, number: int, timeout_s: float = 120) -> None:
         """Until so many records have been read."""
         deadline = time.monotonic() + timeout_s
         while len(self.read) < number:

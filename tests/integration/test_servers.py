@@ -48,7 +48,7 @@ def consume(bootstrap_servers: str, count: int) -> list[tuple[int, int]]:
     )
     consumer.subscribe([TOPIC])
     found: list[tuple[int, int]] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(found) < count:
         assert time.monotonic() < deadline, f"{len(found)} of {count} records came"
         for message in consumer.consume(count - len(found), 0.2):

@@ -69,7 +69,7 @@ class Make:
         return (self.folder / ".local/containers").exists()
 
     def wait_for(self, line: str) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while line not in self.asked:
             assert time.monotonic() < deadline, self.asked
             time.sleep(0.02)

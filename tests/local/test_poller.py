@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PARTITIONS = 3
-_topics = [f"topic-{number}" for number in range(60)]
+_topics = [f"topic-{number}" for number in range(30)]
 
 
 @pytest.fixture(scope="module", params=["embedded", server(KAFKA)])
@@ -48,9 +48,15 @@ def bootstrap_servers(
         yield broker.KINDS[request.param](state, _topics, PARTITIONS)()
 
 
+@pytest.fixture(scope="module")
+def unused(bootstrap_servers: str) -> Iterator[str]:  # noqa: ARG001 - of each broker
+    return iter(_topics)
+
+
 @pytest.fixture
-def topic(bootstrap_servers: str, _unused: Iterator[str] = iter(_topics)) -> str:  # noqa: ARG001, B008 (one per test)
-    return next(_unused)
+def topic(unused: Iterator[str]) -> str:
+    """One per test."""
+    return next(unused)
 
 
 @dataclass
@@ -137,7 +143,7 @@ def bench(bootstrap_servers: str, topic: str) -> Iterator[Bench]:
     made.stop()
 
 
-def until(condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
+def until(condition: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"

@@ -48,7 +48,7 @@ def start(state: StateDir, command: list[str], name: str = "thing") -> processes
 
 
 def child_of(state: StateDir) -> int:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         text = state.log("thing").read_text(encoding="utf-8")
         if text.endswith("\n"):
