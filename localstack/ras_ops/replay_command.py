@@ -174,12 +174,12 @@ def _rewind(
     if enabled := " ".join(plan.mapping.uuid for plan in moving if plan.mapping.enabled):
         out.print(
             "disabling the mappings; should this be killed, enable them again with"
-            f" `aws lambda update-event-source-mapping --enabled --uuid ID`, ID each of {enabled}",
+            f" `{rewinding.enabling(deployment, 'ID')}`, ID each of {enabled}",
             soft_wrap=True,
         )
     rewinding.rewind(deployment, moving, say=lambda text: out.print(plain(text), soft_wrap=True))
     if wait:
-        _wait(brokers, moving, again)
+        _wait(deployment, brokers, moving, again)
 
 
 def _show(plans: Sequence[Plan]) -> None:
@@ -200,7 +200,7 @@ def _show(plans: Sequence[Plan]) -> None:
         console().print(listing)
 
 
-def _wait(brokers: Brokers, plans: Sequence[Plan], total: int) -> None:
+def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[Plan], total: int) -> None:
     from ras_ops import rewinding
     from ras_ops.progress import progress
 
@@ -208,6 +208,8 @@ def _wait(brokers: Brokers, plans: Sequence[Plan], total: int) -> None:
         shown = 0
         for plan in plans:
             while behind := rewinding.behind(brokers, plan.mapping):
+                # One that was disabled before stays so, and somebody may do it meanwhile.
+                rewinding.check_read(deployment, plan.mapping)
                 others = sum(other.again for other in plans[plans.index(plan) + 1 :])
                 done = max(shown, total - others - behind)
                 advance(done - shown)

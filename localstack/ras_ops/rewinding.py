@@ -19,6 +19,7 @@ from ras_local.broker import quiet_client
 from ras_local.errors import StackError
 from ras_local.refusals import Door, lacking, needing
 
+from ras_ops.deployment import Account
 from ras_ops.topic_log import TopicLog
 
 if TYPE_CHECKING:
@@ -279,6 +280,23 @@ class _Rewind:
     def _check(self) -> None:
         if self.stopping.is_set():
             raise StackError("interrupted")
+
+
+def check_read(deployment: Deployment, mapping: Settings) -> None:
+    """Raises StackError where the mapping is disabled, so that nobody reads its topic."""
+    state = deployment.cloud.functions.get_event_source_mapping(UUID=mapping.uuid).get("State", "")
+    if state in ("Disabled", "Disabling"):
+        raise StackError(
+            f"nobody reads {mapping.topic}: its mapping is {state.lower()}",
+            f"What is rewound stays so. Enable it with `{enabling(deployment, mapping.uuid)}`.",
+        )
+
+
+def enabling(deployment: Deployment, uuid: str) -> str:
+    """The command that enables a mapping, for a person to paste."""
+    cloud = deployment.cloud
+    there = "" if isinstance(cloud, Account) else f" --endpoint-url {cloud.endpoint_url}"
+    return f"aws{there} lambda update-event-source-mapping --enabled --uuid {uuid}"
 
 
 def behind(brokers: Brokers, mapping: Settings) -> int:

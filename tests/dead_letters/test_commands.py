@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,6 +39,7 @@ class Deployment:
     kafka: Brokers
     state: StateDir
     stage: str = "test"
+    cloud: Any = None
     found: list[Settings] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
 
@@ -357,6 +359,24 @@ def test_replay_of_a_topic_by_its_group(polled: Deployment) -> None:
     assert group.committed([0]) == {0: end}
     assert "Rewind 1 consumer group of stage test?" in ras(*command, code=1).stderr
     ras(*command, "--yes")
+    assert group.committed([0]) == {0: 0}
+
+
+def test_nobody_waits_for_a_mapping_that_is_disabled(polled: Deployment) -> None:
+    """As one that a killed rewind has left behind: what to do is told, and the group is rewound."""
+    from ras_ops.rewinding import Group
+
+    kafka.fill(polled.kafka, REGISTERED, {0: [1000, 2000]})
+    group = Group(polled.kafka, f"group-of-{REGISTERED}", REGISTERED)
+    group.commit({0: group_end(polled, REGISTERED)})
+    disabled = SimpleNamespace(get_event_source_mapping=lambda UUID: {"State": "Disabled"})  # noqa: N803, ARG005
+    polled.cloud = SimpleNamespace(functions=disabled, endpoint_url="http://127.0.0.1:4566")
+    told = ras("replay", "--topic", REGISTERED, "--from", "beginning", "--wait", "--yes", code=1).stderr
+
+    assert f"nobody reads {REGISTERED}: its mapping is disabled" in told
+    assert (
+        "aws --endpoint-url http://127.0.0.1:4566 lambda update-event-source-mapping --enabled --uuid" in told
+    )
     assert group.committed([0]) == {0: 0}
 
 
