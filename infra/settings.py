@@ -527,6 +527,10 @@ class Settings(BaseModel):
             raise ValueError(f"on_failure_topic: {self.on_failure_topic!r} needs mapping_mode provisioned")
 
     def _check_on_call(self) -> None:
+        if self.runbook_url is not None and not self.runbook_url.startswith("https://"):
+            raise ValueError(
+                f"runbook_url: {self.runbook_url!r} cannot be followed from a mail; allowed: https://…"
+            )
         if self.stage in ("local", "dev"):
             return
         if not self.on_failure:
@@ -536,10 +540,6 @@ class Settings(BaseModel):
         for name, lost in (("own_key", "the stage's own encryption"), ("api_access_logs", "who asked what")):
             if not getattr(self, name):
                 raise ValueError(f"{name}: false gives up {lost}; allowed in local and dev only")
-        if self.runbook_url is not None and not self.runbook_url.startswith("https://"):
-            raise ValueError(
-                f"runbook_url: {self.runbook_url!r} cannot be followed from a mail; allowed: https://…"
-            )
         if self.alarm_emails and self.runbook == RUNBOOK:
             raise ValueError(
                 "runbook_url: not given, but alarm_emails is, whose readers follow a link;"
@@ -653,12 +653,9 @@ def load_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Set
     given = {key: value for key, value in context.items() if _is_setting_key(key)}
     unknown = sorted(given.keys() - Settings.model_fields.keys())
     if unknown:
-        near = difflib.get_close_matches(
-            _NO_WORD.split(unknown[0].replace("-", "_"))[0], Settings.model_fields, 1
-        )
-        meant = f"; {near[0]!r} is one (what it has inside is given as JSON)" if near else ""
         raise SettingsError(
-            f"setting {unknown[0]!r} is unknown{meant}; allowed: {', '.join(sorted(Settings.model_fields))}"
+            f"setting {unknown[0]!r} is unknown{_meant(unknown[0])};"
+            f" allowed: {', '.join(sorted(Settings.model_fields))}"
         )
     values = {key: _from_text(key, value) for key, value in given.items()}
     stage = values.setdefault("stage", DEFAULT_STAGE)
@@ -743,7 +740,24 @@ def passed_over(context: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     )
 
 
-_NO_WORD = re.compile(r"\W")
+_PARTS = {
+    part: name
+    for name, of in (("topic_batching", Batching), ("vpc", ExistingVpc))
+    for part in of.model_fields
+}
+
+
+def _meant(key: str) -> str:
+    """Which setting somebody may have meant, said behind the name that is unknown."""
+    first, *inside = re.split(r"\W", key.replace("-", "_"))
+    if first in _PARTS:
+        return f"; it is a part of {_PARTS[first]!r}, which is given as JSON"
+    near = difflib.get_close_matches(first, Settings.model_fields, 1)
+    if not near:
+        return ""
+    return f"; {near[0]!r} is one{', given as JSON with what it has inside' if inside else ''}"
+
+
 # All that the CDK's command line writes into cdk.json without a colon, a slash or an at sign in its name.
 _KEYS_OF_THE_CDK = {"acknowledged-issue-numbers", "cli-telemetry"}
 
@@ -767,6 +781,10 @@ def _from_text(key: str, value: Any) -> Any:
 
 def _explain(problem: Mapping[str, Any]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
+    # In the words of who types them.
+    if problem["type"] == "bool_parsing":
+        message = "allowed: true or false"
+    message = message.replace("valid tuple", "list, as JSON").replace("valid dictionary", "object, as JSON")
     if not problem["loc"]:
         return f"setting {message}"
     where = ".".join(str(part) for part in problem["loc"])

@@ -110,7 +110,7 @@ def named() -> str | None:
 def start(state: StateDir, topics: Sequence[str]) -> Callable[[], str]:
     """Start the broker that RAS_BROKER names (default: embedded), or use the one at that address; create the topics."""
     kind = os.environ.get("RAS_BROKER", "") or "embedded"
-    partitions = number("RAS_PARTITIONS", PARTITIONS)
+    partitions = number("RAS_PARTITIONS", PARTITIONS, least=1)
     if address := named():
         return join(address, topics, partitions)
     if kind not in KINDS:

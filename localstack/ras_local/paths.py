@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,21 +18,27 @@ STAGE = "local"
 
 
 def region() -> str:
-    """The region that the stack pretends to run in."""
-    return os.environ.get("RAS_REGION", "eu-north-1")
+    """The region that the stack pretends to run in. Raises StackError where RAS_REGION is none."""
+    wished = os.environ.get("RAS_REGION", "") or "eu-north-1"
+    if not re.fullmatch(r"[a-z]+(-[a-z]+)+-[0-9]", wished):
+        raise StackError(f"RAS_REGION={wished!r} is no region", "Unset it, or give it one such as eu-west-1.")
+    return wished
 
 
-def number(name: str, default: int) -> int:
-    """An integer setting from the environment; StackError where it is not one."""
+def number(name: str, default: int, *, least: int = 0) -> int:
+    """An integer setting from the environment; StackError where it is not one, or less than `least`."""
     text = os.environ.get(name, "")
     if not text:
         return default
     try:
-        return int(text)
+        wished = int(text)
     except ValueError:
         raise StackError(
             f"{name}={text!r} is not a number", f"Unset {name} or give it a whole number."
         ) from None
+    if wished < least:
+        raise StackError(f"{name}={text} is too small", f"Unset {name} or give it {least} or more.")
+    return wished
 
 
 @dataclass(frozen=True)

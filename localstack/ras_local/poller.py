@@ -36,6 +36,7 @@ from confluent_kafka import (
 from ras_local.aws import Cloud
 from ras_local.broker import quiet_client
 from ras_local.deployed import DeployedMappings
+from ras_local.errors import StackError
 from ras_local.event_source_mapping import (
     Backlog,
     Delivery,
@@ -541,8 +542,16 @@ def invoke(cloud: Cloud, function_arn: str, event: str) -> Outcome:
 
 
 def nulls_from_environment() -> Nulls:
-    """How events show null keys and values: RAS_NULLS, by default absent. Raises ValueError for anything else."""
-    return Nulls(os.environ.get("RAS_NULLS", "").lower() or Nulls.ABSENT)
+    """How events show null keys and values: RAS_NULLS, by default absent. Raises StackError for anything else."""
+    wished = os.environ.get("RAS_NULLS", "").lower() or Nulls.ABSENT
+    if wished not in set(Nulls):
+        raise StackError(f"RAS_NULLS={wished!r} is unknown", f"It may be {', '.join(Nulls)}.")
+    return Nulls(wished)
+
+
+def limit_from_environment() -> int:
+    """How many invocations of one function run at a time: RAS_FUNCTION_CONCURRENCY. Raises StackError as `number`."""
+    return number("RAS_FUNCTION_CONCURRENCY", 2, least=1)
 
 
 # --- the process ------------------------------------------------------------------------------------------------
@@ -557,7 +566,7 @@ class Poller:
         self._cloud = cloud
         self._bootstrap_servers = bootstrap_servers
         self._report = report
-        limit = number("RAS_FUNCTION_CONCURRENCY", 2)
+        limit = limit_from_environment()
         self._gates: defaultdict[str, Gate] = defaultdict(lambda: Gate(limit))
         self._deployed = DeployedMappings(cloud)
         self._roles = ExecutionRoles(cloud)
@@ -565,6 +574,7 @@ class Poller:
         self._unreadable = False
         self._running: dict[str, Mapping] = {}
         self._refused: dict[str, Settings] = {}
+        self._disabled: list[Settings] = []
 
     def run(self, stopping: threading.Event) -> None:
         next_refresh = 0.0
@@ -583,21 +593,22 @@ class Poller:
         self._report(self._status())
 
     def _status(self) -> list[dict[str, Any]]:
-        refused = [
+        unread = [("refused", settings, settings.refusal) for settings in self._refused.values()]
+        unread += [("disabled", settings, "nobody reads the topic") for settings in self._disabled]
+        return [mapping.status() for mapping in self._running.values()] + [
             {
                 "uuid": settings.uuid,
                 "topic": settings.topic,
                 "function": settings.function_name,
                 "consumer_group_id": settings.consumer_group_id,
                 "mode": settings.mode,
-                "state": "refused",
+                "state": state,
                 "partitions": [],
-                "problem": settings.refusal,
+                "problem": problem,
                 **vars(Counters()),
             }
-            for settings in self._refused.values()
+            for state, settings, problem in unread
         ]
-        return [mapping.status() for mapping in self._running.values()] + refused
 
     def _refresh(self) -> None:
         try:
@@ -610,6 +621,7 @@ class Poller:
         if self._unreadable:
             logger.info("the mappings can be read again")
         self._unreadable = False
+        self._disabled = [settings for settings in deployed.values() if not settings.enabled]
         for uuid_, mapping in list(self._running.items()):
             wanted = deployed.get(uuid_)
             if wanted != mapping.settings or not wanted.enabled:

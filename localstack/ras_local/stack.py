@@ -143,7 +143,7 @@ def up(state: StateDir | None = None, *, say: Callable[[str], None] = lambda _: 
         _check_it_is_meant(running)
         return running
     deploy.check_tools()
-    processes.wished_port("RAS_DASHBOARD_PORT")
+    _check_settings()
     down(state)
     shutil.rmtree(state.logs, ignore_errors=True)
     state.create()
@@ -152,6 +152,16 @@ def up(state: StateDir | None = None, *, say: Callable[[str], None] = lambda _: 
     except BaseException:
         down(state)
         raise
+
+
+def _check_settings() -> None:
+    """Raises StackError for what a process would be told by the environment, and end over, in a minute."""
+    from ras_local import poller  # the loops and their clients, which nothing else here needs
+
+    region()
+    processes.wished_port("RAS_DASHBOARD_PORT")
+    poller.nulls_from_environment()
+    poller.limit_from_environment()
 
 
 def _check_it_is_meant(running: Stack) -> None:

@@ -221,7 +221,9 @@ def _ask_about(broken: int, lacking: int, *, yes: bool) -> None:
 
 
 def _back(deployment: Deployment, tables: Tables, missing: str | None, *, dry_run: bool, yes: bool) -> None:
-    if tables.second is None or not tables.switched:
+    if tables.second is None:
+        raise StackError("there is no second table to go back to")
+    if not tables.switched:
         raise StackError("the old table is the one that is asked")
     settings = tables.swapped()
     if _only_said(deployment, dry_run=dry_run, steps=[settings]):
@@ -263,7 +265,11 @@ def _finish(deployment: Deployment, tables: Tables, *, dry_run: bool, yes: bool)
 def _only_said(deployment: Deployment, *, dry_run: bool, steps: list[dict[str, str]]) -> bool:
     if dry_run:
         for settings in steps:
-            click.echo(f"would run: {_command(deployment, settings)}")
+            if deployment.stage == LOCAL:
+                chosen = " ".join(f"{name}={value}" for name, value in settings.items())
+                click.echo(f"would be deployed here: {chosen}")
+            else:
+                click.echo(f"would run: {_command(deployment, settings)}")
     return dry_run
 
 

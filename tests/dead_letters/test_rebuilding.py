@@ -413,7 +413,7 @@ def test_what_is_gone_needs_a_decision(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("stage")
 def test_mistakes_are_told() -> None:
     """Nothing to go back to, nothing to finish, both at once."""
-    assert "the old table is the one that is asked" in ras("--back", "--yes", code=1)
+    assert "there is no second table to go back to" in ras("--back", "--yes", code=1)
     assert "no second table" in ras("--finish", "--yes", code=1)
     assert "not both" in ras("--back", "--finish", code=2)
 

@@ -70,6 +70,38 @@ def test_a_stack_that_is_up_is_not_taken_for_another_one(
 
 
 @pytest.mark.usefixtures("state")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RAS_PARTITIONS", "0"),
+        ("RAS_PARTITIONS", "-1"),
+        ("RAS_NULLS", "nil"),
+        ("RAS_REGION", "foo"),
+        ("RAS_FUNCTION_CONCURRENCY", "0"),
+        ("RAS_DASHBOARD_PORT", "x"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_anything_is_deployed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """By its name: a process that ends over it while it starts says less, and later."""
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr(stack, "deploy", _NothingDeployed())
+
+    refused = ras("up")
+
+    assert refused.exit_code == 1
+    assert name in refused.stderr
+
+
+class _NothingDeployed:
+    """In place of the module that runs the CDK."""
+
+    def check_tools(self) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("state")
 def test_down_is_harmless_when_nothing_runs() -> None:
     assert ras("down").output == "nothing was running\n"
     assert ras("down").exit_code == 0

@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
 from ras_local import broker
+from ras_local.errors import StackError
 from ras_local.event_source_mapping import (
     RETRIES_EXHAUSTED,
     Discarded,
@@ -271,7 +272,7 @@ def test_the_setting_for_nulls_is_read_from_the_environment(monkeypatch: pytest.
     monkeypatch.setenv("RAS_NULLS", "alternate")
     assert nulls_from_environment() is Nulls.ALTERNATE
     monkeypatch.setenv("RAS_NULLS", "nil")
-    with pytest.raises(ValueError, match="nil"):
+    with pytest.raises(StackError, match="RAS_NULLS='nil' is unknown"):
         nulls_from_environment()
 
 
@@ -557,6 +558,28 @@ def test_a_mapping_that_lambda_would_refuse_is_not_polled_and_says_why(
 
     assert (status["state"], status["mode"], status["read"]) == ("refused", "on-demand", 0)
     assert "not JSON" in status["problem"]
+
+
+def test_a_disabled_mapping_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it looks as if there were no such topic, and nobody learns why its records wait."""
+    disabled = Settings("uuid", "t", "arn:aws:lambda:eu-north-1:000000000000:function:f", enabled=False)
+    told: list[list[dict[str, Any]]] = []
+    stopping = threading.Event()
+
+    def report(status: list[dict[str, Any]]) -> None:
+        told.append(status)
+        stopping.set()
+
+    deployed = type("Deployed", (), {"__init__": lambda *_: None, "read": lambda _: [disabled]})
+    monkeypatch.setattr("ras_local.poller.DeployedMappings", deployed)
+    Poller(cast("Any", None), "127.0.0.1:1", report=report).run(stopping)
+    [status] = told[0]
+
+    assert (status["topic"], status["state"], status["problem"]) == (
+        "t",
+        "disabled",
+        "nobody reads the topic",
+    )
 
 
 class TestGate:

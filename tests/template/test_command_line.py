@@ -71,6 +71,12 @@ def test_destroy_wants_a_stage_and_a_stack(tmp_path: Path) -> None:
         assert refused.returncode != 0
         assert told in refused.stderr
 
+    for target in ("synth", "diff", "deploy", "destroy"):
+        twice = ("STAGE=dev", "STACK=all", "ARGS=-c stage=prod")
+        refused = run(tmp_path, "make", "--dry-run", target, *twice)
+        assert refused.returncode != 0
+        assert "say the stage by STAGE alone" in refused.stderr
+
     one = run(tmp_path, "make", "--dry-run", "destroy", "STAGE=prod", "STACK=operations").stdout
     every = run(tmp_path, "make", "--dry-run", "destroy", "STAGE=prod", "STACK=all").stdout
     assert "cdk destroy ras-prod-operations" in one
