@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from base64 import urlsafe_b64decode
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, ProfileNotFound
+from botocore.exceptions import ClientError, CredentialRetrievalError, NoCredentialsError, ProfileNotFound
 from botocore.stub import Stubber
+from click.testing import CliRunner
 from confluent_kafka import Consumer
 from ras_local.broker import quiet_client
+from ras_local.cli import main
 from ras_local.deployed import DeployedMappings
 from ras_local.errors import StackError
 from ras_local.paths import StateDir, write_private
@@ -193,20 +197,103 @@ def test_a_token_is_a_signed_request_to_connect() -> None:
     assert expires > 1_700_000_000
 
 
-def test_credentials_that_go_leave_the_last_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def program(folder: Path, monkeypatch: pytest.MonkeyPatch, **told: str) -> Path:
+    """A profile `on-call` whose credentials a program tells, a line in `asked` each time; the file with what it tells."""
+    kept = folder / "credentials.json"
+    keys = {"Version": 1, "AccessKeyId": "AKIA", "SecretAccessKey": "secret", **told}
+    kept.write_text(json.dumps(keys))
+    command = f"sh -c 'echo >> {folder}/asked; cat {kept}'"
+    (folder / "config").write_text(f"[profile on-call]\ncredential_process = {command}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    return kept
+
+
+def soon(minutes: int) -> str:
+    return (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+
+
+EXPIRED = {"Version": 1, "AccessKeyId": "AKIA", "SecretAccessKey": "secret", "Expiration": soon(-1)}
+
+
+@pytest.mark.parametrize("then", [None, "no JSON", json.dumps(EXPIRED)], ids=["gone", "no JSON", "expired"])
+def test_credentials_that_go_leave_the_last_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str | None
+) -> None:
     """Which the brokers refuse in time; a client would break on a callback that raises."""
-    kept = tmp_path / "credentials"
-    kept.write_text("[on-call]\naws_access_key_id = AKIA\naws_secret_access_key = secret\n")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(kept))
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    kept = program(tmp_path, monkeypatch, Expiration=soon(5))
     token = msk_iam(REGION, "on-call")["oauth_cb"]
     last, expires = token("")
 
-    kept.unlink()
+    if then is None:
+        kept.unlink()
+    else:
+        kept.write_text(then)
 
     assert token("") == (last, expires)
-    with pytest.raises(ProfileNotFound):
+    with pytest.raises(CredentialRetrievalError):
         msk_iam(REGION, "on-call")
+
+
+def test_credentials_are_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tokens are signed with them."""
+    program(tmp_path, monkeypatch)
+    token = msk_iam(REGION, "on-call")["oauth_cb"]
+    for _ in range(3):
+        token("")
+
+    assert len((tmp_path / "asked").read_text().splitlines()) == 1
+
+
+def test_credentials_are_renewed_before_they_expire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command may take longer than a session of its role lasts."""
+    kept = program(tmp_path, monkeypatch, Expiration=soon(5))
+    token = msk_iam(REGION, "on-call")["oauth_cb"]
+
+    kept.write_text(kept.read_text().replace("AKIA", "ASIA"))
+
+    assert "Credential=ASIA" in urlsafe_b64decode(token("")[0] + "==").decode()
+
+
+@pytest.fixture
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine where the SDK finds no credentials; its file for them."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    kept = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(kept))
+    return kept
+
+
+@pytest.mark.parametrize("kept", ["", "[default]\naws_access_key_id =\naws_secret_access_key =\n"])
+def test_without_credentials_there_is_no_token(nobody: Path, kept: str) -> None:
+    """None at all, or empty ones: said as everywhere else, and before a client would ask for it."""
+    nobody.write_text(kept)
+
+    with pytest.raises(NoCredentialsError):
+        msk_iam(REGION, None)
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_command_without_credentials_says_so(nobody: Path) -> None:
+    """In a line."""
+    nobody.touch()
+    command = [
+        "replay",
+        "--stage",
+        "dev",
+        "--region",
+        REGION,
+        "--bootstrap-servers",
+        "b:9098",
+        "--all-topics",
+    ]
+    result = CliRunner().invoke(main, [*command, "--from", "beginning"])
+
+    assert result.exit_code == 1
+    assert "Unable to locate credentials Are there credentials" in " ".join(result.stderr.split())
 
 
 @pytest.mark.usefixtures("aws")
