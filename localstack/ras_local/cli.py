@@ -186,7 +186,7 @@ def status(*, as_json: bool) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--bootstrap-servers", help="Another broker than the running stack's.")
 @click.option("--wait", is_flag=True, help="Return once the functions have consumed everything.")
-@expected_failures
+@failures
 def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: bool) -> None:
     """Publish events from JSON-lines FILES; - is standard input.
 

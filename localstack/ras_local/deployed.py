@@ -36,7 +36,7 @@ class DeployedMappings:
         self._forgotten: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
     def read(self) -> list[Settings]:
-        """The settings of every Kafka mapping. Raises botocore's errors when Lambda does not answer.
+        """The settings of every Kafka mapping. Raises botocore's errors when Lambda or CloudFormation do not answer.
 
         Where an emulator makes no mappings for MSK, an output of the local stage tells what they would be
         (`infra.settings`, mappings_as_output).
@@ -53,7 +53,9 @@ class DeployedMappings:
         stacks = self._cloud.stacks
         try:
             (ingest,) = stacks.describe_stacks(StackName=f"ras-{STAGE}-ingest")["Stacks"]
-        except ClientError:
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "ValidationError":
+                raise
             return []  # it is not deployed yet
         told = {one["OutputKey"]: one["OutputValue"] for one in ingest.get("Outputs", [])}
         mappings: list[Mapping[str, Any]] = json.loads(told.get("Mappings", "[]"))

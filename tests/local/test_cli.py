@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 from ras_local import stack
 from ras_local.cli import main
 from ras_local.paths import StateDir, write_private
+from ras_local.publish import Published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,3 +184,23 @@ def test_a_wished_port_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch
 
     assert result.exit_code == 1
     assert "RAS_EMULATOR_PORT='many' is not a number" in result.stderr
+
+
+def test_an_emulator_that_does_not_tell_its_mappings_is_told_of(
+    state: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a line, where a person waits for what they published to be consumed."""
+    events = tmp_path / "events.jsonl"
+    events.touch()
+    known = dict.fromkeys((one.name for one in fields(stack.Stack)), "")
+    write_private(state.stack_file, json.dumps(known))
+
+    def refused(_: object) -> None:
+        raise ClientError({"Error": {"Code": "Throttling", "Message": "later"}}, "DescribeStacks")
+
+    monkeypatch.setattr("ras_local.publish.publish", lambda *_, **__: Published(0, 0, 0.0))
+    monkeypatch.setattr(stack, "wait_consumed", refused)
+    result = ras("publish", str(events), "--wait")
+
+    assert result.exit_code == 1
+    assert "(Throttling)" in result.stderr

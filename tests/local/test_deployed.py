@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from typing import Any, cast
 
+import pytest
+from botocore.exceptions import ClientError
 from ras_local.deployed import DeployedMappings
 
 ARN = "arn:aws:kafka:eu-north-1:000000000000:cluster/ras-local/1"
@@ -27,6 +29,7 @@ class Cloud:
     def __init__(self, listed: list[dict[str, Any]]) -> None:
         self.listed = listed
         self.outputs: list[dict[str, str]] = []
+        self.refusal = ""
         self.calls: Counter[str] = Counter()
         self.properties = {
             "Topics": ["essays"],
@@ -64,6 +67,8 @@ class Cloud:
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 (boto3's own spelling)
         assert StackName == "ras-local-ingest"
+        if self.refusal:
+            raise ClientError({"Error": {"Code": self.refusal, "Message": "no"}}, "DescribeStacks")
         return {"Stacks": [{"Outputs": self.outputs}]}
 
     def get_template(self, StackName: str) -> dict[str, Any]:  # noqa: N803 (boto3's own spelling)
@@ -133,6 +138,24 @@ def test_mappings_that_the_emulator_could_not_make_are_read_from_the_stacks_outp
     cloud.listed = [mapping()]
 
     assert [one.consumer_group_id for one in deployed(cloud).read()] == ["ras-local-essays"]
+
+
+def test_before_the_stack_is_there_it_has_no_mappings() -> None:
+    """CloudFormation's word for a stack that it does not know."""
+    cloud = Cloud([])
+    cloud.refusal = "ValidationError"
+
+    assert deployed(cloud).read() == []
+
+
+@pytest.mark.parametrize("code", ["Throttling", "InternalFailure"])
+def test_a_stack_that_is_not_told_has_not_gone(code: str) -> None:
+    """Without mappings the poller would stop, and nothing would count as consumed: a passing error is one."""
+    cloud = Cloud([])
+    cloud.refusal = code
+
+    with pytest.raises(ClientError, match=code):
+        deployed(cloud).read()
 
 
 def test_the_emulators_own_defaults_are_not_taken_for_settings() -> None:
