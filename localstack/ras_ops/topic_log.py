@@ -106,17 +106,20 @@ class TopicLog:
             heard = time.monotonic()
             while open_:
                 for message in consumer.consume(500, 0.05):
-                    heard = time.monotonic()
                     number = int(message.partition() or 0)
                     error = message.error()
-                    if error is not None:
-                        if error.code() == KafkaError._PARTITION_EOF:
-                            open_.discard(number)
-                            continue
+                    if error is not None and error.code() != KafkaError._PARTITION_EOF:
                         raise lacking(error, **self._rights("ReadData")) or KafkaException(error)
+                    if number not in open_:
+                        continue  # what is published meanwhile tells nothing of the partitions that are waited for
+                    heard = time.monotonic()
+                    if error is not None:
+                        open_.discard(number)
+                        continue
                     offset = int(message.offset() or 0)
                     if offset < ends[number]:
                         yield message
+                        heard = time.monotonic()  # the caller's time is not the broker's silence
                     if offset + 1 >= ends[number]:
                         open_.discard(number)
                 if time.monotonic() - heard > _STALL_S:

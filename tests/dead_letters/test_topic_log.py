@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Consumer
 from ras_local.errors import StackError
 from ras_local.poller import to_record
+from ras_ops import topic_log
+from ras_ops.deployment import Brokers
 from ras_ops.topic_log import Bounds, TopicLog
 
+from tests.clock import Time
 from tests.dead_letters.brokers import fill
-
-if TYPE_CHECKING:
-    from ras_ops.deployment import Brokers
 
 # Partition -> timestamps. They are the producers', so they need not rise.
 STAMPS = {0: [1000, 2000, 3000, 4000], 1: [5000, 1500, 6000], 3: [100]}
@@ -98,3 +98,49 @@ def test_a_stalled_broker_is_told(log: TopicLog, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("ras_ops.topic_log.Consumer", type("Silent", (Consumer,), {"consume": lambda *_: []}))
     with pytest.raises(StackError, match="sends no more"):
         list(log.read({0: 0}, {0: 4}))
+
+
+def test_a_slow_caller_is_no_stalled_broker(log: TopicLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does with a record may take longer than a broker may be silent: an invocation, a pause after it."""
+    time = Time()
+    monkeypatch.setattr("ras_ops.topic_log.time", SimpleNamespace(monotonic=time.clock))
+    found = 0
+    for _ in log.read({0: 0}, {0: 4}):
+        found += 1
+        time.sleep(2 * topic_log._STALL_S)
+
+    assert found == 4
+
+
+def test_a_partition_that_is_through_does_not_hide_one_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records go on being published there."""
+    time = Time()
+    monkeypatch.setattr("ras_ops.topic_log.time", SimpleNamespace(monotonic=time.clock))
+
+    class Record(SimpleNamespace):
+        def error(self) -> None:
+            return None
+
+        def partition(self) -> int:
+            return 0
+
+        def offset(self) -> int:
+            return int(time.now)
+
+    class Lively:
+        def __init__(self, _: object) -> None: ...
+
+        def assign(self, _: object) -> None: ...
+
+        def consume(self, *_: object) -> list[Record]:
+            time.sleep(1)
+            assert time.now < 1000, "it is waited for without end"
+            return [Record()]
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("ras_ops.topic_log.Consumer", Lively)
+    log = TopicLog(Brokers("unused"), "t")
+
+    with pytest.raises(StackError, match="sends no more"):
+        list(log.read({0: 0, 1: 0}, {0: 50, 1: 50}))
