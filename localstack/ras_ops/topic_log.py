@@ -74,8 +74,7 @@ class TopicLog:
         try:
             bounds = self._bounds(consumer, self._metadata(consumer))
             if self._looks_up(consumer, bounds):
-                asked = [TopicPartition(self.topic, number, moment_ms) for number in bounds]
-                found = {p.partition: p.offset for p in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)}
+                found = self._look_up(consumer, bounds, moment_ms)
                 return {
                     number: found[number] if found[number] >= 0 else held.high
                     for number, held in bounds.items()
@@ -132,10 +131,16 @@ class TopicLog:
 
     def _looks_up(self, consumer: Consumer, bounds: Mapping[int, Bounds]) -> bool:
         held = [number for number, bound in bounds.items() if bound.low < bound.high]
-        beginning = [TopicPartition(self.topic, number, 0) for number in held]
-        return not held or all(
-            p.offset >= 0 for p in consumer.offsets_for_times(beginning, timeout=_TIMEOUT_S)
-        )
+        return not held or all(offset >= 0 for offset in self._look_up(consumer, held, 0).values())
+
+    def _look_up(self, consumer: Consumer, numbers: Iterable[int], moment_ms: int) -> dict[int, int]:
+        """What the brokers know of a moment, by partition: an offset, or -1 where they know none."""
+        asked = [TopicPartition(self.topic, number, moment_ms) for number in numbers]
+        answered = consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)
+        for partition in answered:
+            if partition.error is not None:
+                raise KafkaException(partition.error)
+        return {partition.partition: partition.offset for partition in answered}
 
     def _metadata(self, consumer: Consumer) -> ClusterMetadata:
         return self._door.metadata(consumer, self.topic, timeout_s=_TIMEOUT_S)

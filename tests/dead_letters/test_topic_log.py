@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from ras_local.errors import StackError
 from ras_local.poller import to_record
 from ras_ops import topic_log
@@ -144,3 +144,19 @@ def test_a_partition_that_is_through_does_not_hide_one_that_stalls(monkeypatch: 
 
     with pytest.raises(StackError, match="sends no more"):
         list(log.read({0: 0, 1: 0}, {0: 50, 1: 50}))
+
+
+def test_a_partition_whose_times_nobody_can_tell_now_is_told(
+    log: TopicLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its leader is away: that is no broker that looks no times up, whose topics are read from their beginning."""
+
+    class Leaderless(Consumer):
+        def offsets_for_times(self, partitions, timeout=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+            away = KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
+            return [SimpleNamespace(partition=one.partition, offset=-1, error=away) for one in partitions]
+
+    monkeypatch.setattr("ras_ops.topic_log.Consumer", Leaderless)
+
+    with pytest.raises(KafkaException, match="LEADER_NOT_AVAILABLE"):
+        log.positions_at(1000)
