@@ -64,12 +64,13 @@ class Door:
         deadline = time.monotonic() + timeout_s
         wait_s = _FIRST_S
         while True:
+            left_s = max(0.0, deadline - time.monotonic())  # a negative timeout is none
             try:
-                found: ClusterMetadata = client.list_topics(topic, timeout=min(wait_s, timeout_s))
+                found: ClusterMetadata = client.list_topics(topic, timeout=min(wait_s, left_s))
             except KafkaException as error:
                 client.poll(0)  # only there is `error_cb` called
                 self.check()
-                if error.args[0].code() not in _AGAIN or time.monotonic() > deadline:
+                if error.args[0].code() not in _AGAIN or time.monotonic() >= deadline:
                     raise
                 wait_s *= 2
             else:

@@ -89,9 +89,10 @@ class Group:
         wait_s = _FIRST_S
         with self._consumer() as consumer, needing(**rights):
             while True:
+                left_s = max(0.0, deadline - time.monotonic())
                 try:
                     asked = [TopicPartition(self._topic, number) for number in partitions]
-                    answered = consumer.committed(asked, timeout=wait_s)
+                    answered = consumer.committed(asked, timeout=min(wait_s, left_s))
                     break
                 except KafkaException as error:
                     # Where it may not look for the group's coordinator, the call knows only that it had to wait.
@@ -100,7 +101,7 @@ class Group:
                     if refused is not None and (right := lacking(refused, **rights)):
                         raise right from error
                     self._door.check()
-                    if error.args[0].code() != KafkaError._TIMED_OUT or time.monotonic() > deadline:
+                    if error.args[0].code() != KafkaError._TIMED_OUT or time.monotonic() >= deadline:
                         raise
                     wait_s *= 2
             for partition in answered:

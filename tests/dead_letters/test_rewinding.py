@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from ras_local.errors import StackError
 from ras_ops import rewinding
+from ras_ops.deployment import Brokers
 from ras_ops.rewinding import Group, behind, plan, rewind
 
+from tests.clock import Time
 from tests.dead_letters import brokers as kafka
 from tests.dead_letters.made import SETTINGS
 
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ras_local.event_source_mapping import Settings
-    from ras_ops.deployment import Brokers
 
 STAMPS = {0: [1000, 2000, 3000], 1: [1500], 2: [5000, 6000]}
 
@@ -215,3 +218,22 @@ def test_an_interrupted_rewind_enables_the_mapping(
         rewind(deployment, [plan(brokers, mapping, 0)])
 
     assert deployment.functions.asked == [False, True]
+
+
+def test_a_coordinator_that_does_not_answer_is_waited_for_as_long_as_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The waits between two looks for a refusal grow, up to what is left."""
+    time = Time()
+    monkeypatch.setattr(rewinding, "time", SimpleNamespace(monotonic=time.clock))
+
+    class Silent(Consumer):
+        def committed(self, partitions, timeout=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+            time.sleep(timeout)
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    monkeypatch.setattr(rewinding, "Consumer", Silent)
+
+    with pytest.raises(KafkaException):
+        Group(Brokers("127.0.0.1:1"), "g", "t").committed([0])
+    assert sum(time.pauses) == rewinding._TIMEOUT_S

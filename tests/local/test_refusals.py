@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 from ras_local.errors import StackError
 from ras_local.refusals import Door
+
+from tests.clock import Time
 
 REFUSED = KafkaError(KafkaError._AUTHENTICATION, "SASL authentication error: Access denied")
 
@@ -41,3 +45,22 @@ def test_who_has_got_in_is_refused_no_more() -> None:
 
     assert door.metadata(Brokers(), "t", timeout_s=5) == "t within 1.0"  # type: ignore[comparison-overlap]
     door.check()
+
+
+@pytest.mark.parametrize("timeout_s", [10, 15])
+def test_nobody_waits_for_longer_than_was_said(timeout_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waits between two looks for a refusal grow, up to what is left."""
+    time = Time()
+    monkeypatch.setattr("ras_local.refusals.time", SimpleNamespace(monotonic=time.clock))
+
+    class Silent:
+        def list_topics(self, _: str | None, timeout: float) -> None:
+            time.sleep(timeout)
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+        def poll(self, _: float) -> None: ...
+
+    with pytest.raises(KafkaException):
+        Door("b:9098").metadata(Silent(), timeout_s=timeout_s)
+
+    assert sum(time.pauses) == timeout_s
