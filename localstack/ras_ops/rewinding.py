@@ -80,14 +80,14 @@ class Group:
         self.name = group
         self._brokers = brokers
         self._topic = topic
-        self._door = Door(brokers.bootstrap_servers)
 
     def committed(self, partitions: Sequence[int]) -> dict[int, int | None]:
         """The committed offset of each partition; None before its first commit."""
         rights = self._rights("DescribeTopic", "DescribeGroup")
+        door = Door(self._brokers.bootstrap_servers)
         deadline = time.monotonic() + _TIMEOUT_S
         wait_s = _FIRST_S
-        with self._consumer() as consumer, needing(**rights):
+        with self._consumer(door) as consumer, needing(**rights):
             while True:
                 left_s = max(0.0, deadline - time.monotonic())
                 try:
@@ -100,8 +100,8 @@ class Group:
                     refused = told.error() if told is not None else None
                     if refused is not None and (right := lacking(refused, **rights)):
                         raise right from error
-                    self._door.check()
                     if error.args[0].code() != KafkaError._TIMED_OUT or time.monotonic() >= deadline:
+                        door.check()
                         raise
                     wait_s *= 2
             for partition in answered:
@@ -127,14 +127,14 @@ class Group:
 
         deadline = time.monotonic() + LEAVE_WAIT_S
         rights = self._rights("ReadData", "AlterGroup")
-        with self._consumer(auto_offset_reset="earliest", **_SESSION) as consumer, needing(**rights):
-            found = self._door.metadata(consumer, self._topic, timeout_s=_TIMEOUT_S)
+        door = Door(self._brokers.bootstrap_servers)
+        with self._consumer(door, auto_offset_reset="earliest", **_SESSION) as consumer, needing(**rights):
+            found = door.metadata(consumer, self._topic, timeout_s=_TIMEOUT_S)
             every = set(found.topics[self._topic].partitions)
             consumer.subscribe([self._topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
             while True:
                 check()
                 told = consumer.poll(0.1)
-                self._door.check()
                 refused = told.error() if told is not None else None
                 if refused is not None and (right := lacking(refused, **rights)):
                     raise right
@@ -147,6 +147,8 @@ class Group:
                     else:
                         return
                 if time.monotonic() > deadline:
+                    # Only now: a broker of several may refuse for a moment, while the others have let this client in.
+                    door.check()
                     raise StackError(
                         f"somebody else reads {self._topic} as group {self.name}",
                         "Stop it; a group can be rewound only while nobody is in it.",
@@ -159,10 +161,10 @@ class Group:
         }
 
     @contextlib.contextmanager
-    def _consumer(self, **settings: Any) -> Iterator[Consumer]:
+    def _consumer(self, door: Door, **settings: Any) -> Iterator[Consumer]:
         made = quiet_client(
             self._brokers.bootstrap_servers,
-            on_error=self._door,
+            on_error=door,
             group_id=self.name,
             enable_auto_commit=False,
             **settings,

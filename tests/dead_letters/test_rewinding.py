@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from ras_local.errors import StackError
+from ras_local.refusals import Door
 from ras_ops import rewinding
 from ras_ops.deployment import Brokers
 from ras_ops.rewinding import Group, behind, plan, rewind
@@ -237,3 +238,65 @@ def test_a_coordinator_that_does_not_answer_is_waited_for_as_long_as_said(
     with pytest.raises(KafkaException):
         Group(Brokers("127.0.0.1:1"), "g", "t").committed([0])
     assert sum(time.pauses) == rewinding._TIMEOUT_S
+
+
+REFUSED = KafkaError(KafkaError._SSL, "SSL handshake failed")
+
+
+class Ajar(Door):
+    """Brokers of which one refuses for a moment, after others have let the client in."""
+
+    def metadata(self, client: Any, topic: str | None = None, *, timeout_s: float) -> Any:
+        found = super().metadata(client, topic, timeout_s=timeout_s)
+        self(REFUSED)
+        return found
+
+
+def test_who_is_in_is_not_sent_away_by_one_broker(
+    brokers: Brokers, mapping: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handshake that breaks while members leave their group is no reason to give up; they are waited for."""
+    monkeypatch.setattr(rewinding, "Door", Ajar)
+    kafka.fill(brokers, mapping.topic, STAMPS)
+    group = Group(brokers, mapping.consumer_group_id, mapping.topic)
+    group.commit({0: 2})
+
+    assert group.committed([0]) == {0: 2}
+
+
+def test_a_refusal_is_told_where_the_wait_is_over(
+    brokers: Brokers, mapping: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of a guess at who else reads."""
+    monkeypatch.setattr(
+        rewinding, "Consumer", type("Outside", (Consumer,), {"subscribe": lambda *_, **__: None})
+    )
+    monkeypatch.setattr(rewinding, "Door", Ajar)
+    monkeypatch.setattr(rewinding, "LEAVE_WAIT_S", 0.0)
+
+    with pytest.raises(StackError, match="SSL handshake failed"):
+        Group(brokers, mapping.consumer_group_id, mapping.topic).commit({0: 0})
+
+
+def test_one_broker_that_refuses_does_not_hide_what_another_one_knows(
+    brokers: Brokers, mapping: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commits are asked for again, as the group's own broker may only be busy."""
+    doors: list[Door] = []
+
+    class Slow(Consumer):
+        def committed(self, partitions, timeout=None):  # type: ignore[no-untyped-def]
+            if doors:
+                doors.pop()(REFUSED)
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            return super().committed(partitions, timeout)
+
+    class Seen(Door):
+        def __init__(self, bootstrap_servers: str) -> None:
+            super().__init__(bootstrap_servers)
+            doors.append(self)
+
+    monkeypatch.setattr(rewinding, "Consumer", Slow)
+    monkeypatch.setattr(rewinding, "Door", Seen)
+
+    assert Group(brokers, mapping.consumer_group_id, mapping.topic).committed([0]) == {0: None}
