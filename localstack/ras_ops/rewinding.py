@@ -20,7 +20,7 @@ from ras_local.errors import StackError
 from ras_local.refusals import Door, lacking, needing
 
 from ras_ops.deployment import Account
-from ras_ops.topic_log import TopicLog
+from ras_ops.topic_log import AT_A_TIME, TopicLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +40,9 @@ LEAVE_WAIT_S = 180.0
 # The shortest that Kafka accepts by default, as the local poller has it: librdkafka's mock broker never lets a member
 # in whose timeout is shorter than that of the member before.
 _SESSION = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 2000}
+
+# Held while a client signs in. Afterwards it may wait for members to leave its group, beside any number of such.
+_entry = threading.BoundedSemaphore(AT_A_TIME)
 
 # The group is between two generations of members.
 _UNSETTLED = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION)
@@ -85,9 +88,9 @@ class Group:
         """The committed offset of each partition; None before its first commit."""
         rights = self._rights("DescribeTopic", "DescribeGroup")
         door = Door(self._brokers.bootstrap_servers)
-        deadline = time.monotonic() + _TIMEOUT_S
         wait_s = _FIRST_S
-        with self._consumer(door) as consumer, needing(**rights):
+        with _entry, self._consumer(door) as consumer, needing(**rights):
+            deadline = time.monotonic() + _TIMEOUT_S
             while True:
                 left_s = max(0.0, deadline - time.monotonic())
                 try:
@@ -125,13 +128,16 @@ class Group:
         def revoked(_: Consumer, partitions: list[TopicPartition]) -> None:
             mine.difference_update(partition.partition for partition in partitions)
 
-        deadline = time.monotonic() + LEAVE_WAIT_S
         rights = self._rights("ReadData", "AlterGroup")
         door = Door(self._brokers.bootstrap_servers)
-        with self._consumer(door, auto_offset_reset="earliest", **_SESSION) as consumer, needing(**rights):
-            found = door.metadata(consumer, self._topic, timeout_s=_TIMEOUT_S)
+        with contextlib.ExitStack() as open_, needing(**rights):
+            with _entry:
+                joining = self._consumer(door, auto_offset_reset="earliest", **_SESSION)
+                consumer = open_.enter_context(joining)
+                found = door.metadata(consumer, self._topic, timeout_s=_TIMEOUT_S)
             every = set(found.topics[self._topic].partitions)
             consumer.subscribe([self._topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
+            deadline = time.monotonic() + LEAVE_WAIT_S
             while True:
                 check()
                 told = consumer.poll(0.1)
@@ -204,7 +210,7 @@ def rewind(
     """
     brokers = deployment.brokers()
     stopping = threading.Event()
-    # All at a time: each is a wait for Lambda and for members to leave.
+    # All at a time, but for signing in: each is a wait for Lambda and for members to leave.
     with ThreadPoolExecutor(max(1, len(plans)), thread_name_prefix="rewind") as pool:
         running = [pool.submit(_Rewind(deployment, brokers, plan, say, stopping).run) for plan in plans]
         try:

@@ -26,8 +26,9 @@ _Told = TypeVar("_Told")
 
 _TIMEOUT_S = 15.0
 _READERS = "ras-replay-"
-# MSK's smallest brokers take four new connections a second with IAM, and refuse more (developer guide, quotas).
-_AT_A_TIME = 4
+AT_A_TIME = 4
+"""Clients that sign in: MSK's smallest brokers take four new connections a second with IAM, and refuse more (developer
+guide, quotas)."""
 _STALL_S = 30.0
 """Without a record for so long, a read is given up: some record or the end of the partition always comes."""
 
@@ -182,5 +183,5 @@ class TopicLog:
 
 def each(ask: Callable[[_Of], _Told], of: Iterable[_Of]) -> list[_Told]:
     """What is asked of several topics, some at a time and in their order: every client waits a second for its token."""
-    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="topic") as pool:
+    with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="topic") as pool:
         return list(pool.map(ask, of))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from ras_local.refusals import Door
 from ras_ops import rewinding
 from ras_ops.deployment import Brokers
 from ras_ops.rewinding import Group, behind, plan, rewind
+from ras_ops.topic_log import AT_A_TIME
 
 from tests.clock import Time
 from tests.dead_letters import brokers as kafka
@@ -300,3 +302,34 @@ def test_one_broker_that_refuses_does_not_hide_what_another_one_knows(
     monkeypatch.setattr(rewinding, "Door", Seen)
 
     assert Group(brokers, mapping.consumer_group_id, mapping.topic).committed([0]) == {0: None}
+
+
+def test_groups_are_joined_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many mappings are rewound, no more clients sign in together than for anything else."""
+    too_many = threading.Barrier(AT_A_TIME + 1)
+    lock, together, met = threading.Lock(), 0, list[int]()
+
+    class Crowded(Door):
+        def metadata(self, _: Any, topic: str | None = None, **__: Any) -> Any:
+            nonlocal together
+            with lock:
+                together += 1
+                met.append(together)
+            with suppress(threading.BrokenBarrierError):
+                too_many.wait(0.5)
+            with lock:
+                together -= 1
+            return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None})})
+
+    def enough() -> None:
+        raise StackError("enough")
+
+    def commit(number: int) -> None:
+        with suppress(StackError):
+            Group(Brokers("127.0.0.1:1"), f"g{number}", "t").commit({0: 0}, check=enough)
+
+    monkeypatch.setattr(rewinding, "Door", Crowded)
+    with ThreadPoolExecutor(3 * AT_A_TIME) as pool:
+        list(pool.map(commit, range(3 * AT_A_TIME)))
+
+    assert (len(met), max(met)) == (3 * AT_A_TIME, AT_A_TIME)
