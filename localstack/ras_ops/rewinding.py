@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 15.0
 _FIRST_S = 2.0
 """As `refusals`: a refusal is looked for after so long, and after twice as long each time."""
+_CLOSE_S = 10.0
+"""How long a client may take to leave its group; afterwards it is left to itself."""
 STATE_WAIT_S = 600.0
 """How long a mapping may take to change its state: AWS says up to a few minutes."""
 LEAVE_WAIT_S = 180.0
@@ -128,11 +130,17 @@ class Group:
         def revoked(_: Consumer, partitions: list[TopicPartition]) -> None:
             mine.difference_update(partition.partition for partition in partitions)
 
+        answers: list[KafkaError | None] = []
+
+        def answered(error: KafkaError | None, _: list[TopicPartition]) -> None:
+            answers.append(error)
+
+        asked = False
         rights = self._rights("ReadData", "AlterGroup")
         door = Door(self._brokers.bootstrap_servers)
         with contextlib.ExitStack() as open_, needing(**rights):
             with _entry:
-                joining = self._consumer(door, auto_offset_reset="earliest", **_SESSION)
+                joining = self._consumer(door, answered, auto_offset_reset="earliest", **_SESSION)
                 consumer = open_.enter_context(joining)
                 found = door.metadata(consumer, self._topic, timeout_s=_TIMEOUT_S)
             every = set(found.topics[self._topic].partitions)
@@ -144,17 +152,23 @@ class Group:
                 refused = told.error() if told is not None else None
                 if refused is not None and (right := lacking(refused, **rights)):
                     raise right
-                if mine == every:
-                    try:
-                        consumer.commit(offsets=positions, asynchronous=False)
-                    except KafkaException as error:
-                        if error.args[0].code() not in _UNSETTLED:
-                            raise
-                    else:
+                if answers:
+                    asked, answer = False, answers.pop()
+                    if answer is None:
                         return
+                    if answer.code() not in _UNSETTLED:
+                        raise KafkaException(answer)
+                if mine == every and not asked:
+                    # Not waited for in the call: for a broker that hangs that is without end.
+                    consumer.commit(offsets=positions, asynchronous=True)
+                    asked = True
                 if time.monotonic() > deadline:
                     # Only now: a broker of several may refuse for a moment, while the others have let this client in.
                     door.check()
+                    if asked:
+                        raise StackError(
+                            f"no answer on the commits of group {self.name}", "Run the same command again."
+                        )
                     raise StackError(
                         f"somebody else reads {self._topic} as group {self.name}",
                         "Stop it; a group can be rewound only while nobody is in it.",
@@ -167,7 +181,9 @@ class Group:
         }
 
     @contextlib.contextmanager
-    def _consumer(self, door: Door, **settings: Any) -> Iterator[Consumer]:
+    def _consumer(
+        self, door: Door, on_commit: Callable[..., None] = lambda *_: None, **settings: Any
+    ) -> Iterator[Consumer]:
         made = quiet_client(
             self._brokers.bootstrap_servers,
             on_error=door,
@@ -175,11 +191,14 @@ class Group:
             enable_auto_commit=False,
             **settings,
         )
-        consumer = Consumer({**made, **self._brokers.settings})
+        consumer = Consumer({**made, "on_commit": on_commit, **self._brokers.settings})
         try:
             yield consumer
         finally:
-            consumer.close()
+            # With a commit on its way to a broker that hangs, this would go on for as long as that does.
+            closing = threading.Thread(target=consumer.close, daemon=True)
+            closing.start()
+            closing.join(_CLOSE_S)
 
 
 def plan(brokers: Brokers, mapping: Settings, moment_ms: int) -> Plan:

@@ -333,3 +333,53 @@ def test_groups_are_joined_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
         list(pool.map(commit, range(3 * AT_A_TIME)))
 
     assert (len(met), max(met)) == (3 * AT_A_TIME, AT_A_TIME)
+
+
+def test_a_broker_that_hangs_is_not_waited_for_without_end(
+    brokers: Brokers, mapping: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the group is joined its broker never answers the commit, and the client would ask it for ever."""
+
+    over, waited = threading.Event(), list[bool]()
+
+    class Hanging(Consumer):
+        def commit(self, *_: Any, asynchronous: bool = True, **__: Any) -> None:
+            assert asynchronous, "it is waited for in the call"
+            monkeypatch.setattr(rewinding, "time", SimpleNamespace(monotonic=lambda: float("inf")))
+
+        def close(self) -> None:
+            waited.append(over.wait(30))
+            super().close()
+
+    monkeypatch.setattr(rewinding, "_CLOSE_S", 0.1)
+    monkeypatch.setattr(rewinding, "Consumer", Hanging)
+
+    with pytest.raises(StackError, match="no answer on the commits of group"):
+        Group(brokers, mapping.consumer_group_id, mapping.topic).commit({0: 0})
+    assert waited == []
+    over.set()
+
+
+def test_a_commit_between_two_generations_is_made_again(
+    brokers: Brokers, mapping: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a member comes and goes just then; any other answer is told."""
+    answers = [
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.INVALID_COMMIT_OFFSET_SIZE,
+    ]
+
+    class Unsettled(Consumer):
+        def __init__(self, settings: dict[str, Any]) -> None:
+            super().__init__(settings)
+            self._answer = settings["on_commit"]
+
+        def commit(self, *_: Any, **__: Any) -> None:
+            self._answer(KafkaError(answers.pop(0)), [])
+
+    monkeypatch.setattr(rewinding, "Consumer", Unsettled)
+
+    with pytest.raises(KafkaException, match="INVALID_COMMIT_OFFSET_SIZE"):
+        Group(brokers, mapping.consumer_group_id, mapping.topic).commit({0: 0})
+    assert answers == []
