@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from ras_local.broker import quiet_client, unreachable
@@ -115,7 +115,8 @@ def publish(
     """Publish events in order and wait until the broker has confirmed every one.
 
     `on_delivery` is told the number confirmed so far; `settings` are more of the client, in librdkafka's own names.
-    Raises StackError when no broker answers or lets nobody in, or one record was not taken.
+    Raises StackError when no broker answers or lets nobody in, or one record was not taken. After one that was not
+    confirmed within `timeout_s` no more are: each queue full of them would take as long.
     """
     begun = time.monotonic()
     # Without this, an address where nobody listens would be waited for until every record has timed out.
@@ -139,7 +140,11 @@ def publish(
             **(settings or {}),
         }
     )
+    untried = False
     for event in events:
+        if delivery.timed_out:
+            untried = True
+            break
         there = topics[event.topic].partitions if event.topic in topics else {}
         while True:
             try:
@@ -163,7 +168,7 @@ def publish(
     if delivery.failed or left:
         raise StackError(
             f"{delivery.failed + left} of {delivery.count + delivery.failed + left} records were not delivered:"
-            f" {delivery.problem or 'not confirmed in time'}",
+            f" {delivery.problem or 'not confirmed in time'}{'; the rest was not tried' if untried else ''}",
             "Those that were stay published; publishing all of them again is harmless.",
         )
     return Published(delivery.count, delivery.size, time.monotonic() - begun)
@@ -177,6 +182,7 @@ class _Delivery:
         self.size = 0
         self.failed = 0
         self.problem = ""
+        self.timed_out = False
         self._on_delivery = on_delivery
         self._topics = topics
 
@@ -190,6 +196,7 @@ class _Delivery:
 
     def fail(self, error: Any, topic: str) -> None:
         self.failed += 1
+        self.timed_out = self.timed_out or error.code() == KafkaError._MSG_TIMED_OUT
         self.problem = self.problem or self._told(error, topic)
 
     def _told(self, error: Any, topic: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ from ras_local import broker
 from ras_local.errors import StackError
 from ras_local.paths import REPOSITORY
 from ras_local.publish import Event, parse_event, publish, read_events
+from ras_local.refusals import Door
 
 from tests.real_servers import folder_of_servers
 
@@ -103,3 +105,14 @@ def test_a_record_that_the_client_itself_refuses_stops_no_other(tmp_path: Path) 
             )
 
     assert confirmed == [1, 2]
+
+
+def test_a_broker_that_went_is_not_waited_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first record that was not confirmed in time is the last one that is tried, with those in the queue."""
+    monkeypatch.setattr(Door, "metadata", lambda *_, **__: SimpleNamespace(topics={}))
+    left = iter(range(40))
+    events = (Event("t", b"") for _ in left)
+
+    with pytest.raises(StackError, match=r"were not delivered: t: .*; the rest was not tried"):
+        publish("127.0.0.1:1", events, timeout_s=1, settings={"queue.buffering.max.messages": 5})
+    assert next(left, None) is not None
