@@ -45,7 +45,9 @@ _BY_TOPIC = ("topic", "group", "partitions", "again")
 )
 @click.option("--group", help="The consumer group to rewind, where mappings differ.")
 @click.option("--all-groups", is_flag=True, help="Rewind every mapping's group that reads the topic.")
-@click.option("--wait", is_flag=True, help="With --via group: return once the groups have caught up.")
+@click.option(
+    "--wait", is_flag=True, help="With --via group: return once they have read again what there was."
+)
 @click.option("--restart", is_flag=True, help="With --via function: begin anew instead of going on.")
 @shared.dry_run
 @shared.yes
@@ -166,6 +168,13 @@ def _rewind(
     out.print(
         f"{many(again, 'record')} {'would' if dry_run else 'will'} be read again, from {start.isoformat()} on"
     )
+    for plan in plans:
+        if not plan.mapping.enabled:
+            enable = rewinding.enabling(deployment, plan.mapping.uuid)
+            out.print(
+                f"nobody reads {plan.mapping.topic}: its mapping is disabled, and stays so; enable it with `{enable}`",
+                soft_wrap=True,
+            )
     if dry_run or not again:
         return
     moving = [plan for plan in plans if plan.again]
@@ -179,7 +188,7 @@ def _rewind(
         )
     rewinding.rewind(deployment, moving, say=lambda text: out.print(plain(text), soft_wrap=True))
     if wait:
-        _wait(deployment, brokers, moving, again)
+        _wait(deployment, brokers, moving)
 
 
 def _show(plans: Sequence[Plan]) -> None:
@@ -200,14 +209,16 @@ def _show(plans: Sequence[Plan]) -> None:
         console().print(listing)
 
 
-def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[Plan], total: int) -> None:
+def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[Plan]) -> None:
     from ras_ops import rewinding
     from ras_ops.progress import progress
 
+    total = sum(plan.again for plan in plans)
     with progress("reading again", total) as advance:
         shown = 0
         for plan in plans:
-            while behind := rewinding.behind(brokers, plan.mapping):
+            # Up to where the topics ended: one that is published to is never read for good.
+            while behind := rewinding.behind(brokers, plan.mapping, plan.ends):
                 # One that was disabled before stays so, and somebody may do it meanwhile.
                 rewinding.check_read(deployment, plan.mapping)
                 others = sum(other.again for other in plans[plans.index(plan) + 1 :])

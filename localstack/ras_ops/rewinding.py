@@ -77,6 +77,11 @@ class Plan:
     def again(self) -> int:
         return sum(move.again for move in self.moves)
 
+    @property
+    def ends(self) -> dict[int, int]:
+        """Where the partitions ended then that the group has read from; of others it may never read a record."""
+        return {move.partition: move.high for move in self.moves if move.committed is not None}
+
 
 class Group:
     """A consumer group's commits on one topic. Methods raise StackError where a right is missing, KafkaException."""
@@ -323,12 +328,19 @@ def check_read(deployment: Deployment, mapping: Settings) -> None:
 def enabling(deployment: Deployment, uuid: str) -> str:
     """The command that enables a mapping, for a person to paste."""
     cloud = deployment.cloud
-    there = "" if isinstance(cloud, Account) else f" --endpoint-url {cloud.endpoint_url}"
-    return f"aws{there} lambda update-event-source-mapping --enabled --uuid {uuid}"
+    if isinstance(cloud, Account):
+        there = f"aws --region {cloud.region}{f' --profile {cloud.profile}' if cloud.profile else ''}"
+    else:
+        keys = f"AWS_ACCESS_KEY_ID={cloud.key} AWS_SECRET_ACCESS_KEY={cloud.secret}"
+        there = f"{keys} aws --region {cloud.region} --endpoint-url {cloud.endpoint_url}"
+    return f"{there} lambda update-event-source-mapping --enabled --uuid {uuid}"
 
 
-def behind(brokers: Brokers, mapping: Settings) -> int:
-    """Records that a mapping's group has yet to read."""
+def behind(brokers: Brokers, mapping: Settings, ends: Mapping[int, int] | None = None) -> int:
+    """Records that a mapping's group has yet to read: all, or those below `ends` by partition."""
     bounds = TopicLog(brokers, mapping.topic).bounds()
     committed = Group(brokers, mapping.consumer_group_id, mapping.topic).committed(list(bounds))
-    return sum(held.high - max(committed[number] or 0, held.low) for number, held in bounds.items())
+    return sum(
+        max(0, (held.high if ends is None else ends.get(number, 0)) - max(committed[number] or 0, held.low))
+        for number, held in bounds.items()
+    )

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 from click.testing import CliRunner
 from confluent_kafka import KafkaError, KafkaException
+from ras_local.aws import Cloud
 from ras_local.cli import main
 from ras_local.errors import StackError
 from ras_local.paths import StateDir
@@ -39,7 +40,7 @@ class Deployment:
     kafka: Brokers
     state: StateDir
     stage: str = "test"
-    cloud: Any = None
+    cloud: Any = field(default_factory=lambda: Cloud("http://127.0.0.1:4566", "eu-north-1"))
     found: list[Settings] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
 
@@ -370,12 +371,22 @@ def test_nobody_waits_for_a_mapping_that_is_disabled(polled: Deployment) -> None
     group = Group(polled.kafka, f"group-of-{REGISTERED}", REGISTERED)
     group.commit({0: group_end(polled, REGISTERED)})
     disabled = SimpleNamespace(get_event_source_mapping=lambda UUID: {"State": "Disabled"})  # noqa: N803, ARG005
-    polled.cloud = SimpleNamespace(functions=disabled, endpoint_url="http://127.0.0.1:4566")
-    told = ras("replay", "--topic", REGISTERED, "--from", "beginning", "--wait", "--yes", code=1).stderr
+    polled.cloud = SimpleNamespace(
+        functions=disabled, endpoint_url="http://127.0.0.1:4566", region="eu-north-1", key="k", secret="s"
+    )
+    command = ("replay", "--topic", REGISTERED, "--from", "beginning", "--wait", "--yes")
+    told = " ".join(ras(*command, code=1).stderr.split())
+    # Once more there is nothing to rewind, and still nobody who reads.
+    again = " ".join(ras(*command).stderr.split())
 
-    assert f"nobody reads {REGISTERED}: its mapping is disabled" in told
+    enable = (
+        "AWS_ACCESS_KEY_ID=k AWS_SECRET_ACCESS_KEY=s aws --region eu-north-1 --endpoint-url http://127.0.0.1:4566"
+        f" lambda update-event-source-mapping --enabled --uuid {SETTINGS.uuid}"
+    )
+    assert f"What is rewound stays so. Enable it with `{enable}`" in told
     assert (
-        "aws --endpoint-url http://127.0.0.1:4566 lambda update-event-source-mapping --enabled --uuid" in told
+        f"nobody reads {REGISTERED}: its mapping is disabled, and stays so; enable it with `{enable}`"
+        in again
     )
     assert group.committed([0]) == {0: 0}
 

@@ -148,6 +148,17 @@ def test_a_group_never_goes_forward(brokers: Brokers, mapping: Settings) -> None
     assert behind(brokers, mapping) == 2 + 1 + 2
 
 
+def test_what_is_published_later_is_not_waited_for(brokers: Brokers, mapping: Settings) -> None:
+    """Nor what the group need not read, as its mapping begins at the end: where it has committed nothing."""
+    kafka.fill(brokers, mapping.topic, STAMPS)
+    Group(brokers, mapping.consumer_group_id, mapping.topic).commit({0: 3, 2: 1})
+    planned = plan(brokers, mapping, 0)
+    kafka.fill(brokers, mapping.topic, {0: [7000], 3: [7000]})
+
+    assert behind(brokers, mapping) == 4
+    assert behind(brokers, mapping, planned.ends) == 1
+
+
 def test_planning_changes_nothing(
     brokers: Brokers, mapping: Settings, read: tuple[Any, kafka.Member]
 ) -> None:
