@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,7 @@ from tests.msk.cluster import Right
 from tests.msk.conftest import REGISTERED, SPELLCHECK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.msk.conftest import Operator
 
@@ -128,8 +130,28 @@ def test_brokers_that_nobody_vouches_for_get_no_token(
     assert "SSL_CERT_FILE" in told
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """What a client tells of a broker that it has fetched from (librdkafka's STATISTICS.md), by a moment."""
+
+    at: float
+    fetches: int
+    connects: int
+    disconnects: int
+    sign_ins: int
+
+    @classmethod
+    def of(cls, text: str) -> Iterator[Statistics]:
+        told = json.loads(text)
+        for broker in told["brokers"].values():
+            sent = broker["req"]
+            if fetches := sent.get("Fetch", 0):
+                connects, disconnects = broker["connects"], broker["disconnects"]
+                yield cls(told["time"], fetches, connects, disconnects, sent["SaslHandshake"])
+
+
 def test_a_read_outlives_its_token(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The brokers end a connection with its token, and the client has brought a new one by then."""
+    """The brokers end a connection with its token; by then the client has signed in anew, over the same connection."""
     operator.may(
         [
             Right("DescribeTopic", SPELLCHECK),
@@ -137,30 +159,45 @@ def test_a_read_outlives_its_token(operator: Operator, monkeypatch: pytest.Monke
             Right("DescribeGroup", "ras-replay-*"),
         ]
     )
-    # More than a client reads ahead: fetches of 1 MiB until it has 100,000 records. The rest is fetched later on.
-    many = 150_000
+    # In small batches, of which a fetch brings at least one: nearly all are fetched once the first token has expired.
+    many, batch = 5000, 100
     event = Event(SPELLCHECK, b" " * 100, partition=0)
-    publish(operator.stage.msk.unguarded, repeat(event, many))
+    publish(operator.stage.msk.unguarded, repeat(event, many), settings={"batch.num.messages": batch})
     end = TopicLog(Brokers(operator.stage.msk.unguarded), SPELLCHECK).bounds()[0].high
-    monkeypatch.setattr(MSKAuthTokenProvider, "DEFAULT_TOKEN_EXPIRY_SECONDS", 4)
+    # So long may a slow machine take to connect: a token that comes later has expired.
+    monkeypatch.setattr(MSKAuthTokenProvider, "DEFAULT_TOKEN_EXPIRY_SECONDS", 15)
     brokers = choose("dev").brokers()
-    made: list[float] = []
     token = brokers.settings["oauth_cb"]
+    expiries: list[float] = []
+    told: list[Statistics] = []
 
     def counted(given: str) -> tuple[str, float]:
         answer: tuple[str, float] = token(given)
-        made.append(answer[1])
+        expiries.append(answer[1])
         return answer
 
-    brokers.settings["oauth_cb"] = counted
-    log = TopicLog(brokers, SPELLCHECK)
+    brokers.settings.update(
+        {
+            "oauth_cb": counted,
+            "queued.min.messages": 1,
+            "fetch.message.max.bytes": 1000,
+            "fetch.queue.backoff.ms": 10,
+            "statistics.interval.ms": 100,
+            "stats_cb": lambda text: told.extend(Statistics.of(text)),
+        }
+    )
 
-    reading = log.read({0: end - many}, {0: end})
+    reading = TopicLog(brokers, SPELLCHECK).read({0: end - many}, {0: end})
     next(reading)
-    deadline = time.monotonic() + 120
-    while len(made) < 3 or time.time() < made[0] + 1:
-        assert time.monotonic() < deadline, f"only {len(made)} tokens were asked for"
+    while time.time() < expiries[0] + 1:
         time.sleep(0.1)
-    rest = sum(1 for _ in reading)
+    rest = 0
+    for _ in reading:
+        rest += 1
+        if rest % 500 == 0:
+            time.sleep(0.3)  # statistics come between two looks for records
+    before = max(one.fetches for one in told if one.at < expiries[0])
+    later = [one for one in told if one.fetches > before]
 
     assert rest == many - 1
+    assert any(one.sign_ins > one.connects and one.disconnects == 0 for one in later)
