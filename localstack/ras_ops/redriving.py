@@ -1,17 +1,20 @@
 """Re-driving a topic: a stretch of its records handed to their function again, without touching a consumer group.
 
-How far a run is stands in a note (`notes`) after every invocation: a run that was stopped goes on there, to the end
-that the topic had when it began.
+How far a run is stands in a note (`notes`), every few seconds and when it stops: a run that was stopped goes on there,
+to the end that the topic had when it began. One that was killed hands what came after its last note over again, which
+changes nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError
 from ras_local.errors import StackError
 from ras_local.event_source_mapping import record_event
 from ras_local.poller import to_record
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Before records that were handed back are tried again; after the last one the run stops."""
+
+NOTE_EVERY_S = 10.0
+"""A note names every record that the function broke on, and a bucket with versions keeps each that was ever written."""
 
 
 @dataclass
@@ -135,6 +141,7 @@ def redrive(
     event_source_arn: str = "",
     on_progress: Callable[[int], None] = lambda _: None,
     wait: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Counter[str]:
     """Hand every record of the run to its function; returns the number of records by outcome.
 
@@ -142,18 +149,29 @@ def redrive(
     Raises StackError where they are still, or the function is out of reach; the run then goes on from there.
     """
     log = TopicLog(brokers, run.topic)
-    for batch in _batches(log.read(run.next, run.end)):
-        records = [Redelivery(record_event(to_record(message)), event_source_arn) for message in batch]
-        outcomes = _settled(invoke, records, wait)
-        for place, outcome in outcomes.items():
-            run.counts[outcome.name] += 1
-            if outcome.name == FAILED:
-                run.failed.append((str(place), outcome.reason))
-        before = run.left
-        for message in batch:
-            run.next[int(message.partition() or 0)] = int(message.offset() or 0) + 1
-        run.save()
-        on_progress(before - run.left)
+    noted, due = True, clock()  # the first at once: it holds the topic's end
+    try:
+        for batch in _batches(log.read(run.next, run.end)):
+            records = [Redelivery(record_event(to_record(message)), event_source_arn) for message in batch]
+            outcomes = _settled(invoke, records, wait)
+            for place, outcome in outcomes.items():
+                run.counts[outcome.name] += 1
+                if outcome.name == FAILED:
+                    run.failed.append((str(place), outcome.reason))
+            before = run.left
+            for message in batch:
+                run.next[int(message.partition() or 0)] = int(message.offset() or 0) + 1
+            noted = False
+            if clock() >= due:
+                run.save()
+                noted, due = True, clock() + NOTE_EVERY_S
+            on_progress(before - run.left)
+    except BaseException:
+        if not noted:
+            # Why it stopped is what is to be told, not that nothing can be noted either.
+            with contextlib.suppress(BotoCoreError, ClientError, OSError):
+                run.save()
+        raise
     run.forget()
     return run.counts
 

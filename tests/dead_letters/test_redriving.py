@@ -8,14 +8,16 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 from ras_local.errors import StackError
 from ras_local.publish import Event, publish
-from ras_ops.functions import FunctionFailedError
+from ras_ops.functions import BATCH_RECORDS, FunctionFailedError
 from ras_ops.notes import FolderNotes
-from ras_ops.redriving import PAUSES_S, Run, again, prepare, redrive
+from ras_ops.redriving import NOTE_EVERY_S, PAUSES_S, Run, again, prepare, redrive
 from result_aggregator.topics import TOPICS
 
 from tests import samples
+from tests.clock import Time
 from tests.dead_letters import brokers as kafka
 from tests.dead_letters import made
 
@@ -110,6 +112,62 @@ def test_a_stopped_run_goes_on_where_it_was(brokers: Brokers, consumed: str, tmp
     assert stops == 3
     assert sorted(function.given) == [(f"{consumed}-{p}", n) for p in numbers for n in range(90)]
     assert counts == {"applied": 360}
+
+
+class Written(FolderNotes):
+    """Notes of which it is kept how far each said that the run was."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.offsets: list[int] = []
+
+    def write(self, name: str, content: Any) -> None:
+        super().write(name, content)
+        self.offsets.append(content["next"][0])
+
+
+def test_a_run_is_noted_now_and_then(brokers: Brokers, consumed: str, tmp_path: Path) -> None:
+    """Once it has begun, every few seconds from then on, and where it stops; not after each invocation."""
+    kafka.fill(brokers, consumed, {0: list(range(1, 10 * BATCH_RECORDS + 1))})
+    time, notes, function = Time(), Written(tmp_path), Function()
+    seconds = iter([1, 1, 1, NOTE_EVERY_S, 1, 1, 1])
+
+    def invoke(folder: str, event: dict[str, Any]) -> dict[str, Any]:
+        if not (took := next(seconds, 0)):
+            raise KeyboardInterrupt
+        time.sleep(took)
+        return function(folder, event)
+
+    with pytest.raises(KeyboardInterrupt):
+        redrive(
+            prepare(brokers, consumed, from_ms=0, to_ms=None, notes=notes), brokers, invoke, clock=time.clock
+        )
+
+    assert notes.offsets == [BATCH_RECORDS * number for number in (1, 4, 7)]
+
+
+def test_why_a_run_stopped_is_told_where_nothing_can_be_noted(
+    brokers: Brokers, consumed: str, tmp_path: Path
+) -> None:
+    """As credentials that have expired take the bucket, too."""
+    kafka.fill(brokers, consumed, {0: list(range(1, 3 * BATCH_RECORDS + 1))})
+    calls = iter(["", "", "the function is out of reach"])
+
+    class Full(Written):
+        def write(self, name: str, content: Any) -> None:
+            if self.offsets:
+                raise ClientError({"Error": {"Code": "ExpiredToken", "Message": "no note"}}, "PutObject")
+            super().write(name, content)
+
+    def invoke(folder: str, event: dict[str, Any]) -> dict[str, Any]:
+        if why := next(calls):
+            raise StackError(why)
+        return Function()(folder, event)
+
+    notes = Full(tmp_path)
+    with pytest.raises(StackError, match="out of reach"):
+        redrive(prepare(brokers, consumed, from_ms=0, to_ms=None, notes=notes), brokers, invoke)
+    assert notes.offsets == [BATCH_RECORDS]
 
 
 def test_a_run_can_begin_anew(brokers: Brokers, consumed: str, tmp_path: Path) -> None:
