@@ -17,6 +17,9 @@ USER_INDEX = "user-batches"
 GIVEN_UP_PREFIX = "aws/lambda/"
 GIVEN_UP_METRICS = "given-up"
 
+# Under which a rebuild notes how far it is, again and again (`ras_ops.rebuilding`).
+NOTES_PREFIX = "rebuilds/"
+
 
 def removal(settings: Settings, *, guarded: bool = False) -> RemovalPolicy:
     """What is kept when its stack goes is still taken back where its own creation fails.
@@ -97,7 +100,12 @@ class DeadLetters(Construct):
                     expiration=expiry,
                     noncurrent_version_expiration=expiry,
                     abort_incomplete_multipart_upload_after=Duration.days(1),
-                )
+                ),
+                # Only the last note counts. Of rules that overlap S3 honours the shorter one (user guide, "How Amazon
+                # S3 handles conflicts in lifecycle configurations").
+                s3.LifecycleRule(
+                    id="notes", prefix=NOTES_PREFIX, noncurrent_version_expiration=Duration.days(1)
+                ),
             ],
             removal_policy=removal(settings),
         )

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from ras_ops.rebuilding import NOTES_PREFIX
 
 from tests.template.policies import Request, decide
 from tests.template.synth import CLUSTER_ARN, REGION, Assembly, assembly
@@ -94,7 +95,7 @@ def test_bucket_is_private_encrypted_versioned_and_forgets(stage: Assembly) -> N
     """Dead letters hold personal data: closed, encrypted, and gone after the time that the setting says."""
     bucket = stage.only("data", BUCKET)
     (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    (rule,) = (one for one in bucket["LifecycleConfiguration"]["Rules"] if "Prefix" not in one)
 
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
@@ -104,6 +105,19 @@ def test_bucket_is_private_encrypted_versioned_and_forgets(stage: Assembly) -> N
     assert rule["Status"] == "Enabled"
     assert rule["ExpirationInDays"] == stage.settings.dead_letter_days
     assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": stage.settings.dead_letter_days}
+
+
+def test_notes_that_were_replaced_are_not_kept(stage: Assembly) -> None:
+    """How far a rebuild is, of which each note counts until the next; the last one stays as long as a letter."""
+    bucket = stage.only("data", BUCKET)
+    (rule,) = (one for one in bucket["LifecycleConfiguration"]["Rules"] if "Prefix" in one)
+
+    assert rule == {
+        "Id": "notes",
+        "Prefix": NOTES_PREFIX,
+        "Status": "Enabled",
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+    }
 
 
 @pytest.mark.parametrize(
