@@ -164,7 +164,11 @@ def publish(
                 delivery.fail(error.args[0], event.topic)
                 break
         producer.poll(0)
-    left = producer.flush(timeout_s + 5)
+    try:
+        left = producer.flush(timeout_s + 5)
+    except SystemError as error:
+        # Now and then the client forgets that it was a Ctrl-C that ended its call, and says that nobody knows.
+        raise KeyboardInterrupt from error
     if delivery.failed or left:
         raise StackError(
             f"{delivery.failed + left} of {delivery.count + delivery.failed + left} records were not delivered:"

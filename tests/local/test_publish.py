@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Producer
 from ras_local import broker
 from ras_local.errors import StackError
 from ras_local.paths import REPOSITORY
@@ -105,6 +106,23 @@ def test_a_record_that_the_client_itself_refuses_stops_no_other(tmp_path: Path) 
             )
 
     assert confirmed == [1, 2]
+
+
+def test_an_interruption_that_the_client_forgets_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen once of dozens of times: "flush returned NULL without setting an exception"."""
+
+    class Forgetful(Producer):
+        def flush(self, *_: Any) -> int:
+            raise SystemError("returned NULL without setting an exception")
+
+    monkeypatch.setattr("ras_local.publish.Producer", Forgetful)
+    with folder_of_servers(tmp_path) as state:
+        bootstrap_servers = broker.start_embedded(state, ["t"], 1)()
+
+        with pytest.raises(KeyboardInterrupt):
+            publish(bootstrap_servers, [Event("t", b"x")])
 
 
 def test_a_broker_that_went_is_not_waited_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
