@@ -321,7 +321,7 @@ def test_groups_are_joined_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     lock, together, met = threading.Lock(), 0, list[int]()
 
     class Crowded(Door):
-        def metadata(self, _: Any, topic: str | None = None, **__: Any) -> Any:
+        def metadata(self, client: Any, topic: str | None = None, *, timeout_s: float) -> Any:  # noqa: ARG002 - its signature
             nonlocal together
             with lock:
                 together += 1
@@ -354,7 +354,7 @@ def test_a_broker_that_hangs_is_not_waited_for_without_end(
     over, waited = threading.Event(), list[bool]()
 
     class Hanging(Consumer):
-        def commit(self, *_: Any, asynchronous: bool = True, **__: Any) -> None:
+        def commit(self, *_: Any, asynchronous: bool = True, **__: Any) -> None:  # type: ignore[override]
             assert asynchronous, "it is waited for in the call"
             monkeypatch.setattr(rewinding, "time", SimpleNamespace(monotonic=lambda: float("inf")))
 
@@ -386,7 +386,7 @@ def test_a_commit_between_two_generations_is_made_again(
             super().__init__(settings)
             self._answer = settings["on_commit"]
 
-        def commit(self, *_: Any, **__: Any) -> None:
+        def commit(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
             self._answer(KafkaError(answers.pop(0)), [])
 
     monkeypatch.setattr(rewinding, "Consumer", Unsettled)
