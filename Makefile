@@ -24,7 +24,7 @@ CONTAINERS_DOWN := if [ -e $(CONTAINERS) ]; then \
 	$(COMPOSE) down --volumes --remove-orphans && rm -f $(CONTAINERS); fi
 # However what follows fails, by Ctrl-C or a closed terminal too, they are stopped. A signal that ends the shell would leave 0 in
 # `$?`, so it is told by a code, once the command has ended that the shell waits for.
-CONTAINERS_UP := set -e; docker compose version > /dev/null 2>&1 || { echo "LocalStack and Kafka in containers need Docker with its compose plugin"; exit 1; }; docker ps --quiet > /dev/null; trap 'exit 143' HUP TERM; trap 'code=$$?; trap "" HUP INT TERM; [ $$code = 0 ] || { $(CONTAINERS_DOWN); }; exit $$code' EXIT; \
+CONTAINERS_UP := set -e; docker compose version > /dev/null 2>&1 || { echo "LocalStack and Kafka in containers need Docker with its compose plugin"; exit 1; }; docker ps --quiet > /dev/null; trap 'exit 143' HUP INT TERM; trap 'code=$$?; trap "" HUP INT TERM; [ $$code = 0 ] || { $(CONTAINERS_DOWN); }; exit $$code' EXIT; \
 	mkdir -p $(dir $(CONTAINERS)); touch $(CONTAINERS); $(COMPOSE) up --detach --wait
 ON_CONTAINERS := RAS_EMULATOR=http://127.0.0.1:$(or $(RAS_EMULATOR_PORT),4566) RAS_BROKER=127.0.0.1:$(or $(RAS_KAFKA_PORT),9092)
 
@@ -40,7 +40,7 @@ demo: $(SETUP) ## run the whole service on this machine with sample events, quer
 up: $(SETUP) ## start the stack on this machine; writes .local/stack.json (BACKEND=localstack: on LocalStack and Kafka in Docker)
 ifeq ($(BACKEND),localstack)
 	@# Where the signal reached the shell alone, the stack has come up by the time that it is heard.
-	@$(CONTAINERS_UP); trap '$(BIN)/ras down; exit 143' HUP TERM; $(ON_CONTAINERS) $(BIN)/ras up
+	@$(CONTAINERS_UP); trap '$(BIN)/ras down; exit 143' HUP INT TERM; $(ON_CONTAINERS) $(BIN)/ras up
 else ifeq ($(BACKEND),)
 	@$(BIN)/ras up
 else
@@ -157,7 +157,7 @@ docs: $(SETUP) ## make a page of docs/openapi.yaml: .build/api.html
 ANY_CLUSTER = $(or $(ARGS),$(if $(filter staging prod,$(STAGE)),-c new_cluster=serverless))
 
 # Said in one place, so that nothing is deployed, or destroyed, of another stage than the one that is read first.
-ONE_STAGE = -c stage=$(if $(findstring -c stage=,$(ARGS)),$(error say the stage by STAGE alone, not in ARGS),$(or $(STAGE),$(UNLESS_SAID),$(error say which STAGE)))
+ONE_STAGE = -c stage=$(if $(filter stage=% "stage=% 'stage=% --context=stage=%,$(ARGS)),$(error say the stage by STAGE alone, not in ARGS),$(or $(STAGE),$(UNLESS_SAID),$(error say which STAGE)))
 
 .PHONY: synth
 synth: UNLESS_SAID = dev

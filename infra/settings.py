@@ -47,7 +47,7 @@ RoleArnOrName = Annotated[
     # IAM's: a path of up to 512 characters, a name of up to 64 ("IAM and AWS STS quotas").
     StringConstraints(
         pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:role/)?([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,64}$",
-        max_length=600,
+        max_length=640,
     ),
 ]
 PollerGroup = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
@@ -782,9 +782,12 @@ def _from_text(key: str, value: Any) -> Any:
 def _explain(problem: Mapping[str, Any]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     # In the words of who types them.
-    if problem["type"] == "bool_parsing":
+    if problem["type"] in ("bool_parsing", "bool_type"):
         message = "allowed: true or false"
-    message = message.replace("valid tuple", "list, as JSON").replace("valid dictionary", "object, as JSON")
+    message = message.partition(" or instance of")[0]
+    message = message.replace("a valid tuple", "a list, as JSON").replace(
+        "a valid dictionary", "an object, as JSON"
+    )
     if not problem["loc"]:
         return f"setting {message}"
     where = ".".join(str(part) for part in problem["loc"])

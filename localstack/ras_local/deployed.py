@@ -46,7 +46,9 @@ class DeployedMappings:
             for mapping in page["EventSourceMappings"]:
                 if ":kafka:" in mapping.get("EventSourceArn", ""):
                     found.append(Settings.from_api(self._complete(dict(mapping))))
-        found = found or [Settings.from_api(told) for told in self._told()]
+        # AWS itself, which has no endpoint of its own here, makes them.
+        if not found and self._cloud.endpoint_url:
+            found = [Settings.from_api(told) for told in self._told()]
         return sorted(found, key=lambda settings: settings.topic)
 
     def _told(self) -> list[Mapping[str, Any]]:

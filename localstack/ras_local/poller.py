@@ -594,8 +594,12 @@ class Poller:
 
     def _status(self) -> list[dict[str, Any]]:
         unread = [("refused", settings, settings.refusal) for settings in self._refused.values()]
-        unread += [("disabled", settings, "nobody reads the topic") for settings in self._disabled]
-        return [mapping.status() for mapping in self._running.values()] + [
+        unread += [
+            ("disabled", settings, f"group {settings.consumer_group_id} does not read")
+            for settings in self._disabled
+        ]
+        # First: where another mapping reads the same topic, its row is the last word.
+        return [
             {
                 "uuid": settings.uuid,
                 "topic": settings.topic,
@@ -608,7 +612,7 @@ class Poller:
                 **vars(Counters()),
             }
             for state, settings, problem in unread
-        ]
+        ] + [mapping.status() for mapping in self._running.values()]
 
     def _refresh(self) -> None:
         try:

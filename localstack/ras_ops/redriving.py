@@ -154,6 +154,7 @@ def redrive(
         for batch in _batches(log.read(run.next, run.end)):
             records = [Redelivery(record_event(to_record(message)), event_source_arn) for message in batch]
             outcomes = _settled(invoke, records, wait)
+            noted = True  # half of what follows is not to be noted: it would be counted again
             for place, outcome in outcomes.items():
                 run.counts[outcome.name] += 1
                 if outcome.name == FAILED:

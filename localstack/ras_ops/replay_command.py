@@ -172,7 +172,8 @@ def _rewind(
         if not plan.mapping.enabled:
             enable = rewinding.enabling(deployment, plan.mapping.uuid)
             out.print(
-                f"nobody reads {plan.mapping.topic}: its mapping is disabled, and stays so; enable it with `{enable}`",
+                f"{plan.mapping.topic} is not read by group {plan.mapping.consumer_group_id}: its mapping is disabled,"
+                f" and stays so; enable it with `{enable}`",
                 soft_wrap=True,
             )
     if dry_run or not again:

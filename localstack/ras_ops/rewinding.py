@@ -316,11 +316,11 @@ class _Rewind:
 
 
 def check_read(deployment: Deployment, mapping: Settings) -> None:
-    """Raises StackError where the mapping is disabled, so that nobody reads its topic."""
+    """Raises StackError where the mapping is disabled, so that its group does not read."""
     state = deployment.cloud.functions.get_event_source_mapping(UUID=mapping.uuid).get("State", "")
     if state in ("Disabled", "Disabling"):
         raise StackError(
-            f"nobody reads {mapping.topic}: its mapping is {state.lower()}",
+            f"{mapping.topic} is not read by group {mapping.consumer_group_id}: its mapping is {state.lower()}",
             f"What is rewound stays so. Enable it with `{enabling(deployment, mapping.uuid)}`.",
         )
 

@@ -385,8 +385,8 @@ def test_nobody_waits_for_a_mapping_that_is_disabled(polled: Deployment) -> None
     )
     assert f"What is rewound stays so. Enable it with `{enable}`" in told
     assert (
-        f"nobody reads {REGISTERED}: its mapping is disabled, and stays so; enable it with `{enable}`"
-        in again
+        f"{REGISTERED} is not read by group group-of-{REGISTERED}: its mapping is disabled, and stays so;"
+        f" enable it with `{enable}`" in again
     )
     assert group.committed([0]) == {0: 0}
 

@@ -102,9 +102,9 @@ def test_the_containers_stay_for_a_stack_that_is_up(make: Make) -> None:
     assert STOPPED not in make.asked
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_to_all_of_them_stops_the_containers(make: Make, sent: signal.Signals) -> None:
-    """As a cancelled job or a closed terminal sends it."""
+    """As a cancelled job, a closed terminal or Ctrl-C sends it, also where a command dies of it instead of ending by a code."""
     os.killpg(make.process.pid, sent)
     make.wait_for(STOPPED)
 

@@ -30,6 +30,7 @@ class Cloud:
         self.listed = listed
         self.outputs: list[dict[str, str]] = []
         self.refusal = ""
+        self.endpoint_url = "http://127.0.0.1:4566"
         self.calls: Counter[str] = Counter()
         self.properties = {
             "Topics": ["essays"],
@@ -156,6 +157,15 @@ def test_a_stack_that_is_not_told_has_not_gone(code: str) -> None:
 
     with pytest.raises(ClientError, match=code):
         deployed(cloud).read()
+
+
+def test_aws_itself_is_not_asked_for_the_local_stage() -> None:
+    """It makes mappings; whose role reads one stage's stacks alone would be refused."""
+    cloud = Cloud([])
+    cloud.endpoint_url = ""
+    cloud.refusal = "AccessDenied"
+
+    assert deployed(cloud).read() == []
 
 
 def test_the_emulators_own_defaults_are_not_taken_for_settings() -> None:

@@ -562,7 +562,8 @@ def test_a_mapping_that_lambda_would_refuse_is_not_polled_and_says_why(
 
 def test_a_disabled_mapping_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise it looks as if there were no such topic, and nobody learns why its records wait."""
-    disabled = Settings("uuid", "t", "arn:aws:lambda:eu-north-1:000000000000:function:f", enabled=False)
+    arn = "arn:aws:lambda:eu-north-1:000000000000:function:f"
+    disabled = Settings("uuid", "t", arn, consumer_group_id="g", enabled=False)
     told: list[list[dict[str, Any]]] = []
     stopping = threading.Event()
 
@@ -578,7 +579,7 @@ def test_a_disabled_mapping_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (status["topic"], status["state"], status["problem"]) == (
         "t",
         "disabled",
-        "nobody reads the topic",
+        "group g does not read",
     )
 
 

@@ -72,10 +72,14 @@ def test_destroy_wants_a_stage_and_a_stack(tmp_path: Path) -> None:
         assert told in refused.stderr
 
     for target in ("synth", "diff", "deploy", "destroy"):
-        twice = ("STAGE=dev", "STACK=all", "ARGS=-c stage=prod")
-        refused = run(tmp_path, "make", "--dry-run", target, *twice)
-        assert refused.returncode != 0
-        assert "say the stage by STAGE alone" in refused.stderr
+        for other in ("-c stage=prod", '-c "stage=prod"', "--context  stage=prod", "--context=stage=prod"):
+            refused = run(
+                tmp_path, "make", "--dry-run", target, "STAGE=dev", "STACK=all", f"ARGS=-c retries=5 {other}"
+            )
+            assert refused.returncode != 0
+            assert "say the stage by STAGE alone" in refused.stderr
+    page = "ARGS=-c runbook_url=https://wiki/?stage=prod"
+    assert run(tmp_path, "make", "--dry-run", "deploy", "STAGE=prod", page).returncode == 0
 
     one = run(tmp_path, "make", "--dry-run", "destroy", "STAGE=prod", "STACK=operations").stdout
     every = run(tmp_path, "make", "--dry-run", "destroy", "STAGE=prod", "STACK=all").stdout
