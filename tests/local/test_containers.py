@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from base64 import urlsafe_b64decode
 from typing import TYPE_CHECKING
@@ -36,6 +37,15 @@ if [ "$1" = up ]; then until [ -e enough ]; do sleep 0.05; done; fi
 STOPPED = "docker compose --file localstack/docker-compose.yml down --volumes --remove-orphans"
 
 
+# A shell traps no signal that was ignored when it began, as under nohup or behind a shell's `&`: these begin anew.
+_HEARING = """
+import os, signal, sys
+for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    signal.signal(each, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
 class Make:
     """A running `make up BACKEND=localstack`, in a folder of its own."""
 
@@ -48,8 +58,17 @@ class Make:
             (programs / name).chmod(0o755)
         make = shutil.which("make")
         assert make is not None
+        command = [
+            make,
+            "--file",
+            str(REPOSITORY / "Makefile"),
+            "up",
+            "BACKEND=localstack",
+            "SETUP=",
+            "BIN=bin",
+        ]
         self.process = subprocess.Popen(
-            [make, "--file", str(REPOSITORY / "Makefile"), "up", "BACKEND=localstack", "SETUP=", "BIN=bin"],
+            [sys.executable, "-c", _HEARING, *command],
             cwd=folder,
             env={**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
             stdout=subprocess.DEVNULL,
