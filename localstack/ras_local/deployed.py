@@ -26,6 +26,17 @@ _INVENTED: dict[str, int] = {"BatchSize": 10, "MaximumBatchingWindowInSeconds": 
 """What the emulator says where nothing was set. AWS's own defaults for Kafka are 100 records and half a second."""
 
 
+def outputs(cloud: Cloud, stack_name: str) -> dict[str, str] | None:
+    """What a stack tells; None where there is no such stack. Raises botocore's errors when that cannot be told."""
+    try:
+        (stack,) = cloud.stacks.describe_stacks(StackName=stack_name)["Stacks"]
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "ValidationError":
+            raise
+        return None
+    return {one.get("OutputKey", ""): one.get("OutputValue", "") for one in stack.get("Outputs", [])}
+
+
 class DeployedMappings:
     """Reads the Kafka mappings; keeps what it read of templates, which is slow, until a mapping is modified."""
 
@@ -52,14 +63,7 @@ class DeployedMappings:
         return sorted(found, key=lambda settings: settings.topic)
 
     def _told(self) -> list[Mapping[str, Any]]:
-        stacks = self._cloud.stacks
-        try:
-            (ingest,) = stacks.describe_stacks(StackName=f"ras-{STAGE}-ingest")["Stacks"]
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") != "ValidationError":
-                raise
-            return []  # it is not deployed yet
-        told = {one["OutputKey"]: one["OutputValue"] for one in ingest.get("Outputs", [])}
+        told = outputs(self._cloud, f"ras-{STAGE}-ingest") or {}  # it is not deployed yet, or has none
         mappings: list[Mapping[str, Any]] = json.loads(told.get("Mappings", "[]"))
         return mappings
 

@@ -24,7 +24,7 @@ from botocore.exceptions import (
 )
 from ras_local import stack as stacks
 from ras_local.aws import Cloud
-from ras_local.deployed import DeployedMappings
+from ras_local.deployed import DeployedMappings, outputs
 from ras_local.errors import StackError
 from ras_local.paths import STAGE as LOCAL
 from ras_local.paths import StateDir
@@ -276,16 +276,10 @@ def stack_output(cloud: Cloud, stack_name: str, key: str) -> str:
 
 
 def _outputs(cloud: Cloud, stack_name: str) -> dict[str, str]:
-    try:
-        answer = cloud.stacks.describe_stacks(StackName=stack_name)
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") != "ValidationError":
-            raise
+    told = outputs(cloud, stack_name)
+    if told is None:
         raise StackError(
             f"there is no stack {stack_name} in {cloud.region}",
             "Name another --stage, --profile or --region.",
-        ) from error
-    return {
-        output.get("OutputKey", ""): output.get("OutputValue", "")
-        for output in answer["Stacks"][0].get("Outputs", [])
-    }
+        )
+    return told
