@@ -97,15 +97,15 @@ _CLI_FALLBACK_REGION = "us-east-1"
 
 _FIRST_WITH_SNAP_START = 12
 
-# Whose ARNs begin otherwise than `arn:aws:`: the regions of botocore's partitions.
+# Whose ARNs begin otherwise than `arn:aws:`, by how a region's name begins: botocore's partitions.
 _PARTITIONS = {
-    "cn": "aws-cn",
-    "us-gov": "aws-us-gov",
-    "eusc": "aws-eusc",
-    "us-iso": "aws-iso",
-    "us-isob": "aws-iso-b",
-    "eu-isoe": "aws-iso-e",
-    "us-isof": "aws-iso-f",
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "eusc-": "aws-eusc",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "eu-isoe-": "aws-iso-e",
+    "us-isof-": "aws-iso-f",
 }
 
 # Of the query function's environment, which is 4 KB in all: the rest is its table and its switches.
@@ -560,7 +560,7 @@ class Settings(BaseModel):
     @property
     def partition(self) -> str:
         """What the region's ARNs begin with, after `arn:`."""
-        return _PARTITIONS.get(self.region.rsplit("-", 2)[0], _PARTITIONS.get(self.region[:4], "aws"))
+        return next((name for area, name in _PARTITIONS.items() if self.region.startswith(area)), "aws")
 
     @property
     def is_local(self) -> bool:
