@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from ras_local import dynamodb_local, emulator, java, localstack, processes, stack
+from ras_local import broker, dynamodb_local, emulator, java, localstack, processes, stack
 from ras_local.errors import StackError
 from ras_local.paths import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from _pytest.mark import ParameterSet
     from ras_local.stack import Stack
@@ -110,6 +110,15 @@ def folder_of_servers(root: Path) -> Iterator[StateDir]:
     finally:
         for record in processes.recorded(state):
             processes.stop(state, record)
+
+
+@contextmanager
+def running_broker(kind: str, root: Path, topics: Sequence[str], partitions: int) -> Iterator[str]:
+    """A broker of one of `broker.KINDS` with these topics; its bootstrap servers."""
+    if kind == KAFKA:
+        require(KAFKA)
+    with folder_of_servers(root) as state:
+        yield broker.KINDS[kind](state, topics, partitions)()
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from ras_local.on_failure import DestinationError, OnFailure
 from ras_local.poller import Gate, Mapping, Poller, nulls_from_environment
 from ras_local.publish import Event, publish
 
-from tests.real_servers import KAFKA, folder_of_servers, require, server
+from tests.real_servers import KAFKA, running_broker, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,10 +43,8 @@ _topics = [f"topic-{number}" for number in range(30)]
 def bootstrap_servers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    if request.param == KAFKA:
-        require(KAFKA)
-    with folder_of_servers(tmp_path_factory.mktemp("broker")) as state:
-        yield broker.KINDS[request.param](state, _topics, PARTITIONS)()
+    with running_broker(request.param, tmp_path_factory.mktemp("broker"), _topics, PARTITIONS) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="module")
@@ -533,11 +531,8 @@ def test_a_failure_too_large_for_its_topic_goes_there_without_its_payload(
     }
 
 
-def test_a_mapping_that_lambda_would_refuse_is_not_polled_and_says_why(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Filtering, Kafka destination: Lambda refuses these when a mapping is made; an emulator takes anything."""
-    refused = Settings("uuid", "t", "arn:aws:lambda:eu-north-1:000000000000:function:f", filters=("{",))
+def first_word_on(deployed: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a poller reports of the only mapping that there is, after it has looked once."""
     told: list[list[dict[str, Any]]] = []
     stopping = threading.Event()
 
@@ -546,7 +541,7 @@ def test_a_mapping_that_lambda_would_refuse_is_not_polled_and_says_why(
             pass
 
         def read(self) -> list[Settings]:
-            return [refused]
+            return [deployed]
 
     def report(status: list[dict[str, Any]]) -> None:
         told.append(status)
@@ -555,6 +550,15 @@ def test_a_mapping_that_lambda_would_refuse_is_not_polled_and_says_why(
     monkeypatch.setattr("ras_local.poller.DeployedMappings", Deployed)
     Poller(cast("Any", None), "127.0.0.1:1", report=report).run(stopping)
     [status] = told[0]
+    return status
+
+
+def test_a_mapping_that_lambda_would_refuse_is_not_polled_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Filtering, Kafka destination: Lambda refuses these when a mapping is made; an emulator takes anything."""
+    refused = Settings("uuid", "t", "arn:aws:lambda:eu-north-1:000000000000:function:f", filters=("{",))
+    status = first_word_on(refused, monkeypatch)
 
     assert (status["state"], status["mode"], status["read"]) == ("refused", "on-demand", 0)
     assert "not JSON" in status["problem"]
@@ -564,17 +568,7 @@ def test_a_disabled_mapping_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise it looks as if there were no such topic, and nobody learns why its records wait."""
     arn = "arn:aws:lambda:eu-north-1:000000000000:function:f"
     disabled = Settings("uuid", "t", arn, consumer_group_id="g", enabled=False)
-    told: list[list[dict[str, Any]]] = []
-    stopping = threading.Event()
-
-    def report(status: list[dict[str, Any]]) -> None:
-        told.append(status)
-        stopping.set()
-
-    deployed = type("Deployed", (), {"__init__": lambda *_: None, "read": lambda _: [disabled]})
-    monkeypatch.setattr("ras_local.poller.DeployedMappings", deployed)
-    Poller(cast("Any", None), "127.0.0.1:1", report=report).run(stopping)
-    [status] = told[0]
+    status = first_word_on(disabled, monkeypatch)
 
     assert (status["topic"], status["state"], status["problem"]) == (
         "t",

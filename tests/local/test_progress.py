@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 from ras_local import broker
 from ras_local.publish import Event, publish
 
-from tests.real_servers import KAFKA, folder_of_servers, require, server
+from tests.real_servers import KAFKA, running_broker, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,8 @@ TOPICS = [f"topic-{number}" for number in range(20)]
 def bootstrap_servers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    if request.param == KAFKA:
-        require(KAFKA)
-    with folder_of_servers(tmp_path_factory.mktemp("broker")) as state:
-        yield broker.KINDS[request.param](state, TOPICS, PARTITIONS)()
+    with running_broker(request.param, tmp_path_factory.mktemp("broker"), TOPICS, PARTITIONS) as servers:
+        yield servers
 
 
 def test_topics_of_one_group_and_of_several_are_told_apart(bootstrap_servers: str) -> None:
