@@ -193,12 +193,12 @@ lock: $(VENV)/.stamp-uv ## resolve the pinned requirements again
 localstack-free: $(LOCALSTACK_VENV)/.stamp ## install LocalStack's free edition from PyPI, which `make test` does by itself
 
 .PHONY: servers
-servers: $(SETUP) ## fetch Apache Kafka and DynamoDB Local, which the tests do by themselves (needs a JDK and Maven)
-	$(BIN)/python -m ras_local.java kafka dynamodb-local
+servers: $(SETUP) ## fetch Apache Kafka and build dynoxide, which the tests do by themselves (needs a JDK, Maven and Rust)
+	@$(BIN)/python -m ras_local.fetch_servers
 
 .PHONY: lock-servers
-lock-servers: $(SETUP) ## write down the hashes of the servers' jars again, after a change of their pom.xml
-	$(BIN)/python -m ras_local.java --lock kafka dynamodb-local
+lock-servers: $(SETUP) ## write the hashes of the servers' jars again, after a change of their pom.xml
+	@$(BIN)/python -m ras_local.fetch_servers --lock
 
 .PHONY: clean
 clean: ## remove everything that can be made again

@@ -1,7 +1,7 @@
 """A flood of poison: 5,000 records that are all bad, beside 5,000 good ones, through the deployed handler.
 
 `python -m benchmarks.flood` prints a table, writes `.build/benchmarks/flood.json`, and fails where poison takes over
-LIMIT times as long as good records (issue 3). The table is AWS's DynamoDB Local and the bucket the emulator's, both
+LIMIT times as long as good records (issue 3). The table is dynoxide and the bucket the emulator's, both
 behind HTTP on this machine. Good and bad take turns in one run, because other work on the machine comes and goes.
 
 Here S3 answers about as fast as DynamoDB. In AWS it does not, so the same is measured with answers that come after
@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import boto3
-from ras_local import dynamodb_local, emulator, java, stack
-from ras_local.aws import ROOT_KEY, ROOT_SECRET
+from ras_local import dynoxide, emulator, rust, stack
+from ras_local.aws import ROOT_KEY, ROOT_SECRET, dynamodb_client
 from ras_local.paths import REPOSITORY, StateDir, region
 from ras_local.terminal import console, expected_failures, table
 from result_aggregator import observability
@@ -171,13 +171,13 @@ def count_kept(floods: int) -> None:
 
 @contextlib.contextmanager
 def servers() -> Iterator[None]:
-    """DynamoDB Local with the view's table, the emulator with the bucket, and the functions' settings for both."""
-    java.fetch(dynamodb_local.SERVER)
+    """dynoxide with the view's table, the emulator with the bucket, and the functions' settings for both."""
+    rust.fetch(dynoxide.SERVER)
     with tempfile.TemporaryDirectory() as folder:
         state = StateDir(Path(folder))
         state.create()
         try:
-            dynamodb_url, dynamodb_answers = dynamodb_local.start(state)
+            dynamodb_url, dynamodb_answers = dynoxide.start(state)
             s3_url, emulator_answers = emulator.start(state)
             dynamodb_answers()
             emulator_answers()
@@ -191,7 +191,7 @@ def servers() -> Iterator[None]:
                 "DEAD_LETTER_BUCKET": BUCKET,
                 "PARTIAL_BATCH_RESPONSE": "true",
             }
-            dynamodb_local.client(dynamodb_url).create_table(
+            dynamodb_client(dynamodb_url).create_table(
                 **create_table_arguments(data_template("local"), TABLE)
             )
             location: Any = region()

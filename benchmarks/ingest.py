@@ -15,7 +15,7 @@ from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING
 
-from ras_local import dynamodb_local
+from ras_local.aws import dynamodb_client
 from ras_local.terminal import expected_failures
 
 from benchmarks import servers, service, workload
@@ -33,7 +33,7 @@ IDEMPOTENCY = "(a) idempotency per record"
 RELATIONAL = "(b) PostgreSQL and Redis"
 
 STATES = ("fresh", "half duplicates", "replayed")
-PLACES = ("DynamoDB Local", "3 ms away")
+PLACES = ("dynoxide", "3 ms away")
 SIZES = (100, 1000, 10_000)
 
 
@@ -109,7 +109,7 @@ def run(sizes: Sequence[int], rounds: int, report: Report) -> list[Cell]:
             PLACES[1]: stack.enter_context(servers.stand_in()),
         }
         for table in idempotency.TABLES:
-            dynamodb_local.client(places[PLACES[0]]).create_table(**table)
+            dynamodb_client(places[PLACES[0]]).create_table(**table)
         systems: dict[str, list[System]] = {}
         consumer: list[System] = []
         try:
@@ -153,7 +153,7 @@ def tables(done: Sequence[Cell]) -> list[Table]:
         "rate",
         "Events a second, one invocation after the other",
         ["events", *systems],
-        note="(b) has its database on the same machine in both places; it is measured once, beside DynamoDB Local.",
+        note="(b) has its database on the same machine in both places; it is measured once, beside dynoxide.",
     )
     cpu = Table(
         "cpu",
@@ -191,7 +191,7 @@ def main() -> None:
     ]
     shown = [cell for cell in done if cell.size == 1000 and cell.place == PLACES[0]] or done
     report.plot(
-        "CPU per ingested event, 1,000 a batch, DynamoDB Local",
+        "CPU per ingested event, 1,000 a batch, dynoxide",
         "milliseconds",
         {
             f"{cell.mix}, {cell.state}": {

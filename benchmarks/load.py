@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import requests
-from ras_local import dynamodb_local, processes, signed_http
+from ras_local import dynoxide, processes, signed_http
 from ras_local import stack as stacks
 from ras_local.callers import ALLOWED
 from ras_local.paths import StateDir
@@ -289,8 +289,8 @@ def interruptible() -> Iterator[threading.Event]:
 
 def table_url(stack: Stack, state: StateDir) -> str:
     """Where the stack's table is."""
-    if dynamodb_local.PROCESS in stacks.expected(state):
-        return dynamodb_local.endpoint(state)
+    if dynoxide.PROCESS in stacks.expected(state):
+        return dynoxide.endpoint(state)
     return stack.endpoint_url
 
 

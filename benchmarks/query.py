@@ -22,7 +22,8 @@ import psutil
 import psycopg
 import redis
 import requests
-from ras_local import dynamodb_local, stack
+from ras_local import stack
+from ras_local.aws import dynamodb_client
 from ras_local.paths import REPOSITORY, StateDir
 from ras_local.publish import Event, publish
 from ras_local.terminal import expected_failures
@@ -107,7 +108,7 @@ def handlers(report: Report, sizes: list[int], rounds: int) -> Asked:
         url = running.enter_context(servers.dynamodb())
         settings = servers.functions_settings(url)
         for table in idempotency.TABLES:
-            dynamodb_local.client(url).create_table(**table)
+            dynamodb_client(url).create_table(**table)
         ingest = running.enter_context(Worker(service.make_ingest, settings))
         systems: dict[str, Any] = {
             SERVICE: running.enter_context(Worker(service.make_query, settings)),

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras_local import broker, dynamodb_local, java, stack
-from ras_local.aws import ROOT_KEY, ROOT_SECRET
+from ras_local import broker, dynoxide, rust, stack
+from ras_local.aws import ROOT_KEY, ROOT_SECRET, dynamodb_client
 from ras_local.errors import StackError
 from ras_local.paths import REPOSITORY, StateDir, region
 
@@ -62,15 +62,15 @@ def functions_settings(dynamodb_url: str) -> dict[str, str]:
 
 @contextmanager
 def dynamodb() -> Iterator[str]:
-    """DynamoDB Local with the view's table as it is deployed; its address."""
-    java.fetch(dynamodb_local.SERVER)
+    """dynoxide with the view's table as it is deployed; its address."""
+    rust.fetch(dynoxide.SERVER)
     with _folder() as folder:
         state = StateDir(folder)
         state.create()
         try:
-            url, answers = dynamodb_local.start(state)
+            url, answers = dynoxide.start(state)
             answers()
-            dynamodb_local.client(url).create_table(**create_table_arguments(data_template("local"), TABLE))
+            dynamodb_client(url).create_table(**create_table_arguments(data_template("local"), TABLE))
             yield url
         finally:
             stack.down(state)

@@ -1,6 +1,6 @@
 """Calls and request units per event, per ranking and per query, of the service and of a baseline: exact counts.
 
-A meter between each system and DynamoDB Local asks for ConsumedCapacity and adds it up; `tests/handlers/test_request_units.py`
+A meter between each system and dynoxide asks for ConsumedCapacity and adds it up; `tests/handlers/test_request_units.py`
 holds the same counts against the budgets.
 """
 
@@ -10,7 +10,7 @@ import argparse
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from ras_local import dynamodb_local
+from ras_local.aws import dynamodb_client
 from ras_local.terminal import expected_failures
 
 from benchmarks import servers, service, workload
@@ -100,7 +100,7 @@ def main() -> None:
         url = running.enter_context(servers.dynamodb())
         meter = running.enter_context(Meter(url))
         for table in idempotency.TABLES:
-            dynamodb_local.client(url).create_table(**table)
+            dynamodb_client(url).create_table(**table)
         settings = servers.functions_settings(meter.url)
         workers = {
             name: running.enter_context(Worker(make, settings))

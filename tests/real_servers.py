@@ -1,4 +1,4 @@
-"""Apache Kafka, DynamoDB Local, the AWS emulator and the browser for tests, on loopback and free ports.
+"""Apache Kafka, dynoxide, the AWS emulator and the browser for tests, on loopback and free ports.
 
 A test that uses one carries the mark `integration` (`server` gives it to a parameter). Where Java, Maven or Chromium is missing
 such tests are skipped, and the session ends with a block that says so; with CI=true in the environment they fail.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from ras_local import broker, dynamodb_local, emulator, java, localstack, processes, stack
+from ras_local import broker, dynoxide, emulator, fetch_servers, localstack, processes, stack
 from ras_local.errors import StackError
 from ras_local.paths import StateDir
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ras_local.stack import Stack
 
 KAFKA = "kafka"
-DYNAMODB_LOCAL = "dynamodb-local"
+DYNOXIDE = "dynoxide"
 EMULATOR = "emulator"
 LOCALSTACK = "localstack"
 CHROMIUM = "chromium"
@@ -47,9 +47,9 @@ def require(*names: str) -> None:
     """Fetch servers. Skips the test, or with CI=true fails it, where that is not possible."""
     for name in names:
         if name == LOCALSTACK:
-            continue  # no server of Maven's: its fixture says whether it is there
+            continue  # a Python package: its fixture says whether it is there
         try:
-            java.fetch(name)
+            fetch_servers.fetch(name)
         except StackError as error:
             _missing[name] = f"{error.message}. {error.advice}"
     _decide([_missing[name] for name in names if name in _missing])
@@ -129,10 +129,10 @@ def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDi
 
 
 @pytest.fixture(scope="session")
-def dynamodb_local_url(servers_folder: StateDir) -> str:
-    """An AWS DynamoDB Local."""
-    require(DYNAMODB_LOCAL)
-    endpoint_url, wait = dynamodb_local.start(servers_folder)
+def dynoxide_url(servers_folder: StateDir) -> str:
+    """A dynoxide."""
+    require(DYNOXIDE)
+    endpoint_url, wait = dynoxide.start(servers_folder)
     wait()
     return endpoint_url
 
@@ -147,10 +147,10 @@ def emulator_url(servers_folder: StateDir) -> str:
 
 @pytest.fixture(scope="session")
 def localstack_url(servers_folder: StateDir) -> str:
-    """LocalStack's free edition, with nothing deployed, on DynamoDB Local."""
+    """LocalStack's free edition, with nothing deployed, on dynoxide."""
     if not localstack.installed():
         _missing[LOCALSTACK] = "It is not installed. Run `make localstack-free`"
-    require(DYNAMODB_LOCAL, LOCALSTACK)
+    require(DYNOXIDE, LOCALSTACK)
     endpoint_url, wait = localstack.start(servers_folder)
     wait()
     return endpoint_url
@@ -164,12 +164,12 @@ def real_state(tmp_path_factory: pytest.TempPathFactory) -> StateDir:
 
 @pytest.fixture(scope="session")
 def real_stack(real_state: StateDir) -> Iterator[Stack]:
-    """The whole stack on Apache Kafka and DynamoDB Local; it is stopped even if it never got up."""
-    require(KAFKA, DYNAMODB_LOCAL)
+    """The whole stack on Apache Kafka and dynoxide; it is stopped even if it never got up."""
+    require(KAFKA, DYNOXIDE)
     try:
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("RAS_BROKER", KAFKA)
-            environment.setenv("RAS_DYNAMODB", DYNAMODB_LOCAL)
+            environment.setenv("RAS_DYNAMODB", DYNOXIDE)
             started = stack.up(real_state)
         yield started
     finally:

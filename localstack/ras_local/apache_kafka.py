@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
 
-from ras_local import java, processes
+from ras_local import fetched, java, processes
 from ras_local.broker import PROCESS, progress, quiet_client, wait_for_topics
 from ras_local.errors import StackError
 from ras_local.paths import write_private
@@ -221,7 +221,7 @@ def _command(main: str, state: StateDir) -> list[str]:
 
 
 def _logging() -> list[str]:
-    return [f"-Dlog4j2.configurationFile={java.SOURCES / SERVER / 'log4j2.properties'}"]
+    return [f"-Dlog4j2.configurationFile={fetched.PINS / SERVER / 'log4j2.properties'}"]
 
 
 def _listens(port: int) -> bool:

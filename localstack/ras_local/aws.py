@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
+import boto3
 import localstack_client.session
 from botocore.config import Config
 from result_aggregator.store.aws import Credentials
 from result_aggregator.store.dynamodb_http import DynamoDB
+
+from ras_local.paths import region
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -131,3 +134,22 @@ class Cloud:
         # Longer than any function may run; the pool holds one connection per invocation at a time.
         client: LambdaClient = self._client("lambda", read_timeout=900, max_pool_connections=64)
         return client
+
+
+def dynamodb_client(endpoint_url: str, **config: Any) -> DynamoDBClient:
+    """A client of any DynamoDB server on this machine; `config` is botocore's. By default nothing is tried twice."""
+    settings = {"retries": {"total_max_attempts": 1}, "connect_timeout": 5, **config}
+    return _session().client(
+        "dynamodb",
+        endpoint_url=endpoint_url,
+        region_name=region(),
+        aws_access_key_id=ROOT_KEY,
+        aws_secret_access_key=ROOT_SECRET,
+        config=Config(**settings),
+    )
+
+
+@cache
+def _session() -> boto3.session.Session:
+    # The descriptions of AWS's services are read once per session, which takes longer than most requests here.
+    return boto3.session.Session()

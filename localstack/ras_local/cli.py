@@ -30,8 +30,8 @@ Settings (environment):
   RAS_BROKER                embedded (default); kafka: Apache Kafka, which needs Java and Maven; or the
                             address of one that runs (host:port)
   RAS_KAFKA_PORT            port of Apache Kafka (default any free one)
-  RAS_DYNAMODB              emulator (default), or dynamodb-local: AWS's own, which needs Java and Maven
-  RAS_DYNAMODB_PORT         port of DynamoDB Local (default any free one)
+  RAS_DYNAMODB              emulator (default); or dynoxide: a faster DynamoDB server, which needs Rust once
+  RAS_DYNAMODB_PORT         port of dynoxide (default any free one)
   RAS_DASHBOARD_PORT        port of the dashboard (default 8600, or any free one)
   RAS_REGION                region that is emulated (default eu-north-1)
   RAS_PARTITIONS            partitions of each topic (default 8)

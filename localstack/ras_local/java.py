@@ -1,10 +1,7 @@
 """Servers that run on Java: their jars from Maven Central, fetched once, and the command lines that start them.
 
-A server is a folder under `localstack/servers/`: a `pom.xml` that pins exact versions, `jars.sha256` with the hash of
-every jar that comes of it, and Java sources that are compiled beside them. What is fetched lies in `.build/servers/`
-under the hash of that folder, and from then on neither Maven nor a network is needed.
-
-`python -m ras_local.java SERVER…` fetches, `python -m ras_local.java --lock SERVER…` writes `jars.sha256` anew.
+A server is a folder under `localstack/servers/`: a `pom.xml` that pins exact versions, and `jars.sha256` with the hash
+of every jar that comes of it. What is fetched is kept as `ras_local.fetched` says.
 """
 
 from __future__ import annotations
@@ -14,24 +11,21 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ras_local import fetched
 from ras_local.errors import StackError
-from ras_local.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SOURCES = REPOSITORY / "localstack" / "servers"
-FETCHED = REPOSITORY / ".build" / "servers"
 CHECKSUMS = "jars.sha256"
 
 OLDEST = 17
-"""The Java release that both servers need at least: Kafka's brokers since 4.0, DynamoDB Local since 2.0."""
+"""The Java release that Kafka's brokers need at least, since 4.0."""
 
 TIMEOUT_S = 600
 
@@ -46,8 +40,7 @@ def missing(name: str) -> str:
         return f"java is release {_release()}, {OLDEST} or newer is needed"
     if _folder(name).exists():
         return ""
-    wanted = ["mvn", *(["javac"] if list((SOURCES / name).glob("*.java")) else [])]
-    return ", ".join(f"no {tool}" for tool in wanted if _tool(tool) is None)
+    return "" if _tool("mvn") else "no mvn"
 
 
 def fetch(name: str) -> Path:
@@ -57,23 +50,12 @@ def fetch(name: str) -> Path:
     """
     if lacking := missing(name):
         raise StackError(f"{name} cannot run here: {lacking}", _ADVICE)
-    folder = _folder(name)
-    if folder.exists():
-        return folder
-    FETCHED.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=FETCHED) as scratch:
-        made = Path(scratch) / name
-        made.mkdir()
-        _download(name, made)
-        _verify(name, made)
-        if sources := sorted((SOURCES / name).glob("*.java")):
-            compile_sources(sources, made)
-        try:
-            made.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise  # otherwise somebody else fetched the same at the same time
-    return folder
+
+    def fill(folder: Path) -> None:
+        _download(name, folder)
+        _verify(name, folder)
+
+    return fetched.once(_folder(name), fill)
 
 
 def command(
@@ -107,21 +89,17 @@ def command(
     ]
 
 
-def compile_sources(sources: Sequence[Path], folder: Path, *, server: Path | None = None) -> None:
-    """Compile Java sources into a folder, against the jars of the server fetched to `server`, by default that folder's.
+def compile_sources(sources: Sequence[Path], folder: Path, *, server: Path) -> None:
+    """Compile Java sources into a folder, against the jars of the server fetched to `server`.
 
     Raises StackError when there is no javac, or it fails.
     """
-    classpath = ["-classpath", str((server or folder) / "*"), "-d", str(folder)]
+    classpath = ["-classpath", str(server / "*"), "-d", str(folder)]
     _run("javac", [*classpath, *map(str, sources)])
 
 
 def _folder(name: str) -> Path:
-    digest = hashlib.sha256()
-    for path in sorted((SOURCES / name).iterdir()):
-        if path.suffix in (".xml", ".java", ".sha256"):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return FETCHED / f"{name}-{digest.hexdigest()[:16]}"
+    return fetched.folder(name, [fetched.PINS / name / pins for pins in ("pom.xml", CHECKSUMS)])
 
 
 def _download(name: str, folder: Path) -> None:
@@ -131,10 +109,10 @@ def _download(name: str, folder: Path) -> None:
             "--quiet",
             "--batch-mode",
             "--strict-checksums",
-            f"--file={SOURCES / name / 'pom.xml'}",
+            f"--file={fetched.PINS / name / 'pom.xml'}",
             "dependency:copy-dependencies",
             "-DincludeScope=runtime",
-            # Native libraries come as files of their own too, but both servers carry them inside their jars.
+            # Native libraries come as files of their own too, but the server carries them inside its jars.
             "-DincludeTypes=jar",
             f"-DoutputDirectory={folder}",
         ],
@@ -147,7 +125,7 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 def _verify(name: str, folder: Path) -> None:
     pinned: dict[str, str] = {}
-    for line in (SOURCES / name / CHECKSUMS).read_text().splitlines():
+    for line in (fetched.PINS / name / CHECKSUMS).read_text().splitlines():
         checksum, jar = line.split()
         pinned[jar] = checksum
     found = _checksums(folder)
@@ -164,7 +142,7 @@ def lock(name: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         _download(name, Path(scratch))
         lines = [f"{checksum}  {jar}\n" for jar, checksum in _checksums(Path(scratch)).items()]
-    (SOURCES / name / CHECKSUMS).write_text("".join(lines))
+    (fetched.PINS / name / CHECKSUMS).write_text("".join(lines))
 
 
 def _tool(name: str) -> str | None:
@@ -204,17 +182,3 @@ def _run(tool: str, arguments: Sequence[str]) -> None:
         raise StackError(f"{tool} took over {TIMEOUT_S} s") from None
     if done.returncode != 0:
         raise StackError(f"{tool} failed", "\n".join(done.stdout.splitlines()[-15:]))
-
-
-def main(arguments: list[str]) -> None:
-    locking = "--lock" in arguments
-    for name in arguments:
-        if name != "--lock":
-            lock(name) if locking else print(fetch(name))
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except StackError as error:
-        sys.exit(f"{error.message}\n{error.advice}")

@@ -10,7 +10,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from ras_local import dynamodb_local, emulator, java, processes
+from ras_local import dynoxide, emulator, processes
 from ras_local.errors import StackError
 from ras_local.paths import REPOSITORY, region
 
@@ -24,11 +24,10 @@ PROCESS = "localstack"
 PYTHON = REPOSITORY / ".venv-localstack" / "bin" / "python"
 SERVICES = "apigateway,cloudformation,dynamodb,iam,lambda,s3,sqs,ssm,sts"
 
-# LocalStack starts its DynamoDB as `java <options of the machine> -jar <its jar> <options of DynamoDB Local>`.
+# LocalStack starts its DynamoDB as `java <options of the machine> -jar <its jar> <options of the server> -port <port>`.
 _JAVA = """#!/bin/sh
-until [ "$1" = -jar ]; do shift; done
-shift 2
-exec {command} "$@"
+until [ "$1" = -port ]; do shift; done
+exec {command} --port "$2"
 """
 
 
@@ -39,7 +38,7 @@ def installed() -> bool:
 def start(state: StateDir) -> tuple[str, Callable[[], None]]:
     """Start it on any free port. Gives its address, and how to wait until it answers.
 
-    Raises StackError when it is not installed, or Java or DynamoDB Local's jars are missing.
+    Raises StackError when it is not installed, or dynoxide cannot be built.
     """
     if not installed():
         raise StackError("LocalStack is not installed", "Run `make localstack-free`.")
@@ -80,16 +79,16 @@ def start(state: StateDir) -> tuple[str, Callable[[], None]]:
 
 
 def _give_dynamodb(root: Path) -> None:
-    """Put what LocalStack looks for where it would have put its own downloads: a jar, its agent's, and a Java."""
+    """Put what LocalStack looks for where it would have put its own downloads: its server's jars, and a Java.
+
+    The jars stay empty, and the Java is a script that starts dynoxide on the port that it is given.
+    """
     libraries = root / "var" / "lib" / "localstack" / "lib"
     jars, java_home = libraries / "dynamodb-local" / "2", libraries / "java" / "21"
     (java_home / "bin").mkdir(parents=True)
     jars.mkdir(parents=True)
     for name in ("DynamoDBLocal.jar", "ddb-local-loader-0.1.jar", "javassist.jar"):
         (jars / name).touch()
-    command = java.command(
-        dynamodb_local.SERVER, "Loopback", ["-disableTelemetry"], heap_mb=dynamodb_local.HEAP_MB
-    )
     program = java_home / "bin" / "java"
-    program.write_text(_JAVA.format(command=shlex.join(command)))
+    program.write_text(_JAVA.format(command=shlex.join(dynoxide.command())))
     program.chmod(0o700)

@@ -102,8 +102,8 @@ class StateDir:
         return self.root / "kafka"
 
     @property
-    def dynamodb_local(self) -> Path:
-        return self.root / "dynamodb-local"
+    def dynoxide(self) -> Path:
+        return self.root / "dynoxide"
 
     def log(self, process: str) -> Path:
         return self.logs / f"{process}.log"

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from result_aggregator import metrics
 from result_aggregator.topics import TOPICS
 
-from ras_local import broker, callers, deploy, dynamodb_local, emulator, lacks, processes, signed_http
+from ras_local import broker, callers, deploy, dynoxide, emulator, lacks, processes, signed_http
 from ras_local.aws import Cloud
 from ras_local.deployed import DeployedMappings
 from ras_local.errors import StackError
@@ -42,7 +42,7 @@ WARM_S = 60
 """For so long the deployed functions may take to answer at all."""
 
 PROCESSES = (emulator.PROCESS, broker.PROCESS, METRICS, DASHBOARD, POLLER)
-OPTIONAL = (dynamodb_local.PROCESS,)
+OPTIONAL = (dynoxide.PROCESS,)
 """What runs only where somebody asked for it."""
 
 
@@ -178,9 +178,7 @@ def _check_it_is_meant(running: Stack) -> None:
 def _start(state: StateDir, timings: Timings) -> Stack:
     with timings.step("emulator and broker"):
         broker_ready = broker.start(state, list(TOPICS))
-        table_url, table_ready = (
-            dynamodb_local.start(state) if dynamodb_local.wanted() else ("", lambda: None)
-        )
+        table_url, table_ready = dynoxide.start(state) if dynoxide.wanted() else ("", lambda: None)
         # The functions' AWS clients know this variable themselves, so nothing that is deployed has to.
         elsewhere = {"AWS_ENDPOINT_URL_DYNAMODB": table_url} if table_url else {}
         endpoint_url, emulator_ready = emulator.start(state, elsewhere)
@@ -196,7 +194,7 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         deploy.create_asset_bucket(cloud)
         outputs = deploy.deploy(state, cloud, lacks.settings(missing))
         if table_url:
-            dynamodb_local.copy_table(cloud, outputs.table_name, table_url)
+            dynoxide.copy_table(cloud, outputs.table_name, table_url)
     stack = Stack(
         region=cloud.region,
         endpoint_url=cloud.endpoint_url,
@@ -232,9 +230,9 @@ def _find_lacks(cloud: Cloud, timings: Timings) -> list[str]:
 def deploy_again(state: StateDir, settings: Mapping[str, str]) -> Stack:
     """Deploy the running stack with these settings beside the local stage's own. Raises StackError."""
     stack = load(state)
-    if state.dynamodb_local.exists():
+    if state.dynoxide.exists():
         raise StackError(
-            "tables made later are not copied to DynamoDB Local", "Start the stack without RAS_DYNAMODB."
+            "tables created later are not copied to dynoxide", "Start the stack without RAS_DYNAMODB."
         )
     outputs = deploy.deploy(state, stack.cloud, {**lacks.settings(stack.lacks), **settings})
     stack = replace(stack, table_name=outputs.table_name)
@@ -368,7 +366,7 @@ def _stop_all(state: StateDir) -> bool:
     state.metrics_file.unlink(missing_ok=True)
     state.bootstrap_file.unlink(missing_ok=True)
     state.dashboard_file.unlink(missing_ok=True)
-    for folder in (state.emulator, state.kafka, state.dynamodb_local):
+    for folder in (state.emulator, state.kafka, state.dynoxide):
         shutil.rmtree(folder, ignore_errors=True)
     return any(stopped)
 

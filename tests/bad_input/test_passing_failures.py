@@ -17,7 +17,7 @@ from result_aggregator.topics import TOPICS
 from tests.bad_input.good import ONE_A_TOPIC
 from tests.clock import Time
 from tests.convergence.faults import Fault, FaultyTransport
-from tests.real_servers import DYNAMODB_LOCAL, EMULATOR, server
+from tests.real_servers import DYNOXIDE, EMULATOR, server
 from tests.samples import msk_event, record
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ class Hurt(FaultyTransport):
         self.plan(BATCH, list(faults))
 
 
-@pytest.fixture(params=[EMULATOR, server(DYNAMODB_LOCAL)])
+@pytest.fixture(params=[EMULATOR, server(DYNOXIDE)])
 def dynamodb_url(request: pytest.FixtureRequest) -> str:
-    fixtures = {DYNAMODB_LOCAL: "dynamodb_local_url", EMULATOR: "emulator_url"}
+    fixtures = {DYNOXIDE: "dynoxide_url", EMULATOR: "emulator_url"}
     url: str = request.getfixturevalue(fixtures[request.param])
     return url
 

@@ -11,7 +11,7 @@ from result_aggregator.domain.ranking import MAX_ENTRIES_BYTES, RankedEssay, unp
 
 from tests.bad_input.good import GOOD
 from tests.bad_input.spoilt import Spoilt
-from tests.real_servers import DYNAMODB_LOCAL, server
+from tests.real_servers import DYNOXIDE, server
 from tests.samples import envelope, record
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def test_a_ranking_over_the_item_limit(deliveries: Deliveries, dialect: str) -> 
 
 
 # Not on moto: it measures bytes otherwise.
-@pytest.mark.parametrize("dynamodb_url", [server(DYNAMODB_LOCAL)], indirect=True)
+@pytest.mark.parametrize("dynamodb_url", [server(DYNOXIDE)], indirect=True)
 def test_what_is_just_under_the_limit_fits_the_item(deliveries: Deliveries) -> None:
     """The greatest ranking that is packed is stored, with the longest batch id and the longest job id beside it."""
     essays = noise(1000)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ras_local import apache_kafka, broker, dynamodb_local, emulator, processes, stack
+from ras_local import apache_kafka, broker, dynoxide, emulator, processes, stack
 from ras_local.publish import publish
 from result_aggregator.domain.outcomes import OUTCOMES
 
@@ -62,7 +62,7 @@ class Saboteur:
 
     def cut_the_table_off(self) -> None:
         """The database takes connections and answers nothing, until the callers have given up."""
-        self._hold(dynamodb_local.PROCESS)
+        self._hold(dynoxide.PROCESS)
         self.done.append("table")
 
     def cut_the_emulator_off(self) -> None:

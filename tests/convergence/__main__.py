@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from ras_local import dynamodb_local, emulator, stack
+from ras_local import emulator, stack
+from ras_local.aws import dynamodb_client
 from ras_local.paths import StateDir
 
 from tests.convergence import machine
@@ -82,7 +83,7 @@ def main() -> int:
             endpoint_url, wait = emulator.start(state)
             wait()
             definition = create_table_arguments(data_template("local"), TABLE)
-            dynamodb_local.client(endpoint_url).create_table(**definition)
+            dynamodb_client(endpoint_url).create_table(**definition)
             # Without attempts of its own: what fails shall be seen by the service.
             dynamodb = client(endpoint_url, attempts=1)
             if arguments.command == "soak":

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from ras_local import dynamodb_local
+from ras_local.aws import dynamodb_client
 from result_aggregator.domain.outcomes import OUTCOMES
 
 from tests.convergence import machine
 from tests.convergence.backend import faulty, quiet
 from tests.convergence.faults import Fault
 from tests.dynamodb import client
-from tests.real_servers import DYNAMODB_LOCAL, EMULATOR, server
+from tests.real_servers import DYNOXIDE, EMULATOR, server
 
 if TYPE_CHECKING:
     from hypothesis.stateful import RuleBasedStateMachine
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 HISTORIES = 500
 
 
-@pytest.fixture(params=[EMULATOR, server(DYNAMODB_LOCAL)])
+@pytest.fixture(params=[EMULATOR, server(DYNOXIDE)])
 def real_url(request: pytest.FixtureRequest) -> str:
     """The address of a DynamoDB behind HTTP. moto is none: it answers inside the client, and decides conditions unatomically."""
-    fixtures = {DYNAMODB_LOCAL: "dynamodb_local_url", EMULATOR: "emulator_url"}
+    fixtures = {DYNOXIDE: "dynoxide_url", EMULATOR: "emulator_url"}
     url: str = request.getfixturevalue(fixtures[request.param])
     return url
 
@@ -48,7 +48,7 @@ def converge(machine_class: type[RuleBasedStateMachine], histories: int) -> None
 def test_histories_converge(real_url: str, table_arguments: dict[str, Any]) -> None:
     """Every answer is the fold of the distinct events, under faults, crashes, disorder and invocations at once."""
     table = "histories"
-    dynamodb_local.client(real_url).create_table(**{**table_arguments, "TableName": table})
+    dynamodb_client(real_url).create_table(**{**table_arguments, "TableName": table})
     # Without attempts of its own: what fails shall be seen by the service.
     dynamodb = client(real_url, attempts=1)
     with quiet(), closing(faulty(dynamodb)) as transport:

@@ -509,11 +509,11 @@ def test_the_switch_is_refused_where_something_is_lacking(
         _compare(deployment, new, old, None)
 
 
-def test_a_stack_on_dynamodb_local_cannot_be_rebuilt(tmp_path: Path) -> None:
+def test_a_stack_on_dynoxide_cannot_be_rebuilt(tmp_path: Path) -> None:
     """Said before anything is deployed, as its second table would not be where the functions look for it."""
     state = StateDir(tmp_path)
     written = {one.name: {} if one.name == "callers" else "" for one in fields(stacks.Stack)}
     write_private(state.stack_file, json.dumps(written))
-    state.dynamodb_local.mkdir()
-    with pytest.raises(StackError, match="DynamoDB Local"):
+    state.dynoxide.mkdir()
+    with pytest.raises(StackError, match="dynoxide"):
         stacks.deploy_again(state, {})

@@ -1,6 +1,6 @@
 """The whole stack, started once for all end-to-end tests, in a folder and on ports of its own.
 
-Once on what it embeds, and once on Apache Kafka and DynamoDB Local; where RAS_EMULATOR and RAS_BROKER are the addresses
+Once on what it embeds, and once on Apache Kafka and dynoxide; where RAS_EMULATOR and RAS_BROKER are the addresses
 of some that run (`make test-localstack`), once on those. A test that needs what an emulator may lack says so, by the
 mark `needs`, and is skipped where that was found to be so.
 """

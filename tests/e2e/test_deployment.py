@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ras_local import callers, deploy, dynamodb_local, emulator, processes, stack
-from ras_local.aws import Cloud
+from ras_local import callers, deploy, emulator, processes, stack
+from ras_local.aws import Cloud, dynamodb_client
 from ras_local.paths import REPOSITORY, StateDir, region
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def left(cloud: Cloud) -> dict[str, list[str]]:
     stacks = cloud.stacks.list_stacks()["StackSummaries"]
     return {
         "stacks": [one["StackName"] for one in stacks if one["StackStatus"] != "DELETE_COMPLETE"],
-        "tables": dynamodb_local.client(cloud.endpoint_url).list_tables()["TableNames"],
+        "tables": dynamodb_client(cloud.endpoint_url).list_tables()["TableNames"],
         "functions": [one["FunctionName"] for one in cloud.functions.list_functions()["Functions"]],
         "mappings": [
             one["UUID"] for one in cloud.functions.list_event_source_mappings()["EventSourceMappings"]

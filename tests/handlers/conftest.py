@@ -21,7 +21,7 @@ from result_aggregator.topics import TOPICS
 
 from tests import openapi, samples
 from tests.dynamodb import Watched
-from tests.real_servers import DYNAMODB_LOCAL, server
+from tests.real_servers import DYNOXIDE, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -133,12 +133,12 @@ class Service:
         }
 
 
-@pytest.fixture(params=["moto", server(DYNAMODB_LOCAL)])
+@pytest.fixture(params=["moto", server(DYNOXIDE)])
 def dynamodb_url(request: pytest.FixtureRequest) -> str | None:
-    """The table is moto's in this process, and AWS's DynamoDB Local."""
+    """The table is moto's in this process, and dynoxide."""
     if request.param == "moto":
         return None
-    url: str = request.getfixturevalue("dynamodb_local_url")
+    url: str = request.getfixturevalue("dynoxide_url")
     return url
 
 

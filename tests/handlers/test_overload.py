@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ras_local import dynamodb_local, processes
+from ras_local import dynoxide, processes
 from result_aggregator.http import RETRY_AFTER_S
 from result_aggregator.store import dynamodb_http
 from result_aggregator.store.aws import ATTEMPTS
@@ -16,7 +16,7 @@ from tests import samples
 from tests.convergence.backend import faulty
 from tests.convergence.faults import Fault
 from tests.dynamodb import Watched
-from tests.real_servers import DYNAMODB_LOCAL, server
+from tests.real_servers import DYNOXIDE, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,11 +34,11 @@ ASKED: list[dict[str, Any]] = [
 PASSING = (Fault.THROTTLE, Fault.ERROR_500, Fault.NO_CONNECTION, Fault.LOST_ANSWER, Fault.RESET)
 
 
-@pytest.fixture(params=[server(DYNAMODB_LOCAL)])
+@pytest.fixture(params=[server(DYNOXIDE)])
 def dynamodb_url(request: pytest.FixtureRequest) -> str:
     """A server only: what emulates DynamoDB in this process has no connections to break."""
-    assert request.param == DYNAMODB_LOCAL
-    url: str = request.getfixturevalue("dynamodb_local_url")
+    assert request.param == DYNOXIDE
+    url: str = request.getfixturevalue("dynoxide_url")
     return url
 
 
@@ -89,8 +89,8 @@ def test_one_fault_is_not_seen(
 
 @contextmanager
 def frozen(servers: StateDir) -> Iterator[None]:
-    """DynamoDB Local takes connections and answers none, as a table that hangs; it wakes up in any case."""
-    process = processes.running(servers, dynamodb_local.PROCESS)
+    """dynoxide takes connections and answers none, as a table that hangs; it wakes up in any case."""
+    process = processes.running(servers, dynoxide.PROCESS)
     assert process is not None
     process.send_signal(signal.SIGSTOP)
     try:

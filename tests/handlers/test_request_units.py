@@ -1,6 +1,6 @@
 """What the functions ask of DynamoDB, in calls and request units, held against the budgets; counts are exact.
 
-The units are those that AWS's DynamoDB Local reports through a meter between function and table. Where it is known to
+The units are those that dynoxide reports through a meter between function and table. Where it is known to
 tell something else than AWS (transactions, PartiQL) nothing here goes, and sizes are computed beside it as documented.
 """
 
@@ -13,7 +13,7 @@ import pytest
 from benchmarks import workload
 from benchmarks.meter import Meter, write_units
 from tests import samples
-from tests.real_servers import DYNAMODB_LOCAL, require
+from tests.real_servers import DYNOXIDE, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,9 @@ ESSAYS = 30
 
 @pytest.fixture
 def meter(request: pytest.FixtureRequest) -> Iterator[Meter]:
-    """Stands between the functions and DynamoDB Local."""
-    require(DYNAMODB_LOCAL)
-    with Meter(request.getfixturevalue("dynamodb_local_url")) as made:
+    """Stands between the functions and dynoxide."""
+    require(DYNOXIDE)
+    with Meter(request.getfixturevalue("dynoxide_url")) as made:
         yield made
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ras_local import apache_kafka, dynamodb_local
+from ras_local import apache_kafka, dynoxide
 
-from tests.real_servers import DYNAMODB_LOCAL, KAFKA, folder_of_servers, require
+from tests.real_servers import DYNOXIDE, KAFKA, folder_of_servers, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ TOPICS = ("events", "read-when-stopped", "read-when-killed")
 
 @pytest.fixture(scope="package")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDir]:
-    """The folder of `kafka` and `dynamodb_local_endpoint`."""
+    """The folder of `kafka` and `dynoxide_endpoint`."""
     with folder_of_servers(tmp_path_factory.mktemp("victims")) as folder:
         yield folder
 
@@ -33,9 +33,9 @@ def kafka(state: StateDir) -> str:
 
 
 @pytest.fixture(scope="package")
-def dynamodb_local_endpoint(state: StateDir) -> str:
-    """A DynamoDB Local; its address."""
-    require(DYNAMODB_LOCAL)
-    endpoint_url, wait = dynamodb_local.start(state)
+def dynoxide_endpoint(state: StateDir) -> str:
+    """dynoxide; its address."""
+    require(DYNOXIDE)
+    endpoint_url, wait = dynoxide.start(state)
     wait()
     return endpoint_url

@@ -19,7 +19,7 @@ from result_aggregator.domain.storage import Written
 from result_aggregator.store.dynamodb import ViewStore
 
 from tests import fold, samples
-from tests.real_servers import DYNAMODB_LOCAL, EMULATOR, server
+from tests.real_servers import DYNOXIDE, EMULATOR, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,10 +34,10 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-@pytest.fixture(params=[server(DYNAMODB_LOCAL), server(EMULATOR)])
+@pytest.fixture(params=[server(DYNOXIDE), server(EMULATOR)])
 def dynamodb_url(request: pytest.FixtureRequest) -> str:
-    """DynamoDB Local and the emulator."""
-    fixtures = {DYNAMODB_LOCAL: "dynamodb_local_url", EMULATOR: "emulator_url"}
+    """dynoxide and the emulator."""
+    fixtures = {DYNOXIDE: "dynoxide_url", EMULATOR: "emulator_url"}
     url: str = request.getfixturevalue(fixtures[request.param])
     return url
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from ras_local import apache_kafka, broker, dynamodb_local, processes
-from ras_local.aws import Cloud
+from ras_local import apache_kafka, broker, dynoxide, processes
+from ras_local.aws import Cloud, dynamodb_client
 from ras_local.errors import StackError
 from ras_local.paths import StateDir, region
 from ras_local.publish import Event, publish
@@ -116,43 +116,43 @@ def test_kafka_is_started_once(state: StateDir, kafka: str, tmp_path_factory: py
     broker.wait_for_topics(kafka, [TOPIC, "another"])
 
 
-def test_dynamodb_local_is_on_loopback_alone(state: StateDir, dynamodb_local_endpoint: str) -> None:
+def test_dynoxide_is_on_loopback_alone(state: StateDir, dynoxide_endpoint: str) -> None:
     """It would listen on every interface, and tell its maker about itself."""
-    dynamodb_local.client(dynamodb_local_endpoint).list_tables()
+    dynamodb_client(dynoxide_endpoint).list_tables()
 
-    listening, connected = connections(state, dynamodb_local.PROCESS)
-    assert dynamodb_local_endpoint.startswith("http://127.0.0.1:")
+    listening, connected = connections(state, dynoxide.PROCESS)
+    assert dynoxide_endpoint.startswith("http://127.0.0.1:")
     assert listening == {"127.0.0.1"}
     assert connected <= {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("end", [dynamodb_local.stop, dynamodb_local.kill], ids=["stopped", "killed"])
-def test_dynamodb_local_comes_back_empty(
+@pytest.mark.parametrize("end", [dynoxide.stop, dynoxide.kill], ids=["stopped", "killed"])
+def test_dynoxide_comes_back_empty(
     state: StateDir,
-    dynamodb_local_endpoint: str,
+    dynoxide_endpoint: str,
     table_arguments: dict[str, Any],
     end: Callable[[StateDir], None],
 ) -> None:
     """On the same port, with nothing of what it held."""
-    client = dynamodb_local.client(dynamodb_local_endpoint)
+    client = dynamodb_client(dynoxide_endpoint)
     client.create_table(**table_arguments)
     end(state)
-    again, wait = dynamodb_local.restart(state)
+    again, wait = dynoxide.restart(state)
     wait()
 
-    assert again == dynamodb_local_endpoint
+    assert again == dynoxide_endpoint
     assert client.list_tables()["TableNames"] == []
 
 
 def test_a_deployed_table_is_copied_whole(
-    emulator_url: str, dynamodb_local_endpoint: str, table_arguments: dict[str, Any]
+    emulator_url: str, dynoxide_endpoint: str, table_arguments: dict[str, Any]
 ) -> None:
-    """The copy in DynamoDB Local has the keys, the index and the projection of the table in the emulator."""
+    """The copy in dynoxide has the keys, the index and the projection of the table in the emulator."""
     name = table_arguments["TableName"]
-    original, copy = dynamodb_local.client(emulator_url), dynamodb_local.client(dynamodb_local_endpoint)
+    original, copy = dynamodb_client(emulator_url), dynamodb_client(dynoxide_endpoint)
     original.create_table(**table_arguments)
     try:
-        dynamodb_local.copy_table(Cloud(emulator_url, region()), name, dynamodb_local_endpoint)
+        dynoxide.copy_table(Cloud(emulator_url, region()), name, dynoxide_endpoint)
 
         assert definition(copy, name) == definition(original, name)
         [index] = table_arguments["GlobalSecondaryIndexes"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real_servers import DYNAMODB_LOCAL, EMULATOR, LOCALSTACK, server
+from tests.real_servers import DYNOXIDE, EMULATOR, LOCALSTACK, server
 
 
-@pytest.fixture(params=["moto", server(DYNAMODB_LOCAL), server(EMULATOR), server(LOCALSTACK)])
+@pytest.fixture(params=["moto", server(DYNOXIDE), server(EMULATOR), server(LOCALSTACK)])
 def dynamodb_url(request: pytest.FixtureRequest) -> str | None:
-    """moto in this process, AWS's DynamoDB Local, the emulator that the stack on this machine runs on, and LocalStack."""
+    """moto in this process, dynoxide, the emulator that the stack on this machine runs on, and LocalStack."""
     fixtures = {
-        DYNAMODB_LOCAL: "dynamodb_local_url",
+        DYNOXIDE: "dynoxide_url",
         EMULATOR: "emulator_url",
         LOCALSTACK: "localstack_url",
     }
