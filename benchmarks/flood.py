@@ -35,7 +35,7 @@ from result_aggregator.store import s3 as s3_module
 from infra.settings import BATCHING
 from tests import samples
 from tests.handlers.conftest import load
-from tests.template.table import create_table_arguments, data_template
+from tests.table import create_table_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,9 +191,7 @@ def servers() -> Iterator[None]:
                 "DEAD_LETTER_BUCKET": BUCKET,
                 "PARTIAL_BATCH_RESPONSE": "true",
             }
-            dynamodb_client(dynamodb_url).create_table(
-                **create_table_arguments(data_template("local"), TABLE)
-            )
+            dynamodb_client(dynamodb_url).create_table(**create_table_arguments(TABLE))
             location: Any = region()
             boto3.client("s3").create_bucket(
                 Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": location}

@@ -25,11 +25,7 @@ from ras_local.errors import StackError
 from ras_local.paths import REPOSITORY, StateDir, region
 
 from benchmarks import workload
-
-# Read when jsii starts, which importing the templates does; `make` sets it too.
-os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
-
-from tests.template.table import create_table_arguments, data_template
+from tests.table import create_table_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +66,7 @@ def dynamodb() -> Iterator[str]:
         try:
             url, answers = dynoxide.start(state)
             answers()
-            dynamodb_client(url).create_table(**create_table_arguments(data_template("local"), TABLE))
+            dynamodb_client(url).create_table(**create_table_arguments(TABLE))
             yield url
         finally:
             stack.down(state)

@@ -17,7 +17,7 @@ from ras_local.aws import dynamodb_client
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
 from tests.dynamodb import REGION, client
-from tests.template.table import create_table_arguments, data_template
+from tests.table import create_table_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +41,8 @@ def _session() -> boto3.session.Session:
 
 @pytest.fixture(scope="session")
 def table_arguments() -> dict[str, Any]:
-    """The arguments of CreateTable, from the template that deploys the table: keys cannot drift."""
-    return create_table_arguments(data_template("local"))
+    """The arguments of CreateTable for the table that is deployed."""
+    return create_table_arguments()
 
 
 @pytest.fixture

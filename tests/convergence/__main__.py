@@ -22,7 +22,7 @@ from tests.convergence import machine
 from tests.convergence.backend import faulty, quiet
 from tests.convergence.world import World
 from tests.dynamodb import client
-from tests.template.table import create_table_arguments, data_template
+from tests.table import create_table_arguments
 
 if TYPE_CHECKING:
     from result_aggregator.store.dynamodb_http import DynamoDB
@@ -82,7 +82,7 @@ def main() -> int:
         try:
             endpoint_url, wait = emulator.start(state)
             wait()
-            definition = create_table_arguments(data_template("local"), TABLE)
+            definition = create_table_arguments(TABLE)
             dynamodb_client(endpoint_url).create_table(**definition)
             # Without attempts of its own: what fails shall be seen by the service.
             dynamodb = client(endpoint_url, attempts=1)

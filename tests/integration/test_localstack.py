@@ -18,7 +18,7 @@ from ras_local.paths import REPOSITORY, StateDir, region
 
 from tests import samples
 from tests.handlers.conftest import service
-from tests.template.table import create_table_arguments, data_template
+from tests.table import create_table_arguments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ def table(deployed: dict[str, str]) -> str:
 
 def test_the_data_stack_is_deployed(cloud: Cloud, deployed: dict[str, str]) -> None:
     """Keys, index and billing as the template says; the bucket is there."""
-    wanted = create_table_arguments(data_template("local"))
+    wanted = create_table_arguments()
     made: Any = cloud.dynamodb.describe_table(TableName=deployed["TableName"])["Table"]
 
     assert made["KeySchema"] == wanted["KeySchema"]

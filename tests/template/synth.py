@@ -1,6 +1,6 @@
 """Synthesised templates of a stage, with their intrinsic functions put into plain words.
 
-Each stage is synthesised once per test run. The dependency layer is a stand-in here: `test_layers` builds it.
+Each distinct choice of settings is synthesised once per test process. The dependency layer is a stand-in here: `test_layers` builds it.
 """
 
 from __future__ import annotations
@@ -65,14 +65,12 @@ _ARNS = {
 class Assembly:
     """The templates of one stage by the last word of their stack's name, for example `data`.
 
-    `findings` are those of cdk-nag and of the CDK itself that nobody acknowledged, as `<rule> <construct>`;
     `metadata` is what the CDK wrote down of each construct, by its path; `assumed` are the roles that its command line
     assumes to publish the assets and to deploy; `termination_protection` goes by stack.
     """
 
     settings: Settings
     templates: dict[str, dict[str, Any]]
-    findings: list[str]
     metadata: dict[str, list[dict[str, Any]]]
     assumed: frozenset[str]
     termination_protection: dict[str, bool]
@@ -183,11 +181,26 @@ def context() -> dict[str, Any]:
 @cache
 def assembly(stage: str, **overrides: str | int | bool) -> Assembly:
     """The templates of a stage, with settings overridden as `cdk -c` would; SettingsError like `cdk synth`."""
-    return synthesised(stage, overrides)
+    app, settings = _app(stage, overrides)
+    app.synth()
+    return _read(settings, Path(app.outdir))
 
 
-def synthesised(stage: str, overrides: Mapping[str, Any]) -> Assembly:
-    """As `assembly`, made anew."""
+@cache
+def examined(stage: str, **overrides: str | int | bool) -> tuple[Assembly, list[str]]:
+    """As `assembly`, and what `findings` finds in it: the rules take longer than all the rest of a synthesis."""
+    return examined_anew(stage, overrides)
+
+
+def examined_anew(stage: str, overrides: Mapping[str, Any]) -> tuple[Assembly, list[str]]:
+    """As `examined`, synthesised again."""
+    app, settings = _app(stage, overrides)
+    found = findings(app)
+    return _read(settings, Path(app.outdir)), found
+
+
+def _app(stage: str, overrides: Mapping[str, Any]) -> tuple[App, Settings]:
+    """An app with every stack of a stage, not synthesised yet; its output folder goes with this process."""
     cluster = {} if "cluster_arn" in overrides else NEW_CLUSTER.get(stage, {})
     settings = load_settings({**context(), "stage": stage, **cluster, **overrides}, {})
     folder = tempfile.mkdtemp(prefix="ras-synth-")
@@ -196,19 +209,19 @@ def synthesised(stage: str, overrides: Mapping[str, Any]) -> Assembly:
     app = App(context=context(), outdir=folder, builtin_cloud_formation_validation=False)
     layer = stand_in_layer()
     add_stacks(app, settings, layer, None if settings.is_local else layer)
+    return app, settings
+
+
+def _read(settings: Settings, folder: Path) -> Assembly:
     prefix = settings.name("")
-    found = [] if settings.is_local else findings(app, Path(folder))
-    if settings.is_local:
-        app.synth()
     templates = _files(folder, ".template.json").items()
     metadata = _files(folder, ".metadata.json").values()
-    artifacts = json.loads((Path(folder) / "manifest.json").read_text())["artifacts"]
+    artifacts = json.loads((folder / "manifest.json").read_text())["artifacts"]
     return Assembly(
         settings,
         {name.removeprefix(prefix): template for name, template in templates},
-        found,
         {path: entries for part in metadata for path, entries in part.items()},
-        frozenset(_filled_in(role) for path in Path(folder).glob("*.json") for role in _assumed(path)),
+        frozenset(_filled_in(role) for path in folder.glob("*.json") for role in _assumed(path)),
         {
             name.removeprefix(prefix): artifact["properties"].get("terminationProtection", False)
             for name, artifact in artifacts.items()
@@ -227,14 +240,17 @@ def _filled_in(text: str) -> str:
     return re.sub(r"\$\{([^}]+)\}", lambda match: _PSEUDO[match[1]], text)
 
 
-def _files(folder: str, ending: str) -> dict[str, dict[str, Any]]:
+def _files(folder: Path, ending: str) -> dict[str, dict[str, Any]]:
     """The JSON files of that ending, by the rest of their name."""
-    found = sorted(Path(folder).glob(f"*{ending}"))
+    found = sorted(folder.glob(f"*{ending}"))
     return {path.name.removesuffix(ending): json.loads(path.read_text()) for path in found}
 
 
-def findings(app: App, folder: Path) -> list[str]:
-    """Synthesise `app` into `folder` under cdk-nag's AwsSolutions rules; what nobody acknowledged."""
+def findings(app: App) -> list[str]:
+    """Synthesise `app` under cdk-nag's AwsSolutions rules: what it and the CDK find and nobody acknowledged.
+
+    Each as `<rule> <construct>`.
+    """
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     try:
         app.synth()
@@ -242,7 +258,7 @@ def findings(app: App, folder: Path) -> list[str]:
         # A finding ends the synthesis after everything is written, and the report says more than the error does.
         if "ValidationFailed" not in str(error):
             raise
-    report = json.loads((folder / "validation-report.json").read_text())
+    report = json.loads((Path(app.outdir) / "validation-report.json").read_text())
     return sorted(
         f"{violation['ruleName']} {construct['constructPath']}"
         for plugin in report["pluginReports"]

@@ -9,7 +9,7 @@ import pytest
 
 from infra.settings import SettingsError, load_settings
 from tests.template.synth import assembly
-from tests.template.table import create_table_arguments, data_template
+from tests.template.table import deployed
 
 if TYPE_CHECKING:
     from tests.template.synth import Assembly
@@ -137,7 +137,7 @@ def test_settings_that_are_forgotten_cannot_take_the_view_away() -> None:
 
 def test_other_stages_have_no_second_table() -> None:
     """Nothing of it is there by default."""
-    assert create_table_arguments(data_template("local"))
+    assert deployed("local"), "one table only"
     assert "SecondTableName" not in one().outputs("data")
 
 
@@ -154,9 +154,3 @@ def test_what_makes_no_sense_is_told(given: dict[str, Any], problem: str) -> Non
     """By the setting's name."""
     with pytest.raises(SettingsError, match=problem):
         load_settings({"stage": "prod", "new_cluster": "serverless", **given}, {})
-
-
-def test_nag_is_satisfied_at_every_step() -> None:
-    """No step adds a finding."""
-    for stage in (filling(), switched(), left(), alone()):
-        assert stage.findings == []
