@@ -69,7 +69,7 @@ class Hurt(FaultyTransport):
         self.plan(BATCH, list(faults))
 
 
-@pytest.fixture(params=[EMULATOR, server(DYNOXIDE)])
+@pytest.fixture(params=[server(EMULATOR), server(DYNOXIDE)])
 def dynamodb_url(request: pytest.FixtureRequest) -> str:
     fixtures = {DYNOXIDE: "dynoxide_url", EMULATOR: "emulator_url"}
     url: str = request.getfixturevalue(fixtures[request.param])

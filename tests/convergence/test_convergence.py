@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HISTORIES = 500
 
 
-@pytest.fixture(params=[EMULATOR, server(DYNOXIDE)])
+@pytest.fixture(params=[server(EMULATOR), server(DYNOXIDE)])
 def real_url(request: pytest.FixtureRequest) -> str:
     """The address of a DynamoDB behind HTTP. moto is none: it answers inside the client, and decides conditions unatomically."""
     fixtures = {DYNOXIDE: "dynoxide_url", EMULATOR: "emulator_url"}

@@ -21,9 +21,8 @@ from ras_local.cli import main
 from ras_local.deployed import DeployedMappings
 from ras_local.errors import StackError
 from ras_local.paths import StateDir, write_private
-from ras_ops.deployment import LIVE, Account, Brokers, Deployment, choose, msk_iam
+from ras_ops.deployment import Account, Brokers, Deployment, choose, msk_iam
 
-from infra import functions
 from tests.dead_letters.made import SETTINGS
 from tests.dynamodb import REGION
 
@@ -373,8 +372,3 @@ def test_the_profile_is_the_one_that_was_named(state: StateDir) -> None:
     """What is told to be run elsewhere runs as the same."""
     assert Deployment("dev", Account("", REGION, profile="p"), "bucket", state).profile == "p"
     assert choose(state=state).profile is None
-
-
-def test_the_alias_is_the_one_that_the_stacks_make() -> None:
-    """Under the same name."""
-    assert LIVE == functions.LIVE

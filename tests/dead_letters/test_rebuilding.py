@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from ras_local import stack as stacks
 from ras_local.cli import main
 from ras_local.errors import StackError
-from ras_local.paths import StateDir, write_private
+from ras_local.paths import REPOSITORY, StateDir, write_private
 from ras_local.publish import Event, publish
 from ras_ops import comparing, options, rebuild_command, rebuilding
 from ras_ops.bucket import DeadLetterBucket
@@ -28,7 +28,7 @@ from result_aggregator.topics import TOPICS
 
 from infra.settings import as_context, load_settings
 from tests.dead_letters import made
-from tests.template.synth import CLUSTER_ARN, GIVEN_VPC, ROOT
+from tests.template.given import CLUSTER_ARN, GIVEN_VPC
 from tests.template.test_settings import settings_of
 
 if TYPE_CHECKING:
@@ -175,7 +175,9 @@ def test_the_deployment_that_is_told_can_be_pasted() -> None:
     # `words` instead of the CDK's command line: it prints what it is given, a word a line.
     words = "printf '%s\\n'"
     told = command.replace(" make deploy ", f' make --silent SETUP= CDK="{words}" deploy ')
-    given = subprocess.run(["bash", "-c", told], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    given = subprocess.run(
+        ["bash", "-c", told], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
     lines = given.splitlines()
     pairs = [second for first, second in pairwise(lines) if first == "-c"]
 

@@ -33,7 +33,7 @@ from tests import samples
 from tests.msk import cluster
 from tests.msk.cluster import Right
 from tests.real_servers import folder_of_servers
-from tests.template.synth import GIVEN_VPC
+from tests.template.given import GIVEN_VPC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

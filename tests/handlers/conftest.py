@@ -133,7 +133,7 @@ class Service:
         }
 
 
-@pytest.fixture(params=["moto", server(DYNOXIDE)])
+@pytest.fixture(params=[pytest.param("moto", marks=pytest.mark.long), server(DYNOXIDE)])
 def dynamodb_url(request: pytest.FixtureRequest) -> str | None:
     """The table is moto's in this process, and dynoxide."""
     if request.param == "moto":

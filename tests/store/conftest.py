@@ -1,20 +1,16 @@
-"""The store's tests run on four implementations of DynamoDB: each misses what another has."""
+"""The store's tests run on three implementations of DynamoDB: each misses what another has."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.real_servers import DYNOXIDE, EMULATOR, LOCALSTACK, server
+from tests.real_servers import DYNOXIDE, EMULATOR, server
 
 
-@pytest.fixture(params=["moto", server(DYNOXIDE), server(EMULATOR), server(LOCALSTACK)])
+@pytest.fixture(params=["moto", server(DYNOXIDE), server(EMULATOR)])
 def dynamodb_url(request: pytest.FixtureRequest) -> str | None:
     """moto in this process, dynoxide, the emulator that the stack on this machine runs on, and LocalStack."""
-    fixtures = {
-        DYNOXIDE: "dynoxide_url",
-        EMULATOR: "emulator_url",
-        LOCALSTACK: "localstack_url",
-    }
+    fixtures = {DYNOXIDE: "dynoxide_url", EMULATOR: "emulator_url"}
     if request.param == "moto":
         return None
     url: str = request.getfixturevalue(fixtures[request.param])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.template.synth import STAGES, Assembly, assembly
+from tests.template.given import STAGES
+from tests.template.synth import Assembly, assembly
 
 
 @pytest.fixture(scope="session")

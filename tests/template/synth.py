@@ -20,27 +20,10 @@ from cdk_nag import AwsSolutionsChecks
 
 from infra.settings import Settings, load_settings
 from infra.stacks import add_stacks
+from tests.template.given import ACCOUNT, NEW_CLUSTER, REGION, context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-ROOT = Path(__file__).resolve().parents[2]
-ACCOUNT = "111122223333"
-REGION = "eu-north-1"
-STAGES = ("local", "dev", "staging", "prod")
-CLUSTER_ARN = f"arn:aws:kafka:{REGION}:{ACCOUNT}:cluster/platform/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9-2"
-
-# What a stage has to be told beside its name: these two say which cluster is meant.
-NEW_CLUSTER = {stage: {"new_cluster": "serverless"} for stage in ("staging", "prod")}
-
-GIVEN_VPC = json.dumps(
-    {
-        "vpc_id": "vpc-0a1b2c3d",
-        "cidr": "10.20.0.0/16",
-        "subnet_ids": ["subnet-0a1b2c3d", "subnet-1a1b2c3d"],
-        "route_table_ids": ["rtb-0a1b2c3d"],
-    }
-)
 
 _PSEUDO = {
     "AWS::AccountId": ACCOUNT,
@@ -170,12 +153,6 @@ def stand_in_layer() -> Path:
     (layer / "python").mkdir(parents=True)
     (layer / "python" / "dependencies.py").write_text("")
     return layer
-
-
-def context() -> dict[str, Any]:
-    """The context that `cdk.json` gives every synthesis, feature flags among it."""
-    read: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
-    return read
 
 
 @cache

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from result_aggregator import http
 
 from infra.api import GATEWAY_RESPONSES
-from tests.template.synth import REGION, Assembly
+from tests import openapi
+from tests.template.given import REGION
+
+if TYPE_CHECKING:
+    from tests.template.synth import Assembly
 
 ROUTES = {
     ("ANY", "/internal/v1/batches/{batch_id}/status"): "AWS_IAM",
@@ -156,3 +160,28 @@ def test_local_stage_is_throttled_too(local: Assembly) -> None:
 
     assert deployed["MethodSettings"][0]["ThrottlingRateLimit"] == local.settings.api_rate_limit
     assert "AccessLogSetting" not in deployed
+
+
+def test_routes_are_those_of_the_document(local: Assembly) -> None:
+    """Path, path parameters in it, and whether it takes a signature; the catch-all is no route."""
+    deployed = {
+        path: method["AuthorizationType"]
+        for (_, path), method in routes(local).items()
+        if path != "/{proxy+}"
+    }
+    described = {
+        path: "NONE" if item["get"].get("security") == [] else "AWS_IAM"
+        for path, item in openapi.document()["paths"].items()
+    }
+
+    assert described == deployed
+
+
+def test_every_gateway_response_is_described() -> None:
+    """Its code is one of the errors', and its status one of every operation's."""
+    document = openapi.document()
+    codes = document["components"]["schemas"]["Error"]["properties"]["code"]["enum"]
+    for status, code, _ in GATEWAY_RESPONSES.values():
+        assert code in codes
+        for item in document["paths"].values():
+            assert str(status) in item["get"]["responses"] or (400 <= status < 500)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.template.given import ACCOUNT, REGION
 from tests.template.policies import ANONYMOUS, Request, Statement, at_gateway, decide
-from tests.template.synth import ACCOUNT, REGION, Assembly, assembly
+from tests.template.synth import Assembly, assembly
 
 if TYPE_CHECKING:
     from collections.abc import Callable

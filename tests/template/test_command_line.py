@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.template.synth import ROOT
+from tests.template.given import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,9 @@ import pytest
 from ras_ops.rebuilding import NOTES_PREFIX
 
 from tests import table as view_table
+from tests.template.given import CLUSTER_ARN, REGION, STAGES
 from tests.template.policies import Request, decide
-from tests.template.synth import CLUSTER_ARN, REGION, STAGES, Assembly, assembly
+from tests.template.synth import Assembly, assembly
 from tests.template.table import deployed
 
 if TYPE_CHECKING:

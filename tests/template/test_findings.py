@@ -9,16 +9,8 @@ from aws_cdk import App, Stack, Validations
 from aws_cdk import aws_s3 as s3
 
 from infra.findings import acknowledge
-from tests.template.synth import (
-    CLUSTER_ARN,
-    GIVEN_VPC,
-    STAGES,
-    Assembly,
-    assembly,
-    examined,
-    examined_anew,
-    findings,
-)
+from tests.template.given import CLUSTER_ARN, GIVEN_VPC, STAGES
+from tests.template.synth import Assembly, assembly, examined, examined_anew, findings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,12 +7,15 @@ import json
 from typing import Any
 
 import pytest
+from ras_ops import deployment
 from result_aggregator.topics import TOPICS
 
+from infra import functions as function_constructs
 from infra.layers import FUNCTIONS, build_code
 from infra.mappings import consumer_group
+from tests.template.given import ACCOUNT, CLUSTER_ARN, REGION
 from tests.template.policies import Statement, allows
-from tests.template.synth import ACCOUNT, CLUSTER_ARN, REGION, Assembly, assembly, stand_in_layer
+from tests.template.synth import Assembly, assembly, stand_in_layer
 
 INGEST = ("ingest-batches", "ingest-essays", "ingest-rankings")
 TABLE_READS = (
@@ -328,3 +331,8 @@ def test_logs_are_kept_for_a_while_and_written_by_one(stage: Assembly) -> None:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def test_operators_invoke_the_alias_that_the_stacks_make() -> None:
+    """Under the same name."""
+    assert deployment.LIVE == function_constructs.LIVE

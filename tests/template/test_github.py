@@ -8,8 +8,9 @@ import pytest
 
 from infra.github import AUDIENCE, ISSUER
 from infra.settings import SettingsError, load_settings
+from tests.template.given import ACCOUNT, REGION
 from tests.template.policies import Statement, allows, assumes
-from tests.template.synth import ACCOUNT, REGION, Assembly, assembly
+from tests.template.synth import Assembly, assembly
 from tests.unit.test_workflows import workflow
 
 REPOSITORY = "huleedu/result-aggregator"

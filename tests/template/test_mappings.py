@@ -11,8 +11,9 @@ from result_aggregator.topics import TOPICS
 
 from infra.mappings import Plan, check, plans
 from infra.settings import SettingsError, load_settings
+from tests.template.given import CLUSTER_ARN, GIVEN_VPC
 from tests.template.policies import allows
-from tests.template.synth import CLUSTER_ARN, GIVEN_VPC, Assembly, assembly
+from tests.template.synth import Assembly, assembly
 
 KIND = "AWS::Lambda::EventSourceMapping"
 PROVISIONED_ONLY = (

@@ -14,18 +14,9 @@ from result_aggregator.topics import TOPICS
 
 from infra.settings import SettingsError, load_settings
 from infra.stacks import add_stacks
+from tests.template.given import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, REGION, STAGES, context
 from tests.template.policies import Request, decide
-from tests.template.synth import (
-    ACCOUNT,
-    CLUSTER_ARN,
-    GIVEN_VPC,
-    REGION,
-    STAGES,
-    Assembly,
-    assembly,
-    context,
-    stand_in_layer,
-)
+from tests.template.synth import Assembly, assembly, stand_in_layer
 
 MAPPING = "AWS::Lambda::EventSourceMapping"
 

@@ -15,7 +15,8 @@ from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.topics import TOPICS
 
 from infra.settings import Settings
-from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, REGION, ROOT, Assembly, assembly
+from tests.template.given import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, REGION, ROOT
+from tests.template.synth import Assembly, assembly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from infra.settings import LOCAL_ACCOUNT, Settings, SettingsError, as_context, load_settings, passed_over
-from tests.template.synth import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, NEW_CLUSTER, ROOT, STAGES
-from tests.template.synth import context as shipped_context
+from tests.template.given import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, NEW_CLUSTER, ROOT, STAGES
+from tests.template.given import context as shipped_context
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -8,11 +8,14 @@ from result_aggregator import metrics
 from result_aggregator.observability import EMF_NAMESPACE
 
 from tests import samples
+from tests.handlers.conftest import logs, service
 from tests.template.synth import assembly
 from tests.template.test_operations import metrics_of
 
 if TYPE_CHECKING:
     from tests.handlers.conftest import Logs, Service
+
+__all__ = ["logs", "service"]
 
 Emitted = tuple[str, str, frozenset[str]]
 SPELLCHECK = "huleedu.essay.spellcheck.completed.v1"
