@@ -1,4 +1,4 @@
-"""Laws 1, 2, 3, 5 and 7 over generated histories: at least 1,000 of them in CI, half on each implementation."""
+"""Laws 1, 2, 3, 5 and 7 over generated histories, on each of two implementations of DynamoDB."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from tests.convergence.backend import faulty, quiet
 from tests.convergence.faults import Fault
 from tests.dynamodb import client
 from tests.real_servers import DYNOXIDE, EMULATOR, server
+from tests.tiers import long
 
 if TYPE_CHECKING:
     from hypothesis.stateful import RuleBasedStateMachine
 
-HISTORIES = 500
+HISTORIES = [100, long(1000)]
+"""On each implementation."""
 
 
 @pytest.fixture(params=[server(EMULATOR), server(DYNOXIDE)])
@@ -45,18 +47,19 @@ def converge(machine_class: type[RuleBasedStateMachine], histories: int) -> None
 
 # Long enough for a failing history to be made small, too.
 @pytest.mark.timeout(2400)
-def test_histories_converge(real_url: str, table_arguments: dict[str, Any]) -> None:
+@pytest.mark.parametrize("histories", HISTORIES)
+def test_histories_converge(real_url: str, histories: int, table_arguments: dict[str, Any]) -> None:
     """Every answer is the fold of the distinct events, under faults, crashes, disorder and invocations at once."""
-    table = "histories"
+    table = f"histories-{histories}"
     dynamodb_client(real_url).create_table(**{**table_arguments, "TableName": table})
     # Without attempts of its own: what fails shall be seen by the service.
     dynamodb = client(real_url, attempts=1)
     with quiet(), closing(faulty(dynamodb)) as transport:
         machine_class = machine.on(dynamodb, transport, table)
-        converge(machine_class, HISTORIES)
+        converge(machine_class, histories)
     finished = machine_class.finished
     outcomes = sum((world.outcomes for world in finished), machine.no_outcomes())
 
-    assert len(finished) >= HISTORIES
+    assert len(finished) >= histories
     assert outcomes.keys() == set(OUTCOMES), "the histories did not come to every outcome"
     assert machine_class.session.injected.keys() == set(Fault), "the histories did not meet every fault"

@@ -154,6 +154,7 @@ def test_a_batch_that_was_given_up_is_replayed(
     assert [letter.code for letter in made.letters(deployment.dead_letters)] == ["not_json"]
 
 
+@pytest.mark.on_kafka
 def test_through_kafka_poison_comes_back_to_its_letter(
     running: Stack, deployment: Deployment, ras: Callable[..., Result]
 ) -> None:
@@ -175,7 +176,8 @@ def test_through_kafka_poison_comes_back_to_its_letter(
 
 
 @pytest.mark.needs(Lack.MSK)
-@pytest.mark.timeout(1200)  # on Apache Kafka the topics hold the chaos test's 20,000 events too
+@pytest.mark.on_kafka
+@pytest.mark.timeout(1200)  # on Apache Kafka the topics hold the chaos test's events too
 def test_reading_everything_again_changes_no_answer(
     filled: Stack, deployment: Deployment, ras: Callable[..., Result]
 ) -> None:
@@ -196,6 +198,7 @@ def test_reading_everything_again_changes_no_answer(
 
 
 @pytest.mark.needs(Lack.MSK)
+@pytest.mark.on_kafka
 def test_a_rewind_begins_at_its_moment(
     running: Stack, deployment: Deployment, state: StateDir, ras: Callable[..., Result]
 ) -> None:
@@ -225,6 +228,7 @@ def test_a_rewind_begins_at_its_moment(
     assert sum(ends[number] - found[number] for number in found) == 7
 
 
+@pytest.mark.on_kafka
 def test_moments_are_found_as_by_reading(filled: Stack, deployment: Deployment) -> None:
     """Whichever broker it is, the offsets of a moment are those of the first record that is not older."""
     log = TopicLog(deployment.brokers(), SPELLCHECK)

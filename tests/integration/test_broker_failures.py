@@ -17,6 +17,7 @@ from tests import fold
 from tests.chaos import workload
 from tests.integration import conftest
 from tests.local.test_poller import Bench, events
+from tests.tiers import long
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,9 +77,12 @@ def test_reading_goes_on_from_the_last_commits(
 
 @pytest.mark.e2e
 @pytest.mark.timeout(900)
-def test_the_stack_goes_on_after_its_broker_was_killed_twice(real_stack: Stack, real_state: StateDir) -> None:
+@pytest.mark.parametrize("batches", [15, long(60)])
+def test_the_stack_goes_on_after_its_broker_was_killed_twice(
+    real_stack: Stack, real_state: StateDir, batches: int
+) -> None:
     """One and the same poller gets every partition of every topic back, and the view becomes the fold."""
-    lines = workload.lines(60, seed=20_260_303)
+    lines = workload.lines(batches, seed=20_260_303 + batches)
     records = workload.published(lines)
     poller = processes.running(real_state, stack.POLLER)
     waiting = []
