@@ -61,9 +61,33 @@ screenshots: $(SETUP) ## take the README's pictures of the dashboard again (need
 	CI=true $(BIN)/pytest tests/dashboard/test_browser.py -k screenshots
 	cp $(addprefix .build/dashboard/,batch-light.png ingest-dark.png letter-light.png batch-phone.png) docs/images/
 
+# Types and tests side by side; what either prints comes when it is done. Types of what builds on the CDK take a minute by
+# themselves where mypy has no cache yet: `make lint` checks them.
+.PHONY: check
+check: $(SETUP) ## what to run before each commit (a minute): lint, types but for the stacks, and the tests that need no server
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy $(QUICK_TYPES) & types=$$!; $(BIN)/pytest -q -m quick $(WORKERS) $(QUICK_TESTS); tests=$$?; wait $$types && exit $$tests
+
+QUICK_TYPES := functions layers/client layers/shared/python localstack
+QUICK_TESTS := $(addprefix tests/,bad_input client contract dashboard dead_letters fuzz handlers local store unit)
+
+# A group of tests stays in one worker, with the servers that it needs.
+WORKERS := --numprocesses=2
+
 .PHONY: test
-test: $(SETUP) localstack-free ## run every test
-	$(BIN)/pytest
+test: $(SETUP) localstack-free fetch-servers ## run everything that guards a change (12 minutes on two cores)
+	$(BIN)/pytest $(WORKERS) $(ARGS)
+
+.PHONY: test-long
+test-long: $(SETUP) localstack-free fetch-servers ## run the large numbers and every combination of backends (an hour); nightly
+	$(BIN)/pytest $(WORKERS) -m long $(ARGS)
+	$(BIN)/python -m benchmarks.scale --events 50000
+
+# Before the tests, which would otherwise be timed while one of them builds a server. What cannot be had is theirs to report.
+.PHONY: fetch-servers
+fetch-servers: $(SETUP)
+	-@$(BIN)/python -m ras_local.fetch_servers
 
 .PHONY: test-localstack
 test-localstack: $(SETUP) ## run the end-to-end tests on LocalStack and Apache Kafka in Docker, which are stopped again

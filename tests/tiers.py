@@ -1,20 +1,21 @@
-"""Which tests belong to `make check`, `make test` and `make test-long`, and which run in one worker.
+"""Which tests belong to `make check`, `make test` and `make test-long`, and which of them run in one worker.
 
-`make check` runs the tests marked `quick`: every test that no other mark and no fixture in SLOW rules out.
+`make check` runs the tests marked `quick`: every test that no other mark and no fixture in SERVERS rules out.
 `make test` runs what is not marked `long`, in two workers: a group of tests stays in one worker, with its servers.
 `make test-long` runs what is marked `long`: larger numbers, and combinations of backends that repeat a test of `make test`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
-SLOW: Final = {
+SERVERS: Final = {
     "bootstrap_servers",
     "brokers",
     "deployed",
@@ -26,61 +27,79 @@ SLOW: Final = {
     "running",
     "servers_folder",
 }
-"""Fixtures that start a server."""
+"""Fixtures that start one."""
 
-GROUPS: Final = {
-    "real_stack": "the stack on Apache Kafka",
-    "running": "the stack",
-    "localstack_url": "LocalStack",
-}
-"""The worker group by the fixture that takes longest to set up. Tests with none of these are grouped by their file."""
+KAFKA_STACK: Final = "the stack on Apache Kafka"
+STACK: Final = "the stack"
+OWN_STACK: Final = ("deployment", "rebuild", "rebuild_stage")
+"""Tests of `tests/e2e` that share no stack with others."""
 
 FIRST: Final = (
-    "the stack on Apache Kafka",
-    "the stack",
+    KAFKA_STACK,
+    STACK,
     "tests/e2e/test_rebuild.py",
     "tests/dashboard/test_browser.py",
     "tests/convergence/test_convergence.py",
     "tests/local/test_poller.py",
-    "LocalStack",
+    "tests/msk/test_commands.py",
+    "tests/integration/test_elsewhere.py",
+    "tests/integration/test_localstack.py",
 )
-"""Groups that take a minute or more, begun first: one of them begun last would leave the other worker idle."""
+"""Groups that take longest. One of them begun last would leave the other worker idle."""
 
 
-def long(value: object, *marks: pytest.MarkDecorator) -> ParameterSet:
+def long(value: object) -> ParameterSet:
     """A parameter that only `make test-long` runs."""
-    return pytest.param(value, marks=[pytest.mark.long, *marks], id=str(value))
+    return pytest.param(value, marks=pytest.mark.long, id=str(value))
 
 
-def _group(item: pytest.Item) -> str:
-    fixtures = getattr(item, "fixturenames", ())
-    for fixture, group in GROUPS.items():
-        if fixture in fixtures and not (fixture == "running" and _broker(item) == "kafka"):
-            return group
-    if "running" in fixtures:
-        return GROUPS["real_stack"]
-    return item.nodeid.partition("::")[0]
+def group(nodeid: str) -> str:
+    """The group that a test belongs to: the stack that it shares with other files, else its own file."""
+    path, _, name = nodeid.partition("::")
+    folder, _, file = path.removeprefix("tests/").partition("/")
+    subject = file.removeprefix("test_").removesuffix(".py")
+    if folder == "chaos" or (folder, subject) == ("integration", "broker_failures"):
+        return KAFKA_STACK
+    if folder == "e2e" and subject not in OWN_STACK:
+        return KAFKA_STACK if "kafka" in name.partition("[")[2].rstrip("]").split("-") else STACK
+    return path
 
 
-def _broker(item: pytest.Item) -> str:
-    """The kind of broker that a test of `tests/e2e` runs on; empty for any other test."""
-    callspec = getattr(item, "callspec", None)
-    return str(callspec.params.get("broker", "")) if callspec else ""
+class Groups(LoadScopeScheduling):
+    """Gives each worker a group at a time, in the order of the collection."""
+
+    def __init__(self, config: pytest.Config, log: Any = None) -> None:
+        # By default it would begin with the groups of most tests, which are not those that take longest.
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    # The mark xdist_group of `--dist=loadgroup` does nothing: pytest-xdist 3.8.0 writes a group into an attribute that
+    # pytest 9.2 does not read any more.
+    return Groups(config, log)
 
 
 def _is_quick(item: pytest.Item) -> bool:
     slow_marks = any(item.get_closest_marker(name) for name in ("e2e", "integration", "slow"))
-    return not slow_marks and not SLOW & set(getattr(item, "fixturenames", ()))
+    return not slow_marks and not SERVERS & set(getattr(item, "fixturenames", ()))
 
 
 # Before pytest's own hook, which selects by marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if _broker(item) == "kafka" and not item.get_closest_marker("on_kafka"):
+        callspec = getattr(item, "callspec", None)
+        on_kafka = callspec is not None and callspec.params.get("broker") == "kafka"
+        if on_kafka and not item.get_closest_marker("on_kafka"):
             item.add_marker(pytest.mark.long)
         if _is_quick(item):
             item.add_marker(pytest.mark.quick)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    order = {group: place for place, group in enumerate(FIRST)}
-    items.sort(key=lambda item: order.get(_group(item), len(order)))
+    order = {name: place for place, name in enumerate(FIRST)}
+    # Chaos last on its stack: the others read the topics that it fills.
+    items.sort(
+        key=lambda item: (order.get(group(item.nodeid), len(order)), item.nodeid.startswith("tests/chaos/"))
+    )
