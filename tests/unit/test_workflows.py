@@ -53,17 +53,6 @@ def test_all_that_ci_runs_runs_here_too() -> None:
         assert command in run
 
 
-def test_pins_are_judged_by_the_advisories_of_the_day() -> None:
-    """Lint asks nobody by itself."""
-    (lint,) = (
-        [step["run"] for step in job["steps"] if "run" in step]
-        for name, job in workflow("checks.yml")["jobs"].items()
-        if name == "lint"
-    )
-
-    assert lint == ["make audit", "make lint"]
-
-
 def test_every_stage_that_goes_to_aws_is_there() -> None:
     """Synthesised, compared and deployed, in the order in which a change should meet them."""
     jobs = workflow("checks.yml")["jobs"] | workflow("diff.yml")["jobs"]
