@@ -183,7 +183,7 @@ lock: $(VENV)/.stamp-uv ## resolve the pinned requirements again
 	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/localstack requirements/audit requirements/dev; do \
 	  extra=; [ $$name = requirements/dev ] && extra="-c layers/dependencies/requirements.txt -c layers/client/requirements.txt"; \
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-header $$extra $$name.in -o $$name.txt; \
+	    $$extra $$name.in -o $$name.txt; \
 	done
 
 .PHONY: localstack-free
