@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 from ras_ops.rebuilding import NOTES_PREFIX
@@ -11,9 +10,6 @@ from ras_ops.rebuilding import NOTES_PREFIX
 from tests.template.policies import Request, decide
 from tests.template.synth import CLUSTER_ARN, REGION, Assembly, assembly
 from tests.template.table import create_table_arguments, data_template
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 TABLE, BUCKET = "AWS::DynamoDB::Table", "AWS::S3::Bucket"
 
@@ -56,39 +52,11 @@ def test_data_outlives_its_stack_outside_dev(stage_name: str, kept: bool) -> Non
     assert table["UpdateReplacePolicy"] == bucket["UpdateReplacePolicy"] == ("Retain" if kept else "Delete")
 
 
-def test_keys_and_index(prod: Assembly) -> None:
-    """One partition per batch; a sparse index of keys and how a batch ended, which no essay's result changes."""
-    table = prod.only("data", TABLE)
-
-    assert table["KeySchema"] == [
-        {"AttributeName": "pk", "KeyType": "HASH"},
-        {"AttributeName": "sk", "KeyType": "RANGE"},
-    ]
-    assert table["GlobalSecondaryIndexes"] == [
-        {
-            "IndexName": "user-batches",
-            "KeySchema": [
-                {"AttributeName": "user_id", "KeyType": "HASH"},
-                {"AttributeName": "created_at", "KeyType": "RANGE"},
-            ],
-            "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["standing"]},
-        }
-    ]
-
-
 def test_every_stage_has_the_same_keys() -> None:
     """What works on the local table works on the deployed one."""
     arguments = [create_table_arguments(data_template(name)) for name in ("local", "dev", "prod")]
 
     assert arguments[0] == arguments[1] == arguments[2]
-
-
-def test_template_makes_a_table(dynamodb: DynamoDBClient) -> None:
-    """The arguments are ones that the API takes."""
-    dynamodb.create_table(**create_table_arguments(data_template("prod"), table_name="made"))
-
-    made = dynamodb.describe_table(TableName="made")["Table"]
-    assert [index["IndexName"] for index in made["GlobalSecondaryIndexes"]] == ["user-batches"]
 
 
 def test_bucket_is_private_encrypted_versioned_and_forgets(stage: Assembly) -> None:
@@ -145,14 +113,3 @@ def test_bucket_refuses_plain_http(aws_stage: Assembly, context: dict[str, str],
 def test_local_bucket_is_reached_over_plain_http(local: Assembly) -> None:
     """An emulator has no TLS, so the local stage alone has no such policy."""
     assert local.resources("data", "AWS::S3::BucketPolicy") == {}
-
-
-def test_outputs_are_what_scripts_read(stage: Assembly) -> None:
-    """Exactly these names, which the local stack and others look up."""
-    assert set(stage.outputs("data")) == {
-        "TableName",
-        "TableGeneration",
-        "DeadLetterBucketName",
-        "Settings",
-    }
-    assert set(stage.outputs("api")) == {"ApiId", "ApiUrl"}
