@@ -134,7 +134,7 @@ lint: $(SETUP) ## check format, lint rules and types
 # Every one is asked about before any of them fails; no answer is a failure too.
 LOCKS = $(wildcard layers/*/requirements.txt requirements/*.txt)
 .PHONY: audit
-audit: $(AUDIT_VENV)/.stamp ## ask OSV and npm's registry for published advisories about every pin (needs a network)
+audit: $(AUDIT_VENV)/.stamp ## ask OSV and npm's registry for published advisories about the Python and npm pins (needs a network)
 	@failed=; for lock in $(LOCKS); do echo "== $$lock"; \
 	  $(AUDIT_VENV)/bin/pip-audit --vulnerability-service osv $(AUDIT_OPTIONS) --disable-pip --progress-spinner off --requirement $$lock \
 	    || failed="$$failed $$lock"; done; \
