@@ -150,23 +150,20 @@ scale: $(SETUP) ## bring EVENTS=1000000 through the local stack and watch memory
 	$(BIN)/python -m benchmarks.scale --events $(or $(EVENTS),1000000) $(ARGS)
 
 .PHONY: lint
-lint: $(SETUP) ## check format, lint rules, types, and the pins against the advisories kept
+lint: $(SETUP) ## check format, lint rules and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	@$(BIN)/python -m infra.audit
 
-# pip-audit and npm end with 1 where they find something: infra.audit says so then, once it is kept.
+# Every one is asked about before any of them fails; no answer is a failure too.
 LOCKS = $(wildcard layers/*/requirements.txt requirements/*.txt)
 .PHONY: audit
-audit: $(SETUP) $(AUDIT_VENV)/.stamp ## ask the advisory database about every pin and keep its answers (needs a network)
-	@rm -rf .build/audit && mkdir -p .build/audit
-	@for lock in $(LOCKS); do \
-	  $(AUDIT_VENV)/bin/pip-audit --vulnerability-service osv $(AUDIT_OPTIONS) --disable-pip --progress-spinner off --format json \
-	    --output .build/audit/$${lock//\//-}.json --requirement $$lock || test -s .build/audit/$${lock//\//-}.json || exit 1; \
-	done
-	@npm audit --package-lock-only --json > .build/audit/npm.json || test -s .build/audit/npm.json
-	@$(BIN)/python -m infra.audit .build/audit/*.json
+audit: $(AUDIT_VENV)/.stamp ## ask OSV and npm's registry for published advisories about the Python and npm pins (needs a network)
+	@failed=; for lock in $(LOCKS); do echo "== $$lock"; \
+	  $(AUDIT_VENV)/bin/pip-audit --vulnerability-service osv $(AUDIT_OPTIONS) --disable-pip --progress-spinner off --requirement $$lock \
+	    || failed="$$failed $$lock"; done; \
+	  echo "== package-lock.json"; npm audit --package-lock-only || failed="$$failed package-lock.json"; \
+	  test -z "$$failed" || { echo "a published advisory, or no answer:$$failed"; exit 1; }
 
 .PHONY: format
 format: $(SETUP) ## rewrite files in the project's format
@@ -210,7 +207,7 @@ lock: $(VENV)/.stamp-uv ## resolve the pinned requirements again
 	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/localstack requirements/audit requirements/dev; do \
 	  extra=; [ $$name = requirements/dev ] && extra="-c layers/dependencies/requirements.txt -c layers/client/requirements.txt"; \
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-header $$extra $$name.in -o $$name.txt; \
+	    $$extra $$name.in -o $$name.txt; \
 	done
 
 .PHONY: localstack-free

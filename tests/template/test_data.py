@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 from ras_ops.rebuilding import NOTES_PREFIX
@@ -13,9 +12,6 @@ from tests.template.given import CLUSTER_ARN, REGION, STAGES
 from tests.template.policies import Request, decide
 from tests.template.synth import Assembly, assembly
 from tests.template.table import deployed
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 TABLE, BUCKET = "AWS::DynamoDB::Table", "AWS::S3::Bucket"
 
@@ -58,26 +54,6 @@ def test_data_outlives_its_stack_outside_dev(stage_name: str, kept: bool) -> Non
     assert table["UpdateReplacePolicy"] == bucket["UpdateReplacePolicy"] == ("Retain" if kept else "Delete")
 
 
-def test_keys_and_index(prod: Assembly) -> None:
-    """One partition per batch; a sparse index of keys and how a batch ended, which no essay's result changes."""
-    table = prod.only("data", TABLE)
-
-    assert table["KeySchema"] == [
-        {"AttributeName": "pk", "KeyType": "HASH"},
-        {"AttributeName": "sk", "KeyType": "RANGE"},
-    ]
-    assert table["GlobalSecondaryIndexes"] == [
-        {
-            "IndexName": "user-batches",
-            "KeySchema": [
-                {"AttributeName": "user_id", "KeyType": "HASH"},
-                {"AttributeName": "created_at", "KeyType": "RANGE"},
-            ],
-            "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["standing"]},
-        }
-    ]
-
-
 @pytest.mark.parametrize("stage_name", STAGES)
 def test_the_tests_table_is_the_deployed_one(stage_name: str) -> None:
     """What works on the table of `tests/table.json` works on the deployed one.
@@ -85,14 +61,6 @@ def test_the_tests_table_is_the_deployed_one(stage_name: str) -> None:
     Where the table was changed on purpose, `python -m tests.template.table` writes the file again.
     """
     assert view_table.create_table_arguments("any") == {"TableName": "any", **deployed(stage_name)}
-
-
-def test_template_makes_a_table(dynamodb: DynamoDBClient) -> None:
-    """The arguments are ones that the API takes."""
-    dynamodb.create_table(TableName="made", **deployed("prod"))
-
-    made = dynamodb.describe_table(TableName="made")["Table"]
-    assert [index["IndexName"] for index in made["GlobalSecondaryIndexes"]] == ["user-batches"]
 
 
 def test_bucket_is_private_encrypted_versioned_and_forgets(stage: Assembly) -> None:
@@ -149,14 +117,3 @@ def test_bucket_refuses_plain_http(aws_stage: Assembly, context: dict[str, str],
 def test_local_bucket_is_reached_over_plain_http(local: Assembly) -> None:
     """An emulator has no TLS, so the local stage alone has no such policy."""
     assert local.resources("data", "AWS::S3::BucketPolicy") == {}
-
-
-def test_outputs_are_what_scripts_read(stage: Assembly) -> None:
-    """Exactly these names, which the local stack and others look up."""
-    assert set(stage.outputs("data")) == {
-        "TableName",
-        "TableGeneration",
-        "DeadLetterBucketName",
-        "Settings",
-    }
-    assert set(stage.outputs("api")) == {"ApiId", "ApiUrl"}

@@ -28,8 +28,7 @@ NOT_LOCAL = (
 
 def test_local_stage_has_the_same_stacks_but_what_no_emulator_has(local: Assembly, prod: Assembly) -> None:
     """Parts are left out; nothing is built another way."""
-    assert set(local.templates) == {"data", "ingest", "api"}
-    assert set(prod.templates) == {"data", "ingest", "api", "network", "msk", "client", "operations"}
+    assert local.templates.keys() < prod.templates.keys()
     kinds = [
         resource["Type"]
         for template in local.templates.values()
@@ -152,13 +151,6 @@ def test_given_network_is_used_as_it_is() -> None:
         f"com.amazonaws.{REGION}.dynamodb": ["rtb-0a1b2c3d"],
         f"com.amazonaws.{REGION}.s3": ["rtb-0a1b2c3d"],
     }
-
-
-def test_refused_connections_are_logged(aws_stage: Assembly) -> None:
-    """Who knocked where nobody is let in."""
-    log = aws_stage.only("network", "AWS::EC2::FlowLog")
-
-    assert (log["ResourceType"], log["TrafficType"]) == ("VPC", "REJECT")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where the tests find what they do not install, and what they say where it is missing."""
+"""What the tests say where something is missing that they do not install."""
 
 from __future__ import annotations
 
@@ -12,24 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def program(folder: Path, name: str) -> Path:
-    made = folder / name
-    made.write_text("#!/bin/sh\n")
-    made.chmod(0o755)
-    return made
-
-
-def test_any_chromium_will_do_and_debians_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    googles = program(tmp_path, "google-chrome")
-
-    assert real_servers.require_chromium() == googles
-    debians = program(tmp_path, "chromium")
-    assert real_servers.require_chromium() == debians
-
-
 @pytest.mark.parametrize(("ci", "ending"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
-def test_without_one_the_package_is_named(
+def test_without_a_browser_the_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ci: str, ending: type[BaseException]
 ) -> None:
     """A failure in CI, a test that is skipped elsewhere."""

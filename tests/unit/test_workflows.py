@@ -13,6 +13,8 @@ from infra.settings import StageName
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github/workflows"
+# What the update bot calls the pins of a folder, by a file in it.
+PINS = {"*.in": "uv", "package-lock.json": "npm", "pom.xml": "maven", "docker-compose.yml": "docker-compose"}
 NAMES = sorted(path.name for path in FOLDER.iterdir())
 STAGES = [stage for stage in get_args(StageName) if stage != "local"]
 
@@ -53,52 +55,50 @@ def test_all_that_ci_runs_runs_here_too() -> None:
         assert command in run
 
 
-def test_pins_are_judged_by_the_advisories_of_the_day() -> None:
-    """Lint asks nobody by itself."""
-    (lint,) = (
-        [step["run"] for step in job["steps"] if "run" in step]
-        for name, job in workflow("checks.yml")["jobs"].items()
-        if name == "lint"
-    )
-
-    assert lint == ["make audit", "make lint"]
-
-
 def test_every_stage_that_goes_to_aws_is_there() -> None:
-    """Synthesised, compared and deployed, in the order in which a change should meet them."""
+    """Synthesised, compared, offered by hand, and deployed in the order in which a change should meet them."""
     jobs = workflow("checks.yml")["jobs"] | workflow("diff.yml")["jobs"]
     deploying = workflow("deploy.yml")["jobs"]
     order = [job["with"]["stage"] for job in deploying.values() if "with" in job]
 
     for job in ("synth", "diff"):
         assert jobs[job]["strategy"]["matrix"]["stage"] == STAGES
+    assert workflow("deploy-stage.yml")[ON]["workflow_dispatch"]["inputs"]["stage"]["options"] == STAGES
     assert order == STAGES
     for before, after in zip(["checks", *STAGES], STAGES, strict=False):
         assert deploying[after]["needs"] == before
 
 
-def test_a_deployment_waits_in_its_own_environment() -> None:
-    """The environment's rules ask for approval, and its variables name the role; only what is merged gets there."""
-    (job,) = workflow("deploy-stage.yml")["jobs"].values()
+def test_nothing_that_is_not_merged_gets_where_it_could_deploy() -> None:
+    """The environments' rules ask for approval, and their variables name the role: a pull request's code has others."""
 
-    assert job["environment"] == "${{ inputs.stage }}"
+    def environments(name: str) -> set[str]:
+        found = set()
+        for job in workflow(name)["jobs"].values():
+            if "uses" in job:
+                found |= environments(Path(job["uses"]).name)
+            elif "environment" in job:
+                found |= {re.sub(r"\$\{\{ .*? \}\}", stage, job["environment"]) for stage in STAGES}
+        return found
+
+    deploying = environments("deploy.yml")
+    assert deploying == set(STAGES)
     assert workflow("deploy.yml")[ON] == {"push": {"branches": ["main"]}}
-    assert workflow("deploy-stage.yml")[ON].keys() == {"workflow_call", "workflow_dispatch"}
-    # A pull request's code runs as another environment, whose role cannot deploy.
-    assert workflow("diff.yml")["jobs"]["diff"]["environment"] == "${{ matrix.stage }}-diff"
-    assert workflow("deploy.yml")["concurrency"]["cancel-in-progress"] is False
+    for name in NAMES:
+        if "pull_request" in workflow(name)[ON]:
+            assert not environments(name) & deploying, name
 
 
-def test_a_stage_can_be_deployed_by_hand() -> None:
-    """With its environment's settings and no others: what was given once would be forgotten by the next deployment."""
-    (job,) = workflow("deploy-stage.yml")["jobs"].values()
-    inputs = workflow("deploy-stage.yml")[ON]["workflow_dispatch"]["inputs"]
-
-    assert inputs.keys() == {"stage"}
-    assert (inputs["stage"]["type"], inputs["stage"]["options"]) == ("choice", STAGES)
-    # In one group with its caller it would wait for itself.
-    assert job["concurrency"] == {"group": "deploy-${{ inputs.stage }}", "cancel-in-progress": False}
-    assert workflow("deploy.yml")["concurrency"]["group"] != job["concurrency"]["group"]
+def test_a_called_workflow_does_not_wait_for_its_caller() -> None:
+    """In one group with its caller it would, for ever."""
+    for name in NAMES:
+        found = workflow(name)
+        for job in found["jobs"].values():
+            if "uses" in job:
+                called = workflow(Path(job["uses"]).name)
+                for waits in (called, *called["jobs"].values()):
+                    if "concurrency" in waits:
+                        assert waits["concurrency"]["group"] != found.get("concurrency", {}).get("group")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -180,3 +180,21 @@ def test_no_expression_of_others_is_run(name: str) -> None:
     """In a command only a stage is filled in; what people write comes by the environment."""
     for command in commands(name):
         assert set(re.findall(r"\$\{\{ (.*?) \}\}", command)) <= {"matrix.stage", "inputs.stage"}
+
+
+def test_the_bot_is_asked_about_every_folder_of_pins() -> None:
+    """Those of another would grow old unseen."""
+    asked = {
+        (update["package-ecosystem"], folder)
+        for update in yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+        for folder in update.get("directories") or [update["directory"]]
+    }
+    there = {
+        (kind, f"/{path.parent.relative_to(ROOT)}".removesuffix("."))
+        for pattern, kind in PINS.items()
+        for path in ROOT.rglob(pattern)
+        # Not what was installed or built, whose folders are at the root.
+        if not path.relative_to(ROOT).parts[0].startswith((".", "node_modules", "cdk.out"))
+    }
+
+    assert asked == there | {("github-actions", "/")}

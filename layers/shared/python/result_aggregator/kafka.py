@@ -22,7 +22,7 @@ class NotBase64Error(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record, not yet decoded. `source` is the key of `records` it came under, `<topic>-<partition>`."""
+    """One record, not yet decoded: `received` as the event held it under the key `source`, `<topic>-<partition>`."""
 
     source: str
     topic: str
@@ -44,10 +44,6 @@ class Record:
             return b64decode(encoded, validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
             raise NotBase64Error(str(error)) from error
-
-    def as_received(self) -> dict[str, Any]:
-        """The record as the event held it."""
-        return self.received
 
 
 def records_of(event: dict[str, Any]) -> list[Record]:

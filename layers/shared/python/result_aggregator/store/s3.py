@@ -62,7 +62,7 @@ class DeadLetterStore:
 
         A record that was replayed is kept as it first came, in the place of its first dead letter.
         """
-        received, replays = first_received(record.as_received())
+        received, replays = first_received(record.received)
         letter = {
             "reason": {
                 "code": rejection.code,
