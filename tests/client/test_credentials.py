@@ -155,6 +155,7 @@ def no_region(_issuer: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("trouble", [refusing_issuer, expired_keys, unknown_profile, nothing, no_region])
+@pytest.mark.slow
 def test_no_credentials_are_told_before_anything_is_sent(
     make_client: Callable[..., Client],
     server: Server,

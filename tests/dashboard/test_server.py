@@ -773,6 +773,7 @@ def test_an_earlier_page_of_a_letter_that_has_gone(
 # --- the command ---
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_while_aws_does_not_answer(tmp_path: Path) -> None:
     """A function that is invoked for a replay may take a quarter of an hour; the end does not wait for it."""
     key, body = f"rejected/{SPELLCHECK}/0/{0:020d}.json", _rejected()

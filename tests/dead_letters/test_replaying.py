@@ -254,6 +254,7 @@ class Stopped(BaseException):
     """Ctrl-C, or whatever ends a process."""
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_without_skipping(service: Service, letters: DeadLetterBucket) -> None:
     """Stopped at every invocation in turn, and out of reach at some: what was done is not done again."""
     for n in range(30):
@@ -309,6 +310,7 @@ def test_a_run_that_dies_before_it_tidies_up_changes_nothing(
     assert answers(service) == before
 
 
+@pytest.mark.slow
 def test_replaying_everything_changes_no_answer(service: Service, letters: DeadLetterBucket) -> None:
     """Samples applied, and also all of them in the bucket, as both kinds: replayed twice, not an answer differs."""
     lines = samples.events("platform_2025_06", "platform_2026_02")
@@ -338,6 +340,7 @@ KINDS = st.sampled_from(["delivered", "rejected", "given up", "both"])
     st.integers(0, 3),
     st.randoms(use_true_random=False),
 )
+@pytest.mark.slow
 def test_in_whichever_way_records_came_to_be_kept(
     service: Service, fates: list[tuple[str, bool]], interruptions: int, chance: Any
 ) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from result_aggregator.domain import events
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 RECORDS = 6_000
 
 
+@pytest.mark.slow
 def test_no_record_is_a_crash() -> None:
     """Every one of 6,000 is read or rejected as documented, and the fuzzing comes to everything that can be."""
     rng = Random(1)  # noqa: S311 - reproducible, not secret

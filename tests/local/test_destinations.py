@@ -207,6 +207,7 @@ def test_other_conditions_are_spelled_alike_everywhere(
     assert message["responseContext"] is None
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_away_is_told() -> None:
     """Until the broker has answered, nothing counts as delivered."""
     with pytest.raises(DestinationError, match="letters"):

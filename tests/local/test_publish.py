@@ -125,6 +125,7 @@ def test_an_interruption_that_the_client_forgets_is_one(
             publish(bootstrap_servers, [Event("t", b"x")])
 
 
+@pytest.mark.slow
 def test_a_broker_that_went_is_not_waited_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first record that was not confirmed in time is the last one that is tried, with those in the queue."""
     monkeypatch.setattr(Door, "metadata", lambda *_, **__: SimpleNamespace(topics={}))

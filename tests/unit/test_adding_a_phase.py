@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import result_aggregator
 
 ENTRY = """
@@ -54,6 +55,7 @@ print(json.dumps({"function": TOPICS[topic].function, "status": answer["overall_
 """
 
 
+@pytest.mark.slow
 def test_a_new_phase_is_one_entry_and_one_module(tmp_path: Path) -> None:
     """With them alone its topic is routed, its results are stored and shown, and it completes a pipeline."""
     package = tmp_path / "result_aggregator"

@@ -7,13 +7,10 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 import snapshot_restore_py
 from result_aggregator import snapshot
-
-if TYPE_CHECKING:
-    import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,6 +44,7 @@ def test_a_snapshot_is_told_by_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
     assert snapshot.is_taken()
 
 
+@pytest.mark.slow
 def test_the_query_function_is_ready_in_its_snapshot_without_a_connection() -> None:
     """Its client is made when the snapshot is taken, which opens nothing that would be dead in a copy."""
     program = """
