@@ -5,6 +5,8 @@ A failing test here is a change in a server: correct the page with it.
 
 from __future__ import annotations
 
+import re
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from ras_local import fetched
 from ras_local.aws import dynamodb_client
-from ras_local.paths import region
+from ras_local.paths import REPOSITORY, region
 from result_aggregator.store.dynamodb import USER_INDEX
 
 from tests.real_servers import DYNOXIDE, EMULATOR
@@ -149,6 +152,23 @@ def units(answer: Any) -> float:
 def index_units(answer: Any) -> float:
     indexes = answer["ConsumedCapacity"].get("GlobalSecondaryIndexes", {})
     return sum(float(index["CapacityUnits"]) for index in indexes.values())
+
+
+def test_the_page_names_the_pinned_releases() -> None:
+    """Whoever raises one finds here that there is a page to read again."""
+    page = (REPOSITORY / "docs" / "dynamodb-servers.md").read_text(encoding="utf-8")
+    crate = tomllib.loads((fetched.PINS / DYNOXIDE / "crate.toml").read_text(encoding="utf-8"))
+
+    assert f"(crate `{crate['name']}` {crate['version']}," in page
+    assert f"(ministack {pinned('emulator', 'ministack')})" in page
+    assert f"**moto** {pinned('dev', 'moto')}," in page
+
+
+def pinned(requirements: str, package: str) -> str:
+    text = (REPOSITORY / "requirements" / f"{requirements}.txt").read_text(encoding="utf-8")
+    found = re.search(rf"^{package}(?:\[.*\])?==([^ ;]+)", text, re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
 def test_units_of_an_update(ask: Ask) -> None:
