@@ -63,6 +63,8 @@ screenshots: $(SETUP) ## take the README's pictures of the dashboard again (need
 
 .PHONY: test
 test: $(SETUP) localstack-free ## run every test
+	@# Ahead of the tests, whose time limit a build of minutes may exceed. What cannot be fetched, the tests report.
+	@$(BIN)/python -m ras_local.fetch_servers > /dev/null || true
 	$(BIN)/pytest
 
 .PHONY: test-localstack
