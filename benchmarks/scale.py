@@ -254,9 +254,7 @@ def main() -> int:
     parser.add_argument(
         "--broker", default="kafka", help="as RAS_BROKER: kafka (default) or embedded, which needs no Java"
     )
-    parser.add_argument(
-        "--table", default="dynamodb-local", help="as RAS_DYNAMODB: dynamodb-local (default) or emulator"
-    )
+    parser.add_argument("--table", default="dynoxide", help="as RAS_DYNAMODB: dynoxide (default) or emulator")
     options = parser.parse_args()
     os.environ |= {"RAS_BROKER": options.broker, "RAS_DYNAMODB": options.table}
     batches = max(options.events // workload.EVENTS_OF_BATCH[MIX], SIDE_BY_SIDE)

@@ -1,6 +1,6 @@
 """Apache Kafka, dynoxide, the AWS emulator and the browser for tests, on loopback and free ports.
 
-A test that uses one carries the mark `integration` (`server` gives it to a parameter). Where Java, Maven or Chromium is missing
+A test that uses one carries the mark `integration` (`server` gives it to a parameter). Where Java, Maven, Rust or Chromium is missing
 such tests are skipped, and the session ends with a block that says so; with CI=true in the environment they fail.
 """
 

@@ -24,6 +24,11 @@ PROCESS = "localstack"
 PYTHON = REPOSITORY / ".venv-localstack" / "bin" / "python"
 SERVICES = "apigateway,cloudformation,dynamodb,iam,lambda,s3,sqs,ssm,sts"
 
+# LocalStack downloads its DynamoDB unless it finds all of these in its folder of libraries.
+_SERVER = [
+    f"dynamodb-local/2/{name}" for name in ("DynamoDBLocal.jar", "ddb-local-loader-0.1.jar", "javassist.jar")
+]
+_JAVA_PROGRAM = "java/21/bin/java"
 # LocalStack starts its DynamoDB as `java <options of the machine> -jar <its jar> <options of the server> -port <port>`.
 _JAVA = """#!/bin/sh
 until [ "$1" = -port ]; do shift; done
@@ -84,11 +89,9 @@ def _give_dynamodb(root: Path) -> None:
     The jars stay empty, and the Java is a script that starts dynoxide on the port that it is given.
     """
     libraries = root / "var" / "lib" / "localstack" / "lib"
-    jars, java_home = libraries / "dynamodb-local" / "2", libraries / "java" / "21"
-    (java_home / "bin").mkdir(parents=True)
-    jars.mkdir(parents=True)
-    for name in ("DynamoDBLocal.jar", "ddb-local-loader-0.1.jar", "javassist.jar"):
-        (jars / name).touch()
-    program = java_home / "bin" / "java"
+    for name in (*_SERVER, _JAVA_PROGRAM):
+        (libraries / name).parent.mkdir(parents=True, exist_ok=True)
+        (libraries / name).touch()
+    program = libraries / _JAVA_PROGRAM
     program.write_text(_JAVA.format(command=shlex.join(dynoxide.command())))
     program.chmod(0o700)

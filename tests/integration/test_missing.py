@@ -1,4 +1,4 @@
-"""What a session of tests says where a real server cannot be had; these need no Java themselves."""
+"""What a session of tests reports where real servers cannot be fetched or built; these need none themselves."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from ras_local.paths import REPOSITORY
 if TYPE_CHECKING:
     from pathlib import Path
 
-A_TEST = "tests/store/test_view_store.py::test_newer_wins"
+TESTS = (
+    "tests/store/test_view_store.py::test_newer_wins",
+    "tests/integration/test_servers.py::test_kafka_is_on_loopback_alone",
+)
 
 
-def without_java(folder: Path, **more: str) -> dict[str, str]:
+def without_tools(folder: Path, **more: str) -> dict[str, str]:
     """An environment with nothing but Node on its path, which synthesising the table's template needs."""
     node = shutil.which("node")
     assert node is not None
@@ -27,36 +30,40 @@ def without_java(folder: Path, **more: str) -> dict[str, str]:
 
 def run_pytest(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "-k",
-        "moto or dynamodb-local",
-        A_TEST,
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "tests.integration.nothing_fetched",
+        ),
+        *("-k", "moto or dynoxide or kafka", *TESTS),
     ]
     return subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
 
 
-def test_a_session_without_java_says_so_and_goes_on(tmp_path: Path) -> None:
-    """The tests that need it are skipped, and a block at the end says which server is missing and what to install."""
-    done = run_pytest(without_java(tmp_path))
+def test_a_session_without_their_tools_says_so_and_goes_on(tmp_path: Path) -> None:
+    """The tests that need a server are skipped, and a block at the end says which one is missing and what to install."""
+    done = run_pytest(without_tools(tmp_path))
 
     assert done.returncode == 0, done.stdout
     assert "REAL SERVERS OR THE BROWSER ARE MISSING" in done.stdout
-    assert "Did not run against what they are for: 1 tests." in done.stdout
-    assert "dynamodb-local: dynamodb-local cannot run here: no java on the path" in done.stdout
-    assert "Install a JDK" in done.stdout
-    assert "1 passed, 1 skipped" in done.stdout
+    assert "Did not run against what they are for: 2 tests." in done.stdout
+    assert "kafka: kafka cannot run here: no java on the path. Install a JDK" in done.stdout
+    assert "dynoxide: dynoxide cannot be built here: no cargo on the path. Install Rust" in done.stdout
+    assert "1 passed, 2 skipped" in done.stdout
 
 
-def test_continuous_integration_without_java_fails(tmp_path: Path) -> None:
+def test_continuous_integration_without_their_tools_fails(tmp_path: Path) -> None:
     """With CI=true a missing server is a failure."""
-    done = run_pytest(without_java(tmp_path, CI="true"))
+    done = run_pytest(without_tools(tmp_path, CI="true"))
 
     assert done.returncode == 1, done.stdout
     assert "no java on the path" in done.stdout
+    assert "no cargo on the path" in done.stdout
     assert "REAL SERVERS OR THE BROWSER ARE MISSING" in done.stdout
+    assert "1 passed" in done.stdout

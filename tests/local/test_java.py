@@ -9,6 +9,8 @@ import pytest
 from ras_local import fetch_servers, fetched, java
 from ras_local.errors import StackError
 
+from tests.local.pretended import install, left_behind, no_tools
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -26,37 +28,19 @@ done
 @pytest.fixture(autouse=True)
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The only folder on the path, empty; and a server `thing` of one jar that was never fetched."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    source = tmp_path / "servers" / "thing"
+    folder = no_tools(tmp_path, monkeypatch)
+    source = fetched.PINS / "thing"
     source.mkdir(parents=True)
     (source / "pom.xml").write_text("<project/>")
     (source / java.CHECKSUMS).write_text(f"{hashlib.sha256(JAR).hexdigest()}  thing-1.jar\n")
-    monkeypatch.setenv("PATH", str(folder))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setattr(fetched, "PINS", tmp_path / "servers")
-    monkeypatch.setattr(fetched, "FETCHED", tmp_path / "fetched")
     java._release.cache_clear()
     yield folder
     java._release.cache_clear()
 
 
-def install(folder: Path, name: str, script: str = "") -> None:
-    folder.mkdir(exist_ok=True, parents=True)
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
 def install_java(folder: Path, version: str = "17.0.15") -> None:
     install(folder, "java", f"""echo 'openjdk version "{version}" 2025-04-15' >&2""")
-
-
-def left_behind(tmp_path: Path) -> list[str]:
-    folder = tmp_path / "fetched"
-    if not folder.exists():
-        return []
-    return [path.name for path in folder.iterdir() if path.suffix != ".lock"]
 
 
 def test_a_server_is_fetched_once(tools: Path) -> None:
@@ -82,14 +66,14 @@ def test_another_pom_is_another_folder(tools: Path) -> None:
     assert first.exists()
 
 
-def test_a_jar_that_was_not_pinned_is_refused(tools: Path, tmp_path: Path) -> None:
+def test_a_jar_that_was_not_pinned_is_refused(tools: Path) -> None:
     """Whatever Maven brings must be what was written down; nothing of the rest is kept."""
     install_java(tools)
     install(tools, "mvn", MAVEN.replace("the jar", "another jar"))
 
     with pytest.raises(StackError, match=r"not the pinned jars: thing-1\.jar"):
         java.fetch("thing")
-    assert left_behind(tmp_path) == []
+    assert left_behind() == []
 
 
 def test_writing_the_hashes_down_makes_it_the_pinned_one(tools: Path) -> None:
@@ -103,7 +87,7 @@ def test_writing_the_hashes_down_makes_it_the_pinned_one(tools: Path) -> None:
     assert (java.fetch("thing") / "thing-1.jar").exists()
 
 
-def test_what_maven_says_is_passed_on(tools: Path, tmp_path: Path) -> None:
+def test_what_maven_says_is_passed_on(tools: Path) -> None:
     """Without a network, for example; nothing half fetched stays."""
     install_java(tools)
     install(tools, "mvn", "echo no route to host; exit 1")
@@ -111,7 +95,7 @@ def test_what_maven_says_is_passed_on(tools: Path, tmp_path: Path) -> None:
     with pytest.raises(StackError, match="mvn failed") as raised:
         java.fetch("thing")
     assert "no route to host" in raised.value.advice
-    assert left_behind(tmp_path) == []
+    assert left_behind() == []
 
 
 def test_what_is_missing_is_named(tools: Path) -> None:

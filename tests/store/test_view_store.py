@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from result_aggregator.domain.storage import Listed, UnacceptableError, Unavaila
 from result_aggregator.retry import Deadline
 from result_aggregator.store import dynamodb as dynamodb_module
 from result_aggregator.store.dynamodb import ViewStore
+from result_aggregator.store.dynamodb_http import Response
 
 from tests import fold, samples
 from tests.dynamodb import Watched
@@ -54,6 +56,17 @@ def stored(table: str, dynamodb: DynamoDBClient) -> Callable[[Key], items.Item]:
         return {name: value for name, value in plain.items() if name not in ("pk", "sk")}
 
     return get
+
+
+class Throttled:
+    """A transport to a table that leaves every key of a batch unprocessed."""
+
+    def send(self, headers: dict[str, str], body: bytes) -> Response:  # noqa: ARG002 - a transport's
+        answer = {"Responses": {}, "UnprocessedKeys": json.loads(body)["RequestItems"]}
+        return Response(200, json.dumps(answer).encode())
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 def change(**registers: str) -> Change:
@@ -401,6 +414,26 @@ def test_batches_are_read_by_the_hundred(store: ViewStore, calls: list[str]) -> 
 
     assert sorted(found) == sorted(ids)
     assert calls == ["BatchGetItem"] * 2
+
+
+def test_batches_over_16_megabytes_are_read_in_several_calls(
+    store: ViewStore, dynamodb: DynamoDBClient, table: str
+) -> None:
+    """BatchGetItem returns the keys of what does not fit, and they are read next."""
+    ids = [f"b{n}" for n in range(46)]
+    for key in map(items.batch_key, ids):
+        texts = {"pk": key.pk, "sk": key.sk, "spellcheck": "x" * 380_000}
+        dynamodb.put_item(TableName=table, Item={name: {"S": text} for name, text in texts.items()})
+
+    assert sorted(store.read_batches(ids)) == sorted(ids)
+
+
+def test_keys_that_stay_unprocessed_are_unavailable(store: ViewStore, http_client: DynamoDB) -> None:
+    """A table that is throttled for longer may answer later: what was read of it is no answer."""
+    http_client.transport = Throttled()
+
+    with pytest.raises(UnavailableError, match="keys left unprocessed"):
+        store.read_batches(["b"])
 
 
 def test_what_can_never_be_stored_is_unacceptable(store: ViewStore) -> None:
