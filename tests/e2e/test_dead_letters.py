@@ -22,6 +22,7 @@ from result_aggregator.topics import TOPICS
 
 from tests import samples
 from tests.dead_letters import made
+from tests.tiers import long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -178,13 +179,14 @@ def test_through_kafka_poison_comes_back_to_its_letter(
 @pytest.mark.needs(Lack.MSK)
 @pytest.mark.on_kafka
 @pytest.mark.timeout(1200)  # on Apache Kafka the topics hold the chaos test's events too
+@pytest.mark.parametrize("times", [1, long(3)])
 def test_reading_everything_again_changes_no_answer(
-    filled: Stack, deployment: Deployment, ras: Callable[..., Result]
+    filled: Stack, deployment: Deployment, ras: Callable[..., Result], times: int
 ) -> None:
-    """All groups rewound to the beginning, then all topics handed to the functions, twice each."""
+    """All groups rewound to the beginning, then all topics handed to the functions, that many times each."""
     before = answers(filled)
     assert before.keys() >= samples.expected().keys()
-    for _ in range(2):
+    for _ in range(times):
         output = ras("replay", "--all-topics", "--from", "beginning", "--yes", "--wait").stderr
         assert "caught up" in output
         assert answers(filled) == before
