@@ -69,8 +69,9 @@ check: $(SETUP) ## what to run before each commit (a minute): lint, types but fo
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy $(QUICK_TYPES) & types=$$!; $(BIN)/pytest -q -m quick $(WORKERS) $(QUICK_TESTS); tests=$$?; wait $$types && exit $$tests
 
-QUICK_TYPES := functions layers/client layers/shared/python localstack
 QUICK_TESTS := $(addprefix tests/,bad_input client contract dashboard dead_letters fuzz handlers local store unit)
+QUICK_TYPES := benchmarks functions layers/client layers/shared/python localstack $(QUICK_TESTS) \
+  $(addprefix tests/,chaos convergence integration)
 
 # A group of tests stays in one worker, with the servers that it needs.
 WORKERS := --numprocesses=2
@@ -80,7 +81,7 @@ test: $(SETUP) localstack-free fetch-servers ## run everything that guards a cha
 	$(BIN)/pytest $(WORKERS) $(ARGS)
 
 .PHONY: test-long
-test-long: $(SETUP) localstack-free fetch-servers ## run the large numbers and every combination of backends (an hour); nightly
+test-long: $(SETUP) localstack-free fetch-servers ## run the large numbers and every combination of backends (half an hour); nightly
 	$(BIN)/pytest $(WORKERS) -m long $(ARGS)
 	$(BIN)/python -m benchmarks.scale --events 50000
 
