@@ -69,9 +69,9 @@ check: $(SETUP) ## what to run before each commit (a minute): lint, types but fo
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy $(QUICK_TYPES) & types=$$!; $(BIN)/pytest -q -m quick $(WORKERS) $(QUICK_TESTS); tests=$$?; wait $$types && exit $$tests
 
-QUICK_TESTS := $(addprefix tests/,bad_input client contract dashboard dead_letters fuzz handlers local store unit)
+QUICK_TESTS := $(addprefix tests/,bad_input client contract dead_letters fuzz handlers local store unit)
 QUICK_TYPES := benchmarks functions layers/client layers/shared/python localstack $(QUICK_TESTS) \
-  $(addprefix tests/,chaos convergence integration)
+  $(addprefix tests/,chaos convergence dashboard integration)
 
 # A group of tests stays in one worker, with the servers that it needs.
 WORKERS := --numprocesses=2

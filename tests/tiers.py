@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -65,7 +66,7 @@ def group(nodeid: str) -> str:
     return path
 
 
-class Groups(LoadScopeScheduling):
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Gives each worker a group at a time, in the order of the collection."""
 
     def __init__(self, config: pytest.Config, log: Any = None) -> None:
@@ -77,6 +78,12 @@ class Groups(LoadScopeScheduling):
         return group(nodeid)
 
 
+def pytest_configure() -> None:
+    # What commands print is compared as it is written to a log. xdist tells its workers how wide the terminal is.
+    os.environ.pop("COLUMNS", None)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
     # The mark xdist_group of `--dist=loadgroup` does nothing: pytest-xdist 3.8.0 writes a group into an attribute that
     # pytest 9.2 does not read any more.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.bad_input.conftest import Deliveries
 
 
+@pytest.mark.slow
 def test_poison_costs_one_request_a_record(deliveries: Deliveries) -> None:
     """An invocation full of it is kept with one PutObject each, and asks nothing of the table."""
     topic = ONE_A_TOPIC[0].topic

@@ -151,6 +151,7 @@ FIELDS = (
     st.sampled_from([REJECTED, "given-up/t/0/1.json", "aws/lambda/u/x", f"replayed/{REJECTED}"]),
     st.dictionaries(st.sampled_from(FIELDS), JSON),
 )
+@pytest.mark.slow
 def test_no_object_is_a_crash(key: str, changes: dict[str, Any]) -> None:
     """Whatever a field holds, the letter is read or said to be malformed, and what was read can be asked for."""
     bodies = [json.loads(rejected()) | changes]

@@ -128,6 +128,7 @@ def many(service: Service) -> Service:
 
 
 @pytest.mark.parametrize("limit", ["7", "100"])
+@pytest.mark.slow
 def test_a_listing_goes_on_at_flat_cost(many: Service, calls: list[str], limit: str) -> None:
     """A Query of the index and a BatchGetItem for every page; `total` is that of the first."""
     by_offset = [
@@ -150,6 +151,7 @@ def test_a_listing_goes_on_at_flat_cost(many: Service, calls: list[str], limit: 
     assert len({one["batch_id"] for one in shown}) == 130
 
 
+@pytest.mark.slow
 def test_a_filtered_listing_goes_on(many: Service, calls: list[str]) -> None:
     """It looks at a hundred batches a call, and is the same by cursor and by offset."""
     answer = listing(many, limit="10", status="processing")

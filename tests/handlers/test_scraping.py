@@ -48,6 +48,7 @@ def scrape(service: Service) -> prometheus.Samples:
     return prometheus.samples(answer["body"])
 
 
+@pytest.mark.slow
 def test_counts_arrive(service: Service, logs: Logs, cloudwatch: CloudWatchClient) -> None:
     """Of all samples and a broken record: what became of each, of every call and request."""
     lines = samples.events()
@@ -98,6 +99,7 @@ def test_every_database_call_is_counted_and_timed(
     assert prometheus.total(found, "ras_db_operation_duration_seconds_sum", operation="UpdateItem") > 0
 
 
+@pytest.mark.slow
 def test_revalidations_are_the_caches_hits_and_misses(
     service: Service, logs: Logs, cloudwatch: CloudWatchClient
 ) -> None:

@@ -59,6 +59,7 @@ def test_processes_that_want_the_same_server_fetch_it_once(tmp_path: Path, folde
     assert (tmp_path / "marks").read_text() == "ran\n"
 
 
+@pytest.mark.slow
 def test_one_that_fails_leaves_it_to_the_next(tmp_path: Path, folder: Path) -> None:
     """The process that waited fetches it itself, from an empty folder."""
     then = "if marks.read_text() == 'ran\\n': sys.exit(3)"

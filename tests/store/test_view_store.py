@@ -404,6 +404,7 @@ def test_a_head_is_one_call(store: ViewStore, calls: list[str]) -> None:
     assert calls == ["BatchGetItem"]
 
 
+@pytest.mark.slow
 def test_batches_are_read_by_the_hundred(store: ViewStore, calls: list[str]) -> None:
     """BatchGetItem takes a hundred keys a call; batches that do not exist are left out."""
     ids = [f"b{n}" for n in range(150)]

@@ -327,6 +327,7 @@ def no_metrics() -> Exposition:
 
 @pytest.mark.parametrize(("letter", "result"), CONTENT.values(), ids=CONTENT.keys())
 @pytest.mark.parametrize("accepted", ["identity", "gzip"])
+@pytest.mark.slow
 def test_no_answer_is_larger_than_lambda_returns(
     letter: str, result: dict[str, Any] | None, accepted: str
 ) -> None:
