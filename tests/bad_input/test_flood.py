@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 from result_aggregator.store import dynamodb_http
 from result_aggregator.store import s3 as s3_module
 
