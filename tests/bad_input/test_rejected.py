@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.bad_input.conftest import Deliveries
     from tests.bad_input.good import Good
 
+pytestmark = pytest.mark.slow
+
 every_topic = pytest.mark.parametrize("good", ONE_A_TOPIC, ids=lambda good: good.topic)
 every_dialect = pytest.mark.parametrize("good", GOOD, ids=lambda good: good.name)
 

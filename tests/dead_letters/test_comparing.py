@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from result_aggregator.domain.storage import Written
     from result_aggregator.store.dynamodb_http import DynamoDB
 
+pytestmark = pytest.mark.slow
+
 EARLY, LATE = (f"2026030{day}T080000000000 {'0' * 32}" for day in (1, 2))
 KEYS: Item = {"pk": "batch#b", "sk": "batch"}
 TIMES: Item = {"created_at": "20260301T080000000000", "updated_at": "20260302T080000000000"}
