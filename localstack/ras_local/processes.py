@@ -248,7 +248,7 @@ def choose_port(setting: str, default: int) -> int:
     wish = wished_port(setting)
     if wish:
         return wish
-    if port_is_free(default):
+    if port_is_free(default) and _claim(default):
         return default
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -269,9 +269,26 @@ def choose_steady_port(setting: str, *, other_than: int = 0) -> int:
     if wish:
         return wish
     for port in random.sample(_STEADY_PORTS, 200):
-        if port != other_than and port_is_free(port):
+        if port != other_than and port_is_free(port) and _claim(port):
             return port
     raise StackError("no free port was found", f"Choose one: {setting}=… make up")
+
+
+def _claim(port: int) -> bool:
+    """Reserve a port until this process ends; False where another process, or this one, has reserved it.
+
+    A server needs a moment until it listens on the port that was chosen for it. Without this, another stack that starts
+    in that moment chooses the same port, and both talk to one server. What reserves it is the UDP port of the same number,
+    which no server here uses.
+    """
+    claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        claim.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return False
+    claim.detach()  # open as long as the process
+    return True
 
 
 def wished_port(setting: str) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -166,6 +167,25 @@ class TestPorts:
 
             assert chosen != port
             assert processes.port_is_free(chosen)
+
+    def test_a_default_that_another_process_has_chosen_is_left_to_it(self) -> None:
+        """Its server does not listen yet. Once that process has ended, the port is free again."""
+        with self.taken() as listener:
+            port: int = listener.getsockname()[1]
+        code = (
+            "import sys; from ras_local import processes; "
+            f"print(processes.choose_port('RAS_TEST_PORT', {port}), flush=True); sys.stdin.read()"
+        )
+        command = [sys.executable, "-c", code]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            theirs = int(other.stdout.readline())
+            ours = processes.choose_port("RAS_TEST_PORT", port)
+            other.communicate()
+
+        assert theirs == port
+        assert ours != port
+        assert processes.choose_port("RAS_TEST_PORT", port) == port
 
     def test_a_wished_port_that_is_taken_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with self.taken() as listener:
