@@ -80,7 +80,7 @@ def test_a_run_is_reported(driven: Load, tmp_path: Path) -> None:
     assert [step.name for step in report.steps[3:]] == ["after throttling", "table hangs", "after hanging"]
     assert report.verdict == load.verdict(report.steps) == []
     throttled, _, hanging, _ = report.steps[2:]
-    assert set(throttled.statuses) <= {"200", "503"}
+    assert "503" in throttled.statuses
     assert set(hanging.statuses) == {"503"}
     assert hanging.calls_per_request == 2
     assert (tmp_path / "load.png").read_bytes().startswith(b"\x89PNG")
