@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote
 from uuid import UUID
 
 import pytest
 from result_aggregator.domain.storage import UnavailableError
+from result_aggregator.exposition import Scrape
+from result_aggregator.http import Api
 from result_aggregator.store.dynamodb import ViewStore
 
-from tests import samples
+from tests import fold, samples
 from tests.handlers.conftest import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from result_aggregator.exposition import Exposition
 
     from tests.handlers.conftest import Logs, Service
 
@@ -191,6 +195,53 @@ def test_bad_queries_are_refused_by_name(service: Service, query: dict[str, list
     assert answer["body"]["details"]["parameter"] == next(iter(query))
 
 
+def test_refusals_say_what_is_wrong(service: Service) -> None:
+    """In words for whoever wrote the caller, and as values for what it may do about it."""
+
+    def listing(**query: list[str]) -> dict[str, Any]:
+        return service.get(LISTING, user_id="u", query=query)
+
+    def of(name: str) -> dict[str, Any]:
+        return {"parameter": name}
+
+    statuses = ["REGISTERED", "PROCESSING", "COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED"]
+    said: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
+        (service.get(STATUS, batch_id="missing"), "no such batch", {}),
+        (service.get("/internal/v1/other"), "no such route", {}),
+        (service.get(STATUS, method="POST", batch_id="b"), "only GET is allowed", {"allowed": ["GET"]}),
+        (service.get(STATUS, caller=None, batch_id="b"), "the caller is not allowed to ask", {}),
+        (service.get(STATUS, batch_id="%01"), "batch_id must have no control characters", of("batch_id")),
+        (
+            listing(limit=["0"]),
+            "limit must be a whole number from 1 to 100",
+            of("limit") | {"minimum": 1, "maximum": 100},
+        ),
+        (listing(limit=["1", "2"]), "limit is given 2 times", of("limit")),
+        (
+            listing(page=["1"]),
+            "there is no such parameter here",
+            of("page") | {"allowed": ["cursor", "limit", "offset", "status"]},
+        ),
+        (listing(status=["DONE"]), "status is none of a batch's", of("status") | {"allowed": statuses}),
+        (listing(cursor=["c"], offset=["1"]), "a cursor says where the page begins", of("offset")),
+        (listing(cursor=["c"]), "the cursor is damaged or of another request", of("cursor")),
+        (
+            service.get(STATUS, batch_id="a" * 1600),
+            "the path takes more than 1600 bytes",
+            {"maximum": 1600},
+        ),
+        (
+            service.get(STATUS, batch_id="b", headers={"a": "b" * 10_240}),
+            "the headers take more than 10240 bytes",
+            {"maximum": 10_240},
+        ),
+    ]
+
+    assert [(answer["body"]["error"], answer["body"]["details"]) for answer, _, _ in said] == [
+        (text, details) for _, text, details in said
+    ]
+
+
 @pytest.mark.parametrize(
     "query",
     [{"limit": ["0"]}, {"limit": ["5001"]}, {"user_id": [""]}, {"user_id": ["a", "b"]}, {"user": ["a"]}],
@@ -318,6 +369,25 @@ def test_health_needs_no_caller_and_tells_the_truth(
     assert refusal(service.get("/healthz", caller=None)) == (503, "unavailable")
 
 
+def test_nobody_keeps_what_is_true_of_a_moment(service: Service) -> None:
+    """Neither the table's health nor a refusal may be answered by a cache."""
+    healthy = service.get("/healthz", caller=None)
+    missing = service.get(STATUS, batch_id="missing")
+
+    assert healthy["headers"]["Cache-Control"] == missing["headers"]["Cache-Control"] == "no-store"
+
+
+def test_a_batch_is_named_only_where_it_was_asked_for(filled: Service, logs: Logs) -> None:
+    """Lambda asks one process about one batch after the other: a line of one request tells none of an earlier one's."""
+    logs.take()
+    filled.get(STATUS, batch_id=BATCH)
+    filled.get(LISTING, user_id=OWNER)
+    lines, _ = logs.take()
+
+    assert [line["message"] for line in lines] == ["answered", "answered"]
+    assert [line for line in lines if BATCH in line.values()] == []
+
+
 def test_failures_tell_no_internals(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that fails is a 503, a bug a 500; the body has neither a trace nor a name of ours."""
 
@@ -416,3 +486,19 @@ def test_what_would_not_gain_is_not_compressed(filled: Service) -> None:
         filled.get(STATUS, batch_id=BATCH, headers={"Accept-Encoding": "gzip"}),
     ):
         assert "isBase64Encoded" not in answer
+
+
+@pytest.mark.parametrize(("size", "is_packed"), [(1023, False), (1024, True)])
+def test_from_1024_bytes_on_it_is_compressed(size: int, is_packed: bool) -> None:  # noqa: FBT001 - a test parameter
+    """What is smaller fits a network packet or two either way."""
+
+    class Metrics:
+        def scrape(self) -> Scrape:
+            return Scrape("x" * size, 60)
+
+    api = Api(fold.View({}), {"": "local"}, (), lambda: cast("Exposition", Metrics()))
+    headers = {"Accept": "*/*", "Accept-Encoding": "gzip"}
+    answer = api.answer({"httpMethod": "GET", "resource": "/metrics", "headers": headers})
+
+    assert answer["statusCode"] == 200
+    assert answer.get("isBase64Encoded", False) is is_packed

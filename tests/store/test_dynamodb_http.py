@@ -19,7 +19,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as SdkCredentials
-from botocore.exceptions import CredentialRetrievalError
+from botocore.exceptions import ClientError, CredentialRetrievalError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -488,6 +488,28 @@ def test_keys_that_cannot_be_had_are_unavailable(monkeypatch: pytest.MonkeyPatch
         DynamoDB("http://127.0.0.1", REGION, aws.credentials, transport=Scripted(GOOD)).call("Query", {})
 
 
+@pytest.mark.parametrize(
+    ("refused", "kind", "text"),
+    [
+        (
+            {"Code": "ValidationException", "Message": "Item size has exceeded"},
+            UnacceptableError,
+            "PutItem: ValidationException: Item size has exceeded",
+        ),
+        ({"Code": "ValidationException"}, UnavailableError, "PutItem: ValidationException"),
+        ({}, UnavailableError, "PutItem: "),
+    ],
+)
+def test_the_sdks_refusals_are_the_stores_errors(
+    refused: dict[str, str], kind: type[Exception], text: str
+) -> None:
+    """As the client's own: only an item's size is the record's fault. A refusal may say nothing at all."""
+    error = aws.translated(ClientError({"Error": refused}, "PutItem"))  # type: ignore[typeddict-item] # as some servers answer
+
+    assert type(error) is kind
+    assert str(error) == text
+
+
 def test_what_no_request_can_hold_is_unacceptable() -> None:
     """Half a surrogate pair is no text: it can never be stored."""
     with pytest.raises(UnacceptableError):
@@ -500,6 +522,7 @@ def test_what_no_request_can_hold_is_unacceptable() -> None:
         ({}, "https://dynamodb.eu-north-1.amazonaws.com"),
         ({"AWS_REGION": "cn-north-1"}, "https://dynamodb.cn-north-1.amazonaws.com.cn"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1/"}, "http://127.0.0.1:1"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1/X/"}, "http://127.0.0.1:1/X"),
         (
             {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:2"},
             "http://127.0.0.1:2",
