@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from result_aggregator.domain.storage import UnavailableError
 from result_aggregator.exposition import Scrape
-from result_aggregator.http import Api
+from result_aggregator.http import Api, Request
 from result_aggregator.store.dynamodb import ViewStore
 
 from tests import fold, samples
@@ -159,6 +159,7 @@ def test_who_asked_is_logged(filled: Service, logs: Logs) -> None:
     refused, closing = logs.take()[0]
 
     assert (answered["caller"], answered["correlation_id"]) == ("api-gateway-service", "who-1")
+    assert refused["message"] == "caller refused"
     assert (refused["caller_arn"], refused["correlation_id"]) == (CALLERS["another role"], "who-1")
     assert (closing.get("caller"), closing["status"]) == (None, 403)
 
@@ -299,6 +300,21 @@ def test_ids_are_percent_decoded_once(service: Service, batch_id: str) -> None:
     assert service.get(LISTING, user_id=quote(batch_id, safe=""))["statusCode"] == 200
 
 
+def test_what_an_event_leaves_out_is_empty() -> None:
+    """Nothing is known of such a request, and so it is refused; it is no bug."""
+    request = Request.of({})
+
+    assert (request.method, request.route, request.path_bytes, request.caller_arn) == ("", "", 0, None)
+    assert (request.path_parameters, request.query, request.headers) == ({}, {}, {})
+
+
+def test_values_may_come_one_by_one() -> None:
+    """An event has every header and parameter as a list; what makes events for tests may have the last value alone."""
+    request = Request.of({"headers": {"Accept": "*/*"}, "queryStringParameters": {"limit": "5"}})
+
+    assert (request.headers, request.query) == ({"accept": "*/*"}, {"limit": ["5"]})
+
+
 def test_a_path_may_take_1600_bytes(service: Service) -> None:
     """As it was sent: the rest of the limit is API Gateway's, whose answer it is in AWS."""
     fixed = len(STATUS.format(batch_id=""))
@@ -366,7 +382,9 @@ def test_health_needs_no_caller_and_tells_the_truth(
     assert refusal(unhealthy) == (503, "unavailable")
     assert unhealthy["headers"]["Retry-After"] == "2"
     monkeypatch.setattr(ViewStore, "is_active", lambda _: False)
-    assert refusal(service.get("/healthz", caller=None)) == (503, "unavailable")
+    inactive = service.get("/healthz", caller=None)
+    assert refusal(inactive) == (503, "unavailable")
+    assert inactive["body"]["error"] == "the table is not active"
 
 
 def test_nobody_keeps_what_is_true_of_a_moment(service: Service) -> None:
@@ -388,8 +406,8 @@ def test_a_batch_is_named_only_where_it_was_asked_for(filled: Service, logs: Log
     assert [line for line in lines if BATCH in line.values()] == []
 
 
-def test_failures_tell_no_internals(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that fails is a 503, a bug a 500; the body has neither a trace nor a name of ours."""
+def test_failures_tell_no_internals(service: Service, monkeypatch: pytest.MonkeyPatch, logs: Logs) -> None:
+    """A store that fails is a 503, a bug a 500; the body has neither a trace nor a name of ours, the log has them."""
 
     def fail(error: Exception) -> None:
         def read(_: ViewStore, __: str) -> Iterator[Any]:
@@ -401,8 +419,14 @@ def test_failures_tell_no_internals(service: Service, monkeypatch: pytest.Monkey
     throttled = service.get(STATUS, batch_id="b")
     fail(KeyError("secret"))
     broken = service.get(STATUS, batch_id="b")
+    warning, _, trace, _ = logs.take()[0]
 
     assert refusal(throttled) == (503, "unavailable")
+    assert throttled["body"]["error"] == "the view cannot be read now, try again"
+    assert broken["body"]["error"] == "internal error"
+    assert (warning["message"], trace["message"]) == ("view not readable", "request failed")
+    assert warning["reason"] == "Query: ProvisionedThroughputExceededException on table-x"
+    assert "secret" in trace["exception"]
     assert throttled["headers"]["Retry-After"] == "2"
     assert "Retry-After" not in broken["headers"]
     assert refusal(broken) == (500, "internal_error")

@@ -458,6 +458,21 @@ def test_a_condition_that_failed_brings_the_item() -> None:
     assert [call.status for call in calls.take()] == ["condition_failed"]
 
 
+def test_a_condition_that_failed_on_nothing_brings_nothing() -> None:
+    """DynamoDB leaves the item out where there is none."""
+    with pytest.raises(ConditionFailedError) as caught:
+        ask(refusal("ConditionalCheckFailedException"))
+
+    assert caught.value.item == {}
+
+
+@pytest.mark.parametrize("name", ["message", "Message"])
+def test_an_item_that_is_too_large_is_unacceptable(name: str) -> None:
+    """Only the refusal's text says that it is the size; DynamoDB writes the field's name in either way."""
+    with pytest.raises(UnacceptableError, match="UpdateItem: ValidationException: Item size has exceeded"):
+        ask(refusal("ValidationException", **{name: "Item size has exceeded"}))
+
+
 def test_keys_come_from_the_environment_or_from_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda's functions have them in the environment, those restored from a snapshot ask a container's endpoint."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
