@@ -48,6 +48,16 @@ def prepare() -> None:
     (TREE / ".build").mkdir()
     (TREE / ".build" / "servers").symlink_to(ROOT / ".build" / "servers")
     TEMPORARY.mkdir()
+    synthesise()
+
+
+def synthesise() -> None:
+    """The template of the table, for `plugin`."""
+    program = "import json; from tests.template.table import data_template; print(json.dumps(data_template('local')))"
+    made = subprocess.run(
+        [sys.executable, "-c", program], cwd=TREE, env=environment(), stdout=subprocess.PIPE, check=True
+    )
+    (TREE / "template-of-the-table.json").write_bytes(made.stdout)
 
 
 def environment(*first: Path) -> dict[str, str]:
@@ -81,6 +91,11 @@ def all_mutants() -> dict[str, str]:
 def run(names: list[str], workers: int) -> None:
     command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(workers), *names]
     subprocess.run(command, cwd=WORK, env=environment(), check=True)
+
+
+def decided(names: list[str]) -> set[str]:
+    """Those that an interrupted run came to."""
+    return {name for name, result in results(names).items() if result["status"] != OTHER}
 
 
 def results(names: list[str]) -> dict[str, dict[str, Any]]:
@@ -162,11 +177,13 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=400, help="how many mutants (400); 0 is all")
     parser.add_argument("--seed", type=int, default=1, help="which ones are drawn (1)")
     parser.add_argument("--workers", type=int, default=2, help="mutants that are tested at once (2)")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     parser.add_argument("--list", action="store_true", help="only print the names that would be run")
     arguments = parser.parse_args()
 
     begun = time.monotonic()
-    prepare()
+    if not arguments.resume:
+        prepare()
     modules = all_mutants()
     population = sorted(modules)
     size = min(arguments.sample or len(population), len(population))
@@ -179,7 +196,9 @@ def main() -> int:
         return 0
     print(f"{len(names)} of {len(population)} mutants, seed {arguments.seed}", flush=True)
     try:
-        run(names, arguments.workers)
+        done = decided(names) if arguments.resume else set()
+        if todo := [name for name in names if name not in done]:  # without names mutmut would run all
+            run(todo, arguments.workers)
         found = results(names)
         for name in names:
             if found[name]["status"] in (SURVIVED, NO_TESTS) and called_by_imports(name):
