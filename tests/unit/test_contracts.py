@@ -302,6 +302,21 @@ def test_essays_ranked_twice_are_rejected_and_ties_kept() -> None:
     assert rejection(RANKING, json.dumps(envelope(ranking(a, b, a))).encode()).code == "essay_ranked_twice"
 
 
+@pytest.mark.parametrize(
+    ("topic", "data"),
+    [
+        (RANKING, ranking({"essay_id": "e1", "rank": 1, "score": 1.0})),
+        (PUBLISHED, {"batch_id": "b1", "essay_results": [{"essay_id": "e1", "rank": 1, "bt_score": 1.0}]}),
+    ],
+)
+def test_a_ranking_names_its_job(topic: str, data: dict[str, Any]) -> None:
+    """Where the event does; it is stored with the ranking, though no answer shows it."""
+    named = read_value(topic, envelope({**data, "cj_assessment_job_id": "job-1"}))
+
+    assert named.job_id == "job-1"
+    assert read_value(topic, envelope(data)).job_id is None
+
+
 def test_anchors_are_not_essays() -> None:
     """Anchors are left out, even where one is named twice, and the others keep their ranks."""
     anchor = {"essay_id": "A", "rank": 1, "bt_score": 2.0, "is_anchor": True}

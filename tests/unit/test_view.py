@@ -156,6 +156,20 @@ def test_a_last_phase_without_any_success_fails_the_batch() -> None:
     assert summary(registered(), first, outcome("cj_assessment", "completed", 3, 0, 4)) == ("FAILED", 0, 4)
 
 
+def test_a_phase_tells_why_it_failed() -> None:
+    """Its outcome's error is the phase's; a phase without one has none."""
+    made = answer(
+        registered(),
+        outcome("spellcheck", "completed", 1),
+        outcome("cj_assessment", "failed", 2, 0, 4, error_message="no comparisons"),
+    )
+
+    assert {phase["name"]: phase["error"] for phase in made["phases"]} == {
+        "spellcheck": None,
+        "cj_assessment": "no comparisons",
+    }
+
+
 def test_cancelled_comes_before_failed() -> None:
     """A cancelled phase cancels the batch, whatever else failed."""
     lines = (
