@@ -150,6 +150,14 @@ def test_what_no_table_can_hold_is_kept(service: Service, monkeypatch: pytest.Mo
     assert essays(service) == ["a", "c"]
 
 
+def test_a_dead_letter_is_stored_as_json(service: Service) -> None:
+    """The console shows such an object as text; whoever fetches it over HTTP is told what it is."""
+    service.invoke("ingest_essays", msk_event([record(SPELLCHECK, b"no event")]))
+    [key] = service.dead_letters()
+
+    assert service.s3.head_object(Bucket=service.bucket, Key=key)["ContentType"] == "application/json"
+
+
 def test_a_stores_bug_costs_its_own_record_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a write raises, its neighbours are in, the counts add up, and only its record comes again."""
     registration(service)

@@ -285,6 +285,23 @@ def test_an_answer_that_does_not_come_ends_by_its_timeout(monkeypatch: pytest.Mo
             assert connections._idle == []
 
 
+@pytest.mark.parametrize(
+    ("url", "port"), [("http://localhost", 80), ("https://localhost", 443), ("http://localhost:8000", 8000)]
+)
+def test_the_port_is_the_schemes_unless_told(url: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(address: tuple[str, int], _: float) -> NoReturn:
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(ConnectionRefusedError):
+        Connections(url).send({}, b"")
+
+    assert asked == [("localhost", port)]
+
+
 def test_a_server_that_is_not_there_is_unavailable() -> None:
     """After every attempt, and the call log knows of one call that failed."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -470,7 +487,7 @@ def test_a_condition_that_failed_on_nothing_brings_nothing() -> None:
 def test_an_item_that_is_too_large_is_unacceptable(name: str) -> None:
     """Only the refusal's text says that it is the size; DynamoDB writes the field's name in either way."""
     with pytest.raises(UnacceptableError, match="UpdateItem: ValidationException: Item size has exceeded"):
-        ask(refusal("ValidationException", **{name: "Item size has exceeded"}))
+        ask(refusal("ValidationException", 400, **{name: "Item size has exceeded"}))
 
 
 def test_keys_come_from_the_environment_or_from_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
