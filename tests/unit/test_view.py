@@ -274,6 +274,17 @@ def test_the_spellcheck_stands_in_for_the_identity() -> None:
     assert answer(registered(), check, slot)["essays"][0]["original_text_storage_id"] == "t1"
 
 
+def test_an_essay_shows_what_its_spellcheck_measured() -> None:
+    """The metrics that the event has, and no others."""
+    metrics = {"total_corrections": 5, "word_count": 300, "correction_density": 1.5}
+    given = {**metrics, "spellchecker_corrections": None, "of_tomorrow": 1}
+
+    assert (
+        answer(registered(), spellcheck("e", 1, correction_metrics=given))["essays"][0]["spellcheck_metrics"]
+        == metrics
+    )
+
+
 def test_essays_of_another_batch_are_others() -> None:
     """The same essay id in two batches is two essays."""
     other = Line(
