@@ -231,5 +231,8 @@ def test_a_bug_in_a_reader_is_kept_and_stops_nobody(
     )
     [letter] = service.dead_letters().values()
 
-    assert letter["reason"]["code"] == "reader_failed"
+    assert letter["reason"] == {
+        "code": "reader_failed",
+        "problems": [{"path": "", "message": "ZeroDivisionError: "}],
+    }
     assert essays(service) == ["a", "c"]
