@@ -150,6 +150,21 @@ def test_a_missing_field_is_told_by_all_its_names(topic: str, data: dict[str, An
     assert problem.message == f"Field required (or {also})"
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"essay_id": ""}, "must have 1 to 255 characters"),
+        ({"essay_id": "x" * 256}, "must have 1 to 255 characters"),
+        ({"essay_id": "a\nb"}, "must have no control characters"),
+        ({"status": "PERHAPS"}, "unknown status word"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_told(data: dict[str, Any], message: str) -> None:
+    [problem] = rejection(SPELLCHECK, json.dumps(envelope(spellcheck(**data))).encode()).problems
+
+    assert problem.message == message
+
+
 def test_rejection_tells_no_content() -> None:
     """What is wrong with a value is said without repeating the value, which may be personal."""
     found = rejection(SPELLCHECK, json.dumps(envelope(spellcheck(status={"secret": "text"}))).encode())
