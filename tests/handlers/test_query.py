@@ -213,6 +213,11 @@ def test_refusals_say_what_is_wrong(service: Service) -> None:
         (service.get(STATUS, caller=None, batch_id="b"), "the caller is not allowed to ask", {}),
         (service.get(STATUS, batch_id="%01"), "batch_id must have no control characters", of("batch_id")),
         (
+            service.get(STATUS, batch_id="b", query={"user_id": ["\ud800"]}),
+            "user_id must be Unicode text",
+            of("user_id"),
+        ),
+        (
             listing(limit=["0"]),
             "limit must be a whole number from 1 to 100",
             of("limit") | {"minimum": 1, "maximum": 100},

@@ -69,6 +69,7 @@ def test_signatures_are_the_sdks(body: bytes, token: str | None, now: int, host:
     signer = SigV4Auth(SdkCredentials(keys.access_key_id, keys.secret_access_key, token), "dynamodb", REGION)
     signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
 
+    assert mine["X-Amz-Date"] == datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     assert mine["Authorization"].endswith(f"Signature={signature}")
     assert (
         f"/{REGION}/dynamodb/aws4_request, SignedHeaders={signer.signed_headers(signer.headers_to_sign(request))}"
