@@ -7,6 +7,7 @@ VENV := .venv
 EMULATOR_VENV := .venv-emulator
 AUDIT_VENV := .venv-audit
 LOCALSTACK_VENV := .venv-localstack
+MUTATION_VENV := .venv-mutation
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 CDK := node_modules/.bin/cdk
@@ -107,6 +108,10 @@ history: $(SETUP) ## run a history that a failing test wrote (FILE=…)
 fuzz: $(SETUP) ## look for records that break the decoder for FOR=600 seconds, or read one again that did (FILE=…)
 	$(BIN)/python -m tests.fuzz $(if $(FILE),run $(FILE),for $(or $(FOR),600))
 
+.PHONY: mutation
+mutation: $(SETUP) $(MUTATION_VENV)/.stamp ## change the service's code in SAMPLE=400 places drawn by SEED=1 and see which changes no test notices (docs/mutation.md; ARGS="--help")
+	@PYTHONPATH=localstack $(MUTATION_VENV)/bin/python -m tests.mutation --sample $(or $(SAMPLE),400) --seed $(or $(SEED),1) $(ARGS)
+
 .PHONY: load
 load: $(SETUP) ## drive the local API at rising concurrency, then overload it (ARGS="--help")
 	$(BIN)/python -m benchmarks.load $(ARGS)
@@ -205,8 +210,9 @@ setup: $(SETUP) ## install everything, start nothing
 
 .PHONY: lock
 lock: $(VENV)/.stamp-uv ## resolve the pinned requirements again
-	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/localstack requirements/audit requirements/dev; do \
+	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/localstack requirements/audit requirements/dev requirements/mutation; do \
 	  extra=; [ $$name = requirements/dev ] && extra="-c layers/dependencies/requirements.txt -c layers/client/requirements.txt"; \
+	  [ $$name = requirements/mutation ] && extra="-c requirements/dev.txt"; \
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    $$extra $$name.in -o $$name.txt; \
 	done
@@ -226,7 +232,7 @@ lock-servers: $(SETUP) ## write the hashes of the servers' jars again, after a c
 clean: ## remove everything that can be made again
 	@if [ -x $(BIN)/ras ]; then $(BIN)/ras down; fi
 	@$(CONTAINERS_DOWN)
-	rm -rf $(VENV) $(EMULATOR_VENV) $(AUDIT_VENV) $(LOCALSTACK_VENV) node_modules .build .local cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(EMULATOR_VENV) $(AUDIT_VENV) $(LOCALSTACK_VENV) $(MUTATION_VENV) node_modules .build .local cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.stamp-uv: requirements/bootstrap.txt
 	@echo "setup: Python environment"
@@ -250,6 +256,12 @@ $(LOCALSTACK_VENV)/.stamp: $(VENV)/.stamp-uv requirements/localstack.txt
 	@echo "setup: LocalStack"
 	@$(PYTHON) -m venv --without-pip $(LOCALSTACK_VENV)
 	@$(UV) pip install --quiet --python $(LOCALSTACK_VENV)/bin/python --require-hashes -r requirements/localstack.txt
+	@touch $@
+
+$(MUTATION_VENV)/.stamp: $(VENV)/.stamp-uv requirements/mutation.txt
+	@echo "setup: mutation testing"
+	@$(PYTHON) -m venv --without-pip $(MUTATION_VENV)
+	@$(UV) pip install --quiet --python $(MUTATION_VENV)/bin/python --require-hashes -r requirements/mutation.txt
 	@touch $@
 
 $(AUDIT_VENV)/.stamp: $(VENV)/.stamp-uv requirements/audit.txt

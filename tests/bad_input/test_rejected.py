@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,7 +62,11 @@ def test_what_is_not_base64(deliveries: Deliveries, good: Good) -> None:
     assert [(letter["value"], letter["reason"]["code"]) for letter in letters] == [
         (one["value"], "not_base64") for one in broken
     ]
-    assert {letter["reason"]["problems"][0]["path"] for letter in letters} == {""}
+    problems = [letter["reason"]["problems"][0] for letter in letters]
+    assert {problem["path"] for problem in problems} == {""}
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is what is compared
+        b64decode("YQ", validate=True)
+    assert problems[2]["message"] == str(caught.value)
     assert counts == {"applied": 1, "rejected": len(broken)}
     assert deliveries.stored("good")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from result_aggregator import replays
@@ -39,6 +39,19 @@ def keep(s3: S3Client, bucket: str, received: dict[str, Any]) -> None:
 def letters(s3: S3Client, bucket: str) -> dict[str, dict[str, Any]]:
     keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
     return {key: json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()) for key in keys}
+
+
+def test_a_letter_goes_by_the_client_that_is_given() -> None:
+    """Whoever has one need not have the environment that the functions make theirs of."""
+    sent = []
+
+    class Client:
+        def put_object(self, **request: Any) -> None:
+            sent.append((request["Bucket"], request["Key"]))
+
+    keep(cast("S3Client", Client()), "a-bucket", record(SPELLCHECK, b"x", 7, 3))
+
+    assert sent == [("a-bucket", f"rejected/{SPELLCHECK}/3/00000000000000000007.json")]
 
 
 def test_a_letter_says_why_when_and_by_whom(s3: S3Client, bucket: str) -> None:

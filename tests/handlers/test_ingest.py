@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from result_aggregator.domain import items
-from result_aggregator.domain.storage import UnavailableError
+from result_aggregator.domain.storage import StoreError, UnacceptableError, UnavailableError
 from result_aggregator.ingest_function import HandedBackError
 from result_aggregator.store.dynamodb import ViewStore
 
@@ -106,13 +106,17 @@ def test_an_empty_event_is_no_error(service: Service, event: dict[str, Any]) -> 
     assert service.invoke("ingest_essays", event) == {"batchItemFailures": []}
 
 
-def fail_item(monkeypatch: pytest.MonkeyPatch, sort_key: str) -> None:
-    """Have the store fail writes of one item for a reason that passes, but not soon: no time goes by with retries."""
+# It passes, but not soon: no time goes by with retries.
+NOT_PERMITTED = UnavailableError("not permitted", soon=False)
+
+
+def fail_item(monkeypatch: pytest.MonkeyPatch, sort_key: str, error: StoreError = NOT_PERMITTED) -> None:
+    """Have the store fail writes of one item."""
     real = ViewStore.write
 
     def write(self: ViewStore, change: Change) -> dict[str, Written]:
         if change.key.sk == sort_key:
-            raise UnavailableError("not permitted", soon=False)
+            raise error
         return real(self, change)
 
     monkeypatch.setattr(ViewStore, "write", write)
@@ -128,6 +132,30 @@ def test_only_what_failed_is_handed_back(service: Service, monkeypatch: pytest.M
     identifier = {"partition": f"{SPELLCHECK}-2", "offset": 11}
     assert answer == {"batchItemFailures": [{"itemIdentifier": identifier}]}
     assert essays(service) == ["a", "c"]
+
+
+def test_what_no_table_can_hold_is_kept(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would come again for ever: its record is a dead letter that says what the table said, its neighbours are in."""
+    registration(service)
+    fail_item(monkeypatch, "e#b", UnacceptableError("UpdateItem: ValidationException: Item size"))
+    records = [record(SPELLCHECK, result(name), n) for n, name in enumerate("abc")]
+    answer = service.invoke("ingest_essays", msk_event(records))
+    [letter] = service.dead_letters().values()
+
+    assert answer == {"batchItemFailures": []}
+    assert letter["reason"] == {
+        "code": "not_storable",
+        "problems": [{"path": "", "message": "UpdateItem: ValidationException: Item size"}],
+    }
+    assert essays(service) == ["a", "c"]
+
+
+def test_a_dead_letter_is_stored_as_json(service: Service) -> None:
+    """The console shows such an object as text; whoever fetches it over HTTP is told what it is."""
+    service.invoke("ingest_essays", msk_event([record(SPELLCHECK, b"no event")]))
+    [key] = service.dead_letters()
+
+    assert service.s3.head_object(Bucket=service.bucket, Key=key)["ContentType"] == "application/json"
 
 
 def test_a_stores_bug_costs_its_own_record_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,5 +231,8 @@ def test_a_bug_in_a_reader_is_kept_and_stops_nobody(
     )
     [letter] = service.dead_letters().values()
 
-    assert letter["reason"]["code"] == "reader_failed"
+    assert letter["reason"] == {
+        "code": "reader_failed",
+        "problems": [{"path": "", "message": "ZeroDivisionError: "}],
+    }
     assert essays(service) == ["a", "c"]

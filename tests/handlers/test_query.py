@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote
 from uuid import UUID
 
 import pytest
 from result_aggregator.domain.storage import UnavailableError
+from result_aggregator.exposition import Scrape
+from result_aggregator.http import Api, Request
 from result_aggregator.store.dynamodb import ViewStore
 
-from tests import samples
+from tests import fold, samples
 from tests.handlers.conftest import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from result_aggregator.exposition import Exposition
 
     from tests.handlers.conftest import Logs, Service
 
@@ -155,6 +159,7 @@ def test_who_asked_is_logged(filled: Service, logs: Logs) -> None:
     refused, closing = logs.take()[0]
 
     assert (answered["caller"], answered["correlation_id"]) == ("api-gateway-service", "who-1")
+    assert refused["message"] == "caller refused"
     assert (refused["caller_arn"], refused["correlation_id"]) == (CALLERS["another role"], "who-1")
     assert (closing.get("caller"), closing["status"]) == (None, 403)
 
@@ -189,6 +194,58 @@ def test_bad_queries_are_refused_by_name(service: Service, query: dict[str, list
 
     assert refusal(answer) == (400, "bad_request")
     assert answer["body"]["details"]["parameter"] == next(iter(query))
+
+
+def test_refusals_say_what_is_wrong(service: Service) -> None:
+    """In words for whoever wrote the caller, and as values for what it may do about it."""
+
+    def listing(**query: list[str]) -> dict[str, Any]:
+        return service.get(LISTING, user_id="u", query=query)
+
+    def of(name: str) -> dict[str, Any]:
+        return {"parameter": name}
+
+    statuses = ["REGISTERED", "PROCESSING", "COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED"]
+    said: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
+        (service.get(STATUS, batch_id="missing"), "no such batch", {}),
+        (service.get("/internal/v1/other"), "no such route", {}),
+        (service.get(STATUS, method="POST", batch_id="b"), "only GET is allowed", {"allowed": ["GET"]}),
+        (service.get(STATUS, caller=None, batch_id="b"), "the caller is not allowed to ask", {}),
+        (service.get(STATUS, batch_id="%01"), "batch_id must have no control characters", of("batch_id")),
+        (
+            service.get(STATUS, batch_id="b", query={"user_id": ["\ud800"]}),
+            "user_id must be Unicode text",
+            of("user_id"),
+        ),
+        (
+            listing(limit=["0"]),
+            "limit must be a whole number from 1 to 100",
+            of("limit") | {"minimum": 1, "maximum": 100},
+        ),
+        (listing(limit=["1", "2"]), "limit is given 2 times", of("limit")),
+        (
+            listing(page=["1"]),
+            "there is no such parameter here",
+            of("page") | {"allowed": ["cursor", "limit", "offset", "status"]},
+        ),
+        (listing(status=["DONE"]), "status is none of a batch's", of("status") | {"allowed": statuses}),
+        (listing(cursor=["c"], offset=["1"]), "a cursor says where the page begins", of("offset")),
+        (listing(cursor=["c"]), "the cursor is damaged or of another request", of("cursor")),
+        (
+            service.get(STATUS, batch_id="a" * 1600),
+            "the path takes more than 1600 bytes",
+            {"maximum": 1600},
+        ),
+        (
+            service.get(STATUS, batch_id="b", headers={"a": "b" * 10_240}),
+            "the headers take more than 10240 bytes",
+            {"maximum": 10_240},
+        ),
+    ]
+
+    assert [(answer["body"]["error"], answer["body"]["details"]) for answer, _, _ in said] == [
+        (text, details) for _, text, details in said
+    ]
 
 
 @pytest.mark.parametrize(
@@ -246,6 +303,21 @@ def test_ids_are_percent_decoded_once(service: Service, batch_id: str) -> None:
 
     assert raw["body"]["batch_id"] == decoded["body"]["batch_id"] == batch_id
     assert service.get(LISTING, user_id=quote(batch_id, safe=""))["statusCode"] == 200
+
+
+def test_what_an_event_leaves_out_is_empty() -> None:
+    """Nothing is known of such a request, and so it is refused; it is no bug."""
+    request = Request.of({})
+
+    assert (request.method, request.route, request.path_bytes, request.caller_arn) == ("", "", 0, None)
+    assert (request.path_parameters, request.query, request.headers) == ({}, {}, {})
+
+
+def test_values_may_come_one_by_one() -> None:
+    """An event has every header and parameter as a list; what makes events for tests may have the last value alone."""
+    request = Request.of({"headers": {"Accept": "*/*"}, "queryStringParameters": {"limit": "5"}})
+
+    assert (request.headers, request.query) == ({"accept": "*/*"}, {"limit": ["5"]})
 
 
 def test_a_path_may_take_1600_bytes(service: Service) -> None:
@@ -315,11 +387,32 @@ def test_health_needs_no_caller_and_tells_the_truth(
     assert refusal(unhealthy) == (503, "unavailable")
     assert unhealthy["headers"]["Retry-After"] == "2"
     monkeypatch.setattr(ViewStore, "is_active", lambda _: False)
-    assert refusal(service.get("/healthz", caller=None)) == (503, "unavailable")
+    inactive = service.get("/healthz", caller=None)
+    assert refusal(inactive) == (503, "unavailable")
+    assert inactive["body"]["error"] == "the table is not active"
 
 
-def test_failures_tell_no_internals(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that fails is a 503, a bug a 500; the body has neither a trace nor a name of ours."""
+def test_nobody_keeps_what_is_true_of_a_moment(service: Service) -> None:
+    """Neither the table's health nor a refusal may be answered by a cache."""
+    healthy = service.get("/healthz", caller=None)
+    missing = service.get(STATUS, batch_id="missing")
+
+    assert healthy["headers"]["Cache-Control"] == missing["headers"]["Cache-Control"] == "no-store"
+
+
+def test_a_batch_is_named_only_where_it_was_asked_for(filled: Service, logs: Logs) -> None:
+    """Lambda asks one process about one batch after the other: a line of one request tells none of an earlier one's."""
+    logs.take()
+    filled.get(STATUS, batch_id=BATCH)
+    filled.get(LISTING, user_id=OWNER)
+    lines, _ = logs.take()
+
+    assert [line["message"] for line in lines] == ["answered", "answered"]
+    assert [line for line in lines if BATCH in line.values()] == []
+
+
+def test_failures_tell_no_internals(service: Service, monkeypatch: pytest.MonkeyPatch, logs: Logs) -> None:
+    """A store that fails is a 503, a bug a 500; the body has neither a trace nor a name of ours, the log has them."""
 
     def fail(error: Exception) -> None:
         def read(_: ViewStore, __: str) -> Iterator[Any]:
@@ -331,8 +424,14 @@ def test_failures_tell_no_internals(service: Service, monkeypatch: pytest.Monkey
     throttled = service.get(STATUS, batch_id="b")
     fail(KeyError("secret"))
     broken = service.get(STATUS, batch_id="b")
+    warning, _, trace, _ = logs.take()[0]
 
     assert refusal(throttled) == (503, "unavailable")
+    assert throttled["body"]["error"] == "the view cannot be read now, try again"
+    assert broken["body"]["error"] == "internal error"
+    assert (warning["message"], trace["message"]) == ("view not readable", "request failed")
+    assert warning["reason"] == "Query: ProvisionedThroughputExceededException on table-x"
+    assert "secret" in trace["exception"]
     assert throttled["headers"]["Retry-After"] == "2"
     assert "Retry-After" not in broken["headers"]
     assert refusal(broken) == (500, "internal_error")
@@ -416,3 +515,19 @@ def test_what_would_not_gain_is_not_compressed(filled: Service) -> None:
         filled.get(STATUS, batch_id=BATCH, headers={"Accept-Encoding": "gzip"}),
     ):
         assert "isBase64Encoded" not in answer
+
+
+@pytest.mark.parametrize(("size", "is_packed"), [(1023, False), (1024, True)])
+def test_from_1024_bytes_on_it_is_compressed(size: int, is_packed: bool) -> None:  # noqa: FBT001 - a test parameter
+    """What is smaller fits a network packet or two either way."""
+
+    class Metrics:
+        def scrape(self) -> Scrape:
+            return Scrape("x" * size, 60)
+
+    api = Api(fold.View({}), {"": "local"}, (), lambda: cast("Exposition", Metrics()))
+    headers = {"Accept": "*/*", "Accept-Encoding": "gzip"}
+    answer = api.answer({"httpMethod": "GET", "resource": "/metrics", "headers": headers})
+
+    assert answer["statusCode"] == 200
+    assert answer.get("isBase64Encoded", False) is is_packed

@@ -19,7 +19,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as SdkCredentials
-from botocore.exceptions import CredentialRetrievalError
+from botocore.exceptions import ClientError, CredentialRetrievalError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -69,6 +69,7 @@ def test_signatures_are_the_sdks(body: bytes, token: str | None, now: int, host:
     signer = SigV4Auth(SdkCredentials(keys.access_key_id, keys.secret_access_key, token), "dynamodb", REGION)
     signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
 
+    assert mine["X-Amz-Date"] == datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     assert mine["Authorization"].endswith(f"Signature={signature}")
     assert (
         f"/{REGION}/dynamodb/aws4_request, SignedHeaders={signer.signed_headers(signer.headers_to_sign(request))}"
@@ -285,6 +286,23 @@ def test_an_answer_that_does_not_come_ends_by_its_timeout(monkeypatch: pytest.Mo
             assert connections._idle == []
 
 
+@pytest.mark.parametrize(
+    ("url", "port"), [("http://localhost", 80), ("https://localhost", 443), ("http://localhost:8000", 8000)]
+)
+def test_the_port_is_the_schemes_unless_told(url: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(address: tuple[str, int], _: float) -> NoReturn:
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(ConnectionRefusedError):
+        Connections(url).send({}, b"")
+
+    assert asked == [("localhost", port)]
+
+
 def test_a_server_that_is_not_there_is_unavailable() -> None:
     """After every attempt, and the call log knows of one call that failed."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -458,6 +476,21 @@ def test_a_condition_that_failed_brings_the_item() -> None:
     assert [call.status for call in calls.take()] == ["condition_failed"]
 
 
+def test_a_condition_that_failed_on_nothing_brings_nothing() -> None:
+    """DynamoDB leaves the item out where there is none."""
+    with pytest.raises(ConditionFailedError) as caught:
+        ask(refusal("ConditionalCheckFailedException"))
+
+    assert caught.value.item == {}
+
+
+@pytest.mark.parametrize("name", ["message", "Message"])
+def test_an_item_that_is_too_large_is_unacceptable(name: str) -> None:
+    """Only the refusal's text says that it is the size; DynamoDB writes the field's name in either way."""
+    with pytest.raises(UnacceptableError, match="UpdateItem: ValidationException: Item size has exceeded"):
+        ask(refusal("ValidationException", 400, **{name: "Item size has exceeded"}))
+
+
 def test_keys_come_from_the_environment_or_from_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda's functions have them in the environment, those restored from a snapshot ask a container's endpoint."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
@@ -488,6 +521,28 @@ def test_keys_that_cannot_be_had_are_unavailable(monkeypatch: pytest.MonkeyPatch
         DynamoDB("http://127.0.0.1", REGION, aws.credentials, transport=Scripted(GOOD)).call("Query", {})
 
 
+@pytest.mark.parametrize(
+    ("refused", "kind", "text"),
+    [
+        (
+            {"Code": "ValidationException", "Message": "Item size has exceeded"},
+            UnacceptableError,
+            "PutItem: ValidationException: Item size has exceeded",
+        ),
+        ({"Code": "ValidationException"}, UnavailableError, "PutItem: ValidationException"),
+        ({}, UnavailableError, "PutItem: "),
+    ],
+)
+def test_the_sdks_refusals_are_the_stores_errors(
+    refused: dict[str, str], kind: type[Exception], text: str
+) -> None:
+    """As the client's own: only an item's size is the record's fault. A refusal may say nothing at all."""
+    error = aws.translated(ClientError({"Error": refused}, "PutItem"))  # type: ignore[typeddict-item] # as some servers answer
+
+    assert type(error) is kind
+    assert str(error) == text
+
+
 def test_what_no_request_can_hold_is_unacceptable() -> None:
     """Half a surrogate pair is no text: it can never be stored."""
     with pytest.raises(UnacceptableError):
@@ -500,6 +555,7 @@ def test_what_no_request_can_hold_is_unacceptable() -> None:
         ({}, "https://dynamodb.eu-north-1.amazonaws.com"),
         ({"AWS_REGION": "cn-north-1"}, "https://dynamodb.cn-north-1.amazonaws.com.cn"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1/"}, "http://127.0.0.1:1"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1/X/"}, "http://127.0.0.1:1/X"),
         (
             {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:2"},
             "http://127.0.0.1:2",

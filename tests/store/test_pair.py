@@ -81,3 +81,14 @@ def test_an_item_is_a_change_that_makes_it() -> None:
     item = merged(None, change())
 
     assert merged(None, change_to({"pk": KEY.pk, "sk": KEY.sk, **item})) == item
+
+
+def test_a_copy_knows_when_its_batch_began() -> None:
+    """Only a batch that is being processed has a beginning: it comes along, and widens what the other table has."""
+    item = {"created_at": "20260302T080000000000", "updated_at": "20260302T080300000000"}
+    change = change_to({"pk": KEY.pk, "sk": KEY.sk, **item, "started_at": "20260302T080100000000"})
+
+    assert merged({**item, "started_at": "20260302T080200000000"}, change) == {
+        **item,
+        "started_at": "20260302T080100000000",
+    }

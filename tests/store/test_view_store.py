@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from result_aggregator.domain import items, view
@@ -461,6 +461,20 @@ def test_health_is_the_tables(store: ViewStore, http_client: DynamoDB) -> None:
     assert store.is_active()
     with pytest.raises(UnavailableError):
         ViewStore("no-such-table", http_client).is_active()
+
+
+@pytest.mark.parametrize(
+    ("status", "is_active"), [("ACTIVE", True), ("UPDATING", True), ("CREATING", False), ("DELETING", False)]
+)
+def test_a_table_in_change_is_active(status: str, is_active: bool) -> None:  # noqa: FBT001 - a case
+    """It takes reads and writes while an index or its capacity changes, and neither before it is there nor when it goes."""
+
+    class Told:
+        def call(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+            assert (operation, body) == ("DescribeTable", {"TableName": "view"})
+            return {"Table": {"TableStatus": status}}
+
+    assert ViewStore("view", cast("DynamoDB", Told())).is_active() is is_active
 
 
 def test_what_others_wrote_beside_is_no_harm(store: ViewStore, dynamodb: DynamoDBClient, table: str) -> None:

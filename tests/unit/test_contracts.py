@@ -132,6 +132,39 @@ def test_invalid_fields_are_rejected_with_their_path(topic: str, value: dict[str
     assert path in [problem.path for problem in found.problems]
 
 
+@pytest.mark.parametrize(
+    ("topic", "data", "also"),
+    [
+        (SPELLCHECK, {"batch_id": "b1", "status": "COMPLETED"}, "entity_ref.entity_id, entity_id"),
+        (SPELLCHECK, {"essay_id": "e1", "status": "COMPLETED"}, "entity_ref.parent_id, parent_id"),
+        (REGISTERED, {"user_id": "u"}, "entity_ref.entity_id, entity_id"),
+        (RANKING, ranking({"rank": 1, "score": 1.0}), "els_essay_id"),
+        (OUTCOME, {"batch_id": "b1", "outcome": "COMPLETED"}, "phase_name"),
+        (OUTCOME, {"batch_id": "b1", "phase": "SPELLCHECK"}, "phase_status"),
+    ],
+)
+def test_a_missing_field_is_told_by_all_its_names(topic: str, data: dict[str, Any], also: str) -> None:
+    """A producer of either dialect finds the name that it knows."""
+    [problem] = rejection(topic, json.dumps(envelope(data)).encode()).problems
+
+    assert problem.message == f"Field required (or {also})"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"essay_id": ""}, "must have 1 to 255 characters"),
+        ({"essay_id": "x" * 256}, "must have 1 to 255 characters"),
+        ({"essay_id": "a\nb"}, "must have no control characters"),
+        ({"status": "PERHAPS"}, "unknown status word"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_told(data: dict[str, Any], message: str) -> None:
+    [problem] = rejection(SPELLCHECK, json.dumps(envelope(spellcheck(**data))).encode()).problems
+
+    assert problem.message == message
+
+
 def test_rejection_tells_no_content() -> None:
     """What is wrong with a value is said without repeating the value, which may be personal."""
     found = rejection(SPELLCHECK, json.dumps(envelope(spellcheck(status={"secret": "text"}))).encode())
@@ -186,6 +219,33 @@ def test_unknown_phase_is_rejected() -> None:
     data = {"batch_id": "b1", "phase": "PLAGIARISM", "outcome": "COMPLETED"}
 
     assert rejection(OUTCOME, json.dumps(envelope(data)).encode()).code == "unknown_phase"
+
+
+@pytest.mark.parametrize(
+    ("topic", "data"),
+    [
+        (SPELLCHECK, spellcheck()),
+        (OUTCOME, {"batch_id": "b1", "phase": "spellcheck", "outcome": "completed"}),
+        (
+            PIPELINE,
+            {
+                "batch_id": "b1",
+                "final_status": "completed",
+                "successful_essay_count": 1,
+                "failed_essay_count": 0,
+            },
+        ),
+        (REGISTERED, {"batch_id": "b1", "user_id": "u"}),
+        (RANKING, ranking({"essay_id": "e1", "rank": 1, "score": 1.0})),
+        ("huleedu.cj_assessment.failed.v1", {"batch_id": "b1", "status": "FAILED"}),
+        ("huleedu.els.essay.slot.assigned.v1", {"batch_id": "b1", "essay_id": "e1"}),
+    ],
+)
+def test_an_event_keeps_the_correlation_id_of_its_envelope(topic: str, data: dict[str, Any]) -> None:
+    """Of any kind: by it an operator finds what belongs together."""
+    event = read_value(topic, envelope(data) | {"correlation_id": "c-1"})
+
+    assert event.correlation_id == "c-1"
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -255,6 +315,21 @@ def test_essays_ranked_twice_are_rejected_and_ties_kept() -> None:
 
     assert [entry.rank for entry in tied.entries] == [1, 1]
     assert rejection(RANKING, json.dumps(envelope(ranking(a, b, a))).encode()).code == "essay_ranked_twice"
+
+
+@pytest.mark.parametrize(
+    ("topic", "data"),
+    [
+        (RANKING, ranking({"essay_id": "e1", "rank": 1, "score": 1.0})),
+        (PUBLISHED, {"batch_id": "b1", "essay_results": [{"essay_id": "e1", "rank": 1, "bt_score": 1.0}]}),
+    ],
+)
+def test_a_ranking_names_its_job(topic: str, data: dict[str, Any]) -> None:
+    """Where the event does; it is stored with the ranking, though no answer shows it."""
+    named = read_value(topic, envelope({**data, "cj_assessment_job_id": "job-1"}))
+
+    assert named.job_id == "job-1"
+    assert read_value(topic, envelope(data)).job_id is None
 
 
 def test_anchors_are_not_essays() -> None:

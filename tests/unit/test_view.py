@@ -156,6 +156,20 @@ def test_a_last_phase_without_any_success_fails_the_batch() -> None:
     assert summary(registered(), first, outcome("cj_assessment", "completed", 3, 0, 4)) == ("FAILED", 0, 4)
 
 
+def test_a_phase_tells_why_it_failed() -> None:
+    """Its outcome's error is the phase's; a phase without one has none."""
+    made = answer(
+        registered(),
+        outcome("spellcheck", "completed", 1),
+        outcome("cj_assessment", "failed", 2, 0, 4, error_message="no comparisons"),
+    )
+
+    assert {phase["name"]: phase["error"] for phase in made["phases"]} == {
+        "spellcheck": None,
+        "cj_assessment": "no comparisons",
+    }
+
+
 def test_cancelled_comes_before_failed() -> None:
     """A cancelled phase cancels the batch, whatever else failed."""
     lines = (
@@ -258,6 +272,17 @@ def test_the_spellcheck_stands_in_for_the_identity() -> None:
 
     assert answer(registered(), check)["essays"][0]["original_text_storage_id"] == "t2"
     assert answer(registered(), check, slot)["essays"][0]["original_text_storage_id"] == "t1"
+
+
+def test_an_essay_shows_what_its_spellcheck_measured() -> None:
+    """The metrics that the event has, and no others."""
+    metrics = {"total_corrections": 5, "word_count": 300, "correction_density": 1.5}
+    given = {**metrics, "spellchecker_corrections": None, "of_tomorrow": 1}
+
+    assert (
+        answer(registered(), spellcheck("e", 1, correction_metrics=given))["essays"][0]["spellcheck_metrics"]
+        == metrics
+    )
 
 
 def test_essays_of_another_batch_are_others() -> None:
