@@ -62,20 +62,27 @@ screenshots: $(SETUP) ## take the README's pictures of the dashboard again (need
 	CI=true $(BIN)/pytest tests/dashboard/test_browser.py -k screenshots
 	cp $(addprefix .build/dashboard/,batch-light.png ingest-dark.png letter-light.png batch-phone.png) docs/images/
 
-# Types and tests side by side; what either prints comes when it is done. Types of what builds on the CDK take a minute by
-# themselves where mypy has no cache yet: `make lint` checks them.
 .PHONY: check
 check: $(SETUP) ## what to run before each commit (a minute): lint, types but for the stacks, and the tests that need no server
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy $(QUICK_TYPES) & types=$$!; $(BIN)/pytest -q -m quick $(WORKERS) $(QUICK_TESTS); tests=$$?; wait $$types && exit $$tests
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 check-types check-tests
+
+# Types of what builds on the CDK take a minute by themselves where mypy has no cache yet: `make lint` checks them.
+.PHONY: check-types
+check-types:
+	@$(BIN)/mypy $(QUICK_TYPES)
+
+.PHONY: check-tests
+check-tests:
+	@$(BIN)/pytest -q -m quick --numprocesses=2 $(QUICK_TESTS)
 
 QUICK_TESTS := $(addprefix tests/,bad_input client contract dead_letters fuzz handlers local store unit)
 QUICK_TYPES := benchmarks functions layers/client layers/shared/python localstack $(QUICK_TESTS) \
   $(addprefix tests/,chaos convergence dashboard integration)
 
-# A group of tests stays in one worker, with the servers that it needs.
-WORKERS := --numprocesses=2
+# A group of tests stays in one worker, with the servers that it needs. Three for two cores: the tests wait for a third of their time.
+WORKERS := --numprocesses=3
 
 .PHONY: test
 test: $(SETUP) localstack-free fetch-servers ## run everything that guards a change (12 minutes on two cores)

@@ -1,7 +1,7 @@
 """Which tests belong to `make check`, `make test` and `make test-long`, and which of them run in one worker.
 
 `make check` runs the tests marked `quick`: every test that no other mark and no fixture in SERVERS rules out.
-`make test` runs what is not marked `long`, in two workers: a group of tests stays in one worker, with its servers.
+`make test` runs what is not marked `long`, in several workers: a group of tests stays in one worker, with its servers.
 `make test-long` runs what is marked `long`: larger numbers, and combinations of backends that repeat a test of `make test`.
 """
 
@@ -46,7 +46,7 @@ FIRST: Final = (
     "tests/integration/test_elsewhere.py",
     "tests/integration/test_localstack.py",
 )
-"""Groups that take longest. One of them begun last would leave the other worker idle."""
+"""Groups that take longest. One of them begun last would leave the other workers idle."""
 
 
 def long(value: object) -> ParameterSet:
