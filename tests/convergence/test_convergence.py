@@ -11,9 +11,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from ras_local.aws import dynamodb_client
 from result_aggregator.domain.outcomes import OUTCOMES
 
+from tests import samples
 from tests.convergence import machine
 from tests.convergence.backend import faulty, quiet
 from tests.convergence.faults import Fault
+from tests.convergence.world import World
 from tests.dynamodb import client
 from tests.real_servers import DYNOXIDE, EMULATOR, server
 from tests.tiers import long
@@ -21,8 +23,14 @@ from tests.tiers import long
 if TYPE_CHECKING:
     from hypothesis.stateful import RuleBasedStateMachine
 
+    from tests.convergence.world import Step
+
 HISTORIES = [100, long(1000)]
 """On each implementation."""
+ENOUGH = 1000
+"""So many drawn histories meet every fault; how a smaller number goes is chance."""
+
+SPELLCHECK, REGISTERED = "huleedu.essay.spellcheck.completed.v1", "huleedu.batch.essays.registered.v1"
 
 
 @pytest.fixture(params=[server(EMULATOR), server(DYNOXIDE)])
@@ -61,5 +69,45 @@ def test_histories_converge(real_url: str, histories: int, table_arguments: dict
     outcomes = sum((world.outcomes for world in finished), machine.no_outcomes())
 
     assert len(finished) >= histories
-    assert outcomes.keys() == set(OUTCOMES), "the histories did not come to every outcome"
-    assert machine_class.session.injected.keys() == set(Fault), "the histories did not meet every fault"
+    if histories >= ENOUGH:
+        assert outcomes.keys() == set(OUTCOMES), "the histories did not come to every outcome"
+        assert machine_class.session.injected.keys() == set(Fault), "the histories did not meet every fault"
+
+
+ESSAY = {"batch_id": "b", "essay_id": "e", "status": "COMPLETED", "correction_count": 1}
+REGISTRATION = {"batch_id": "b", "user_id": "u", "expected_essay_count": 1}
+# In the order of the outcomes that they come to, each in an invocation of its own.
+NEWER = samples.envelope(ESSAY, at="2026-03-02T08:00:02Z")
+WRITTEN = [
+    (SPELLCHECK, NEWER),
+    (SPELLCHECK, NEWER),
+    (SPELLCHECK, samples.envelope(ESSAY, at="2026-03-02T08:00:01Z")),
+    (SPELLCHECK, None),
+    (SPELLCHECK, "poison"),
+    (REGISTERED, samples.envelope(REGISTRATION, at="2026-03-02T08:00:00Z")),
+]
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_every_fault_is_got_over(real_url: str, fault: Fault, table_arguments: dict[str, Any]) -> None:
+    """A written history meets each at its first requests and at all of them, and comes to every outcome."""
+    table = f"written-{fault}".replace("_", "-")
+    dynamodb_client(real_url).create_table(**{**table_arguments, "TableName": table})
+    dynamodb = client(real_url, attempts=1)
+    with quiet(), closing(faulty(dynamodb)) as transport:
+        world = World(dynamodb, transport, table, "written")
+        for number, (topic, value) in enumerate(WRITTEN):
+            world.run({"do": "publish", "topic": topic, "value": value})
+            for faults in ([fault], [None, fault], [fault] * 100):
+                world.run(delivery(number, faults))
+                world.run(delivery(number, []))
+        world.run({"do": "check"})
+        world.run({"do": "replay", "seed": 1, "size": 2})
+        world.run({"do": "check"})
+
+    assert transport.injected.keys() == {fault}
+    assert world.outcomes.keys() == set(OUTCOMES)
+
+
+def delivery(record: int, faults: list[Fault | None]) -> Step:
+    return {"do": "deliver", "invocations": [{"records": [record], "faults": faults, "partial": True}]}

@@ -48,16 +48,6 @@ def prepare() -> None:
     (TREE / ".build").mkdir()
     (TREE / ".build" / "servers").symlink_to(ROOT / ".build" / "servers")
     TEMPORARY.mkdir()
-    synthesise()
-
-
-def synthesise() -> None:
-    """The template of the table, for `plugin`."""
-    program = "import json; from tests.template.table import data_template; print(json.dumps(data_template('local')))"
-    made = subprocess.run(
-        [sys.executable, "-c", program], cwd=TREE, env=environment(), stdout=subprocess.PIPE, check=True
-    )
-    (TREE / "template-of-the-table.json").write_bytes(made.stdout)
 
 
 def environment(*first: Path) -> dict[str, str]:

@@ -20,19 +20,15 @@ SERVERS = {"emulator", "kafka", "localstack"}
 FIXTURES = {"emulator_url", "localstack_url", "real_stack", "kafka", "brokers"}
 # Folders whose tests run on moto and on dynoxide: once is enough, and dynoxide is the faster.
 ON_DYNOXIDE = {"handlers", "bad_input"}
-# These start other interpreters, synthesise templates or read the repository's files; no mutant is where they look.
+# These start other interpreters or read the repository's files; no mutant is where they look.
 FILES = {
-    "test_document.py",
     "test_adding_a_phase.py",
-    "test_audit.py",
     "test_handlers_start.py",
     "test_imports.py",
     "test_package.py",
     "test_snapshot.py",
     "test_workflows.py",
 }
-TESTS = {"test_alarms_read_what_is_emitted"}
-TEMPLATE = Path("template-of-the-table.json")
 HISTORIES = 30
 
 
@@ -43,8 +39,6 @@ def pytest_collection() -> None:
         settings(deadline=None, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)),
     )
     settings.load_profile("mutation")
-    # Made once, outside: the process that is forked must have no child of its own, which its forks would share.
-    vars(sys.modules["tests.conftest"])["data_template"] = lambda _: json.loads(TEMPLATE.read_text())
     for module in pkgutil.walk_packages(result_aggregator.__path__, "result_aggregator."):
         importlib.import_module(module.name)
     if _notes():
@@ -57,22 +51,20 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if convergence := sys.modules.get("tests.convergence.test_convergence"):
-        vars(convergence)["HISTORIES"] = HISTORIES
     left_out = [item for item in items if _is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec and "histories" in callspec.params:
+            callspec.params["histories"] = HISTORIES
 
 
 def _is_left_out(item: pytest.Item) -> bool:
     servers = SERVERS | {"moto"} if item.path.parent.name in ON_DYNOXIDE else SERVERS
     callspec = getattr(item, "callspec", None)
     parameters = [one for one in callspec.params.values() if isinstance(one, str)] if callspec else []
-    return (
-        getattr(item, "originalname", None) in TESTS
-        or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-        or not servers.isdisjoint(parameters)
-    )
+    return not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) or not servers.isdisjoint(parameters)
 
 
 @pytest.hookimpl(tryfirst=True)
