@@ -21,6 +21,8 @@ from tests.real_servers import DYNOXIDE, EMULATOR, server
 from tests.tiers import long
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hypothesis.stateful import RuleBasedStateMachine
 
     from tests.convergence.world import Step
@@ -109,5 +111,5 @@ def test_every_fault_is_got_over(real_url: str, fault: Fault, table_arguments: d
     assert world.outcomes.keys() == set(OUTCOMES)
 
 
-def delivery(record: int, faults: list[Fault | None]) -> Step:
-    return {"do": "deliver", "invocations": [{"records": [record], "faults": faults, "partial": True}]}
+def delivery(record: int, faults: Sequence[Fault | None]) -> Step:
+    return {"do": "deliver", "invocations": [{"records": [record], "faults": [*faults], "partial": True}]}
