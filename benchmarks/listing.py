@@ -88,8 +88,8 @@ def main() -> None:
         ["page", "calls", "read units", "handler CPU, ms"],
         note="The first page counts all of the user's batches, for its `total`; behind a cursor nothing is counted again."
         f" {RUNNING} of a user's batches run, the others have ended."
-        " dynoxide ends a Query of the index by the size of whole items; AWS by that of its entries, of which a megabyte"
-        " holds 5,000 to 7,000 with ids of 36 characters: fewer calls than here.",
+        " dynoxide ends a Query of the index by the size of its entries, as AWS documents: a megabyte holds 5,000 to 7,000"
+        " with ids of 36 characters.",
     )
     with ExitStack() as running:
         url = running.enter_context(servers.dynamodb())
