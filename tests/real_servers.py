@@ -11,7 +11,7 @@ import shutil
 import signal
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from ras_local import broker, dynoxide, emulator, fetch_servers, localstack, processes, stack
@@ -48,6 +48,8 @@ def require(*names: str) -> None:
     for name in names:
         if name == LOCALSTACK:
             continue  # a Python package: its fixture says whether it is there
+        if name in _missing:
+            continue  # tried before: cargo and Maven take their time to fail without a network
         try:
             fetch_servers.fetch(name)
         except StackError as error:
@@ -88,6 +90,19 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     global _not_run
     if report.skipped and "integration" in report.keywords:
         _not_run += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # Of a worker nothing is shown but what it passes to the process that started it.
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["missing"] = _missing
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # A worker that crashed passed nothing.
+    _missing.update(getattr(node, "workeroutput", {}).get("missing", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

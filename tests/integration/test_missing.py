@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from ras_local.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -20,15 +20,12 @@ TESTS = (
 
 
 def without_tools(folder: Path, **more: str) -> dict[str, str]:
-    """An environment with nothing but Node on its path, which synthesising the table's template needs."""
-    node = shutil.which("node")
-    assert node is not None
-    (folder / "node").symlink_to(node)
+    """An environment with nothing on its path."""
     kept = {name: value for name, value in os.environ.items() if name not in ("CI", "JAVA_HOME")}
     return {**kept, "PATH": str(folder), **more}
 
 
-def run_pytest(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_pytest(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     command = [
         *(
             sys.executable,
@@ -39,16 +36,17 @@ def run_pytest(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
             "-p",
             "tests.integration.nothing_fetched",
         ),
-        *("-k", "moto or dynoxide or kafka", *TESTS),
+        *("-k", "moto or dynoxide or kafka", *options, *TESTS),
     ]
     return subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
 
 
-def test_a_session_without_their_tools_says_so_and_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_session_without_their_tools_says_so_and_goes_on(tmp_path: Path, workers: int) -> None:
     """The tests that need a server are skipped, and a block at the end says which one is missing and what to install."""
-    done = run_pytest(without_tools(tmp_path))
+    done = run_pytest(without_tools(tmp_path), f"--numprocesses={workers}")
 
     assert done.returncode == 0, done.stdout
     assert "REAL SERVERS OR THE BROWSER ARE MISSING" in done.stdout
