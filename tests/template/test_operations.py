@@ -233,6 +233,8 @@ def test_alarms_tell_somebody_and_say_when_it_is_over(aws_stage: Assembly) -> No
         assert alarm["AlarmActions"] in ([topic], [named])
         assert alarm["TreatMissingData"] == "notBreaching"
         assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"]
+        # The CDK's default is "or equal", and most thresholds are 0.
+        assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
 
 
 def test_mappings_are_watched_by_what_lambda_counts_of_them() -> None:
