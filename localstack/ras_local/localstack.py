@@ -31,7 +31,7 @@ _SERVER = [
 _JAVA_PROGRAM = "java/21/bin/java"
 # LocalStack starts its DynamoDB as `java <options of the machine> -jar <its jar> <options of the server> -port <port>`.
 _JAVA = """#!/bin/sh
-until [ "$1" = -port ]; do shift; done
+until [ "$1" = -port ]; do shift || exit; done
 exec {command} --port "$2"
 """
 
