@@ -50,7 +50,7 @@ FIRST: Final = (
 
 
 def long(value: object) -> ParameterSet:
-    """A parameter that only `make test-long` runs."""
+    """A parameter that `make test` leaves out and `make test-long` runs."""
     return pytest.param(value, marks=pytest.mark.long, id=str(value))
 
 

@@ -135,7 +135,7 @@ class Service:
 
 @pytest.fixture(params=[pytest.param("moto", marks=pytest.mark.long), server(DYNOXIDE)])
 def dynamodb_url(request: pytest.FixtureRequest) -> str | None:
-    """The table is moto's in this process, and dynoxide."""
+    """The table is in moto (`make check`, `make test-long`) or in dynoxide (`make test`)."""
     if request.param == "moto":
         return None
     url: str = request.getfixturevalue("dynoxide_url")

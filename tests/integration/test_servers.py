@@ -117,7 +117,7 @@ def test_kafka_is_started_once(state: StateDir, kafka: str, tmp_path_factory: py
 
 
 def test_dynoxide_is_on_loopback_alone(state: StateDir, dynoxide_endpoint: str) -> None:
-    """It would listen on every interface, and tell its maker about itself."""
+    """It listens on 127.0.0.1 only, and connects to no other host."""
     dynamodb_client(dynoxide_endpoint).list_tables()
 
     listening, connected = connections(state, dynoxide.PROCESS)

@@ -9,7 +9,7 @@ from tests.real_servers import DYNOXIDE, EMULATOR, server
 
 @pytest.fixture(params=["moto", server(DYNOXIDE), server(EMULATOR)])
 def dynamodb_url(request: pytest.FixtureRequest) -> str | None:
-    """moto in this process, dynoxide, the emulator that the stack on this machine runs on, and LocalStack."""
+    """moto in this process, dynoxide, and the emulator that the stack on this machine runs on."""
     fixtures = {DYNOXIDE: "dynoxide_url", EMULATOR: "emulator_url"}
     if request.param == "moto":
         return None
