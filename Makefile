@@ -70,11 +70,11 @@ check: $(SETUP) ## what to run before each commit (a minute): lint, types but fo
 
 # Types of what builds on the CDK take a minute by themselves where mypy has no cache yet: `make lint` checks them.
 .PHONY: check-types
-check-types:
+check-types: $(SETUP)
 	@$(BIN)/mypy $(QUICK_TYPES)
 
 .PHONY: check-tests
-check-tests:
+check-tests: $(SETUP)
 	@$(BIN)/pytest -q -m quick --numprocesses=2 $(QUICK_TESTS)
 
 QUICK_TESTS := $(addprefix tests/,bad_input client contract dead_letters fuzz handlers local store unit)
@@ -90,7 +90,7 @@ test: $(SETUP) localstack-free fetch-servers ## run everything that guards a cha
 
 .PHONY: test-long
 test-long: $(SETUP) localstack-free fetch-servers ## run the large numbers and every combination of backends (half an hour); nightly
-	$(BIN)/pytest $(WORKERS) -m long $(ARGS)
+	$(BIN)/pytest $(WORKERS) -m long
 	$(BIN)/python -m benchmarks.scale --events 50000
 
 # Before the tests, which would otherwise be timed while one of them builds a server. What cannot be had is theirs to report.

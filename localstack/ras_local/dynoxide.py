@@ -54,6 +54,7 @@ def start(state: StateDir) -> tuple[str, Callable[[], None]]:
     Gives its address, and how to wait until it answers. Raises StackError when it cannot be built, or the wished port
     is taken.
     """
+    _refuse_running(state)
     state.dynoxide.mkdir(parents=True, exist_ok=True)
     port = processes.choose_steady_port("RAS_DYNAMODB_PORT")
     write_private(_address(state), f"http://127.0.0.1:{port}")
@@ -66,8 +67,7 @@ def restart(state: StateDir) -> tuple[str, Callable[[], None]]:
     Raises StackError when there never was one, or it still runs.
     """
     endpoint_url = endpoint(state)
-    if processes.running(state, PROCESS) is not None:
-        raise StackError("dynoxide still runs", "Stop or kill it first.")
+    _refuse_running(state)
     port = endpoint_url.rpartition(":")[2]
     processes.start(
         state, PROCESS, [*command(), "--port", port], environment=os.environ, folder=state.dynoxide
@@ -120,6 +120,11 @@ def copy_table(cloud: Cloud, table_name: str, endpoint_url: str) -> None:
             {name: index[name] for name in _OF_INDEX} for index in indexes
         ]
     dynamodb_client(endpoint_url).create_table(**definition, BillingMode="PAY_PER_REQUEST")
+
+
+def _refuse_running(state: StateDir) -> None:
+    if processes.running(state, PROCESS) is not None:
+        raise StackError("dynoxide still runs", "Stop or kill it first.")
 
 
 def _address(state: StateDir) -> Path:

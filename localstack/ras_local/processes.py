@@ -248,11 +248,12 @@ def choose_port(setting: str, default: int) -> int:
     wish = wished_port(setting)
     if wish:
         return wish
-    if port_is_free(default) and _claim(default):
-        return default
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    port = default
+    while not (port_is_free(port) and _claim(port)):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+    return port
 
 
 # Below what systems hand out to outgoing connections (Linux from 32768, macOS and Windows from 49152).

@@ -198,3 +198,8 @@ def test_the_bot_is_asked_about_every_folder_of_pins() -> None:
     }
 
     assert asked == there | {("github-actions", "/")}
+
+
+def test_no_deployment_is_cut_off() -> None:
+    """A newer one waits: CloudFormation goes on with what was begun, whoever watched it."""
+    assert workflow("deploy.yml")["concurrency"]["cancel-in-progress"] is False
