@@ -91,7 +91,7 @@ test: $(SETUP) localstack-free fetch-servers ## run everything that guards a cha
 .PHONY: test-long
 test-long: $(SETUP) localstack-free fetch-servers ## run the large numbers and every combination of backends (half an hour); nightly
 	$(BIN)/pytest $(WORKERS) -m long
-	$(BIN)/python -m benchmarks.scale --events 50000
+	$(BIN)/python -m benchmarks.scale --events 100000
 
 # Before the tests, which would otherwise be timed while one of them builds a server. What cannot be had is theirs to report.
 .PHONY: fetch-servers

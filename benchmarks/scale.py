@@ -13,6 +13,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -32,7 +33,7 @@ from benchmarks.report import Cell, Report, Table
 from tests import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ras_local.stack import Stack
 
@@ -49,6 +50,8 @@ _SAMPLE_S = 2.0
 _PARTS = 10
 MOST_GROWTH = 1.2
 LEAST_THROUGHPUT = 0.8
+_BUSY = 0.85
+"""From this share of the processors on, they are what limits."""
 _SEED = 6
 
 
@@ -82,8 +85,11 @@ class Watch:
         self._running = running
         self._poller = self._process(state, stack.POLLER)
         self._emulator = self._process(state, emulator.PROCESS)
+        self._state = state
         self._begun = time.monotonic()
         self._before = self._committed()
+        self._used: dict[tuple[str, int], float] = {}
+        self._unused = self._count_processors()
         self.samples: list[Sample] = []
 
     @property
@@ -102,7 +108,29 @@ class Watch:
             workers=len(workers),
         )
         self.samples.append(sample)
+        self._count_processors()
         return sample
+
+    @property
+    def processor_seconds(self) -> dict[str, float]:
+        """What each part of the stack, and this program, which publishes, used since it was watched; most first."""
+        total: defaultdict[str, float] = defaultdict(float)
+        for (part, pid), used in self._used.items():
+            total[part] += used - self._unused.get((part, pid), 0.0)
+        return dict(sorted(total.items(), key=lambda part: -part[1]))
+
+    def _count_processors(self) -> dict[tuple[str, int], float]:
+        """Note the processor seconds of every process by its part; those of one that has ended stay as last seen."""
+        found = {("this program", os.getpid()): psutil.Process()}
+        for record in processes.recorded(self._state):
+            for process in record.family():
+                is_function = record.name == emulator.PROCESS and process.pid != record.pid
+                found["functions" if is_function else record.name, process.pid] = process
+        for key, process in found.items():
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                self._used[key] = times.user + times.system
+        return dict(self._used)
 
     def _committed(self) -> int:
         return sum(topic.end - topic.lag for topic in stack.progress(self._running).values())
@@ -208,6 +236,19 @@ def verdict(rows: Sequence[Sequence[Any]], wrong: Sequence[str]) -> list[str]:
     return found
 
 
+def limit(used: Mapping[str, float], seconds: float) -> str:
+    """What the stack's throughput ends at: the processors, and who uses them most, or waiting."""
+    processors = os.cpu_count() or 1
+    busy = sum(used.values()) / (seconds * processors)
+    if busy < _BUSY:
+        return f"The stack used {busy:.0%} of {processors} processors: waiting limits it, not the processors."
+    first, second = [*used][:2]
+    return (
+        f"The stack used {busy:.0%} of {processors} processors, so they limit it: {first} {used[first] / sum(used.values()):.0%}"
+        f" of that, {second} {used[second] / sum(used.values()):.0%}."
+    )
+
+
 def _middle(rows: Sequence[Sequence[Any]]) -> list[float]:
     return [median(float(row[column]) for row in rows) for column in range(len(rows[0]))]
 
@@ -282,8 +323,14 @@ def main() -> int:
         ["of these different", len(wrong)],
         ["verdict", "; ".join(problems) or "memory flat, throughput steady, answers right"],
     ]
+    limits = Table("limits", "Processor seconds, of what the machine had", ["part", "seconds", "share"])
+    limits.note = limit(watch.processor_seconds, last.seconds)
+    had = last.seconds * (os.cpu_count() or 1)
+    limits.rows = [
+        [part, round(used, 1), f"{used / had:.0%}"] for part, used in watch.processor_seconds.items() if used
+    ]
     columns = ["tenth", "events a second", "poller, MB", "functions, MB", "processes"]
-    report.tables = [whole, Table("tenths", "In tenths of the events", columns, rows)]
+    report.tables = [whole, limits, Table("tenths", "In tenths of the events", columns, rows)]
     plot(report, samples)
     report.write()
     return 1 if problems else 0
