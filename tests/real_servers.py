@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ras_local import broker, dynoxide, emulator, fetch_servers, localstack, processes, stack
@@ -79,11 +78,7 @@ def _decide(lacking: list[str]) -> None:
 
 def pytest_configure() -> None:
     # A session that is told to end stops its servers, as an interrupted one does: they have sessions of their own.
-    signal.signal(signal.SIGTERM, _interrupt)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    processes.end_as_interrupted()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import click
 from ras_dashboard import PORT as DASHBOARD_PORT
@@ -50,11 +48,7 @@ def main() -> None:
     in .local/stack.json.
     """
     # A terminated command cleans up as an interrupted one does.
-    signal.signal(signal.SIGTERM, _interrupt)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    processes.end_as_interrupted()
 
 
 main.add_command(dashboard)

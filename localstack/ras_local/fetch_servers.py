@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from ras_local import fetched, java, rust
+from ras_local import fetched, java, processes, rust
 from ras_local.errors import StackError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted: list[str] = options.server or names()
     if unknown := sorted(set(wanted) - set(names())):
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(names())}")
+    processes.end_as_interrupted()
     failed = False
     for name in wanted:
         try:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from ras_local.errors import StackError
 from ras_local.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -32,17 +34,30 @@ def folder(name: str, pins: Iterable[Path]) -> Path:
 def once(kept: Path, fetch: Callable[[Path], None]) -> Path:
     """`kept`, filled by `fetch` if it is not there yet. Other processes that want the same wait for the first.
 
-    `fetch` fills an empty folder that becomes `kept` when it returns; whatever it raises leaves nothing behind.
+    `fetch` fills an empty folder that becomes `kept` when it returns; whatever it raises leaves nothing behind. Raises
+    StackError where the folder of servers cannot be written.
     """
     if kept.exists():
         return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with kept.with_name(f".{kept.name}.lock").open("w") as lock:
+    with _lock_of(kept) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
+            # Of one that was killed in the middle: who holds the lock is alone.
+            for left in kept.parent.glob(f".{kept.name}-*"):
+                shutil.rmtree(left, ignore_errors=True)
             with tempfile.TemporaryDirectory(prefix=f".{kept.name}-", dir=kept.parent) as scratch:
                 filled = Path(scratch) / "kept"
                 filled.mkdir()
                 fetch(filled)
                 filled.rename(kept)
     return kept
+
+
+def _lock_of(kept: Path) -> IO[str]:
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        return kept.with_name(f".{kept.name}.lock").open("w")
+    except OSError as error:
+        raise StackError(
+            f"{kept.parent} cannot be written: {error.strerror}", "Servers are kept there: make it writable."
+        ) from error

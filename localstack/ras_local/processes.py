@@ -16,7 +16,7 @@ import subprocess
 import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import psutil
 
@@ -136,13 +136,27 @@ def running(state: StateDir, name: str) -> psutil.Process | None:
     return next((record.leader() for record in recorded(state) if record.name == name), None)
 
 
+def end_as_interrupted() -> None:
+    """Let SIGTERM, and SIGHUP of a terminal that is closed, raise KeyboardInterrupt as Ctrl-C does: then what cleans up runs."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    # Under nohup it stays ignored.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Keep a second, impatient Ctrl-C from stopping the cleaning up; only the main thread can and needs to."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield
     finally:

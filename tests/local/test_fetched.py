@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ras_local import fetched
+from ras_local.errors import StackError
 
 from tests.local.pretended import left_behind
 
@@ -19,6 +20,7 @@ FETCHER = """
 import sys, time
 from pathlib import Path
 from ras_local import fetched
+from ras_local.errors import StackError
 
 kept, marks = map(Path, sys.argv[1:])
 
@@ -67,6 +69,23 @@ def test_one_that_fails_leaves_it_to_the_next(tmp_path: Path, folder: Path) -> N
 
     assert ended == [(0, "whole\n"), (3, "")]
     assert left_behind() == ["thing-1"]
+
+
+def test_what_a_killed_one_left_goes_with_the_next(folder: Path) -> None:
+    """A build is hundreds of megabytes in its middle; that of another server stays."""
+    for name in (".thing-1-abc", ".thing-2-abc"):
+        (folder / name / "target").mkdir(parents=True)
+    fetched.once(folder / "thing-1", lambda scratch: (scratch / "thing").touch())
+
+    assert left_behind() == [".thing-2-abc", "thing-1"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
+    """As a tool that is missing, so that tests without servers run."""
+    folder.touch()
+
+    with pytest.raises(StackError, match=r"fetched cannot be written: File exists"):
+        fetched.once(folder / "thing-1", lambda _: None)
 
 
 def test_what_is_fetched_appears_whole(folder: Path) -> None:

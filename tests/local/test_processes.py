@@ -228,3 +228,38 @@ def test_cleaning_up_is_not_interrupted(state: StateDir) -> None:
         processes.stop(state, record)
 
     assert signal.getsignal(signal.SIGINT) is before
+
+
+# Cleans up when it is interrupted; says when it waits.
+CLEANING = """
+import time
+from ras_local import processes
+processes.end_as_interrupted()
+try:
+    print("waits", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("cleaned up", flush=True)
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_however_a_command_is_ended_it_cleans_up(sent: signal.Signals) -> None:
+    """By Ctrl-C, by a supervisor, or because its terminal was closed."""
+    with subprocess.Popen([sys.executable, "-c", CLEANING], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "waits\n"
+        command.send_signal(sent)
+
+        assert command.communicate(timeout=60)[0] == "cleaned up\n"
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
+    """Which says so by ignoring the signal."""
+    program = "import os, signal; from ras_local import processes; processes.end_as_interrupted(); "
+    program += "os.kill(os.getpid(), signal.SIGHUP); print('goes on')"
+    ended = subprocess.run(
+        ["nohup", sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert ended.stdout == "goes on\n"
