@@ -100,6 +100,10 @@ def _build(crate: Crate, folder: Path) -> None:
         raise StackError(f"cargo took over {TIMEOUT_S} s") from None
     if done.returncode != 0:
         raise StackError("cargo failed", "\n".join((done.stdout or "").splitlines()[-15:]))
+    if not (folder / "bin" / crate.program).exists():
+        raise StackError(
+            f"cargo built no program {crate.program}", "`program` in crate.toml is not one of the crate's."
+        )
 
 
 def _pins(name: str) -> Path:

@@ -152,6 +152,15 @@ def test_what_cargo_says_is_passed_on(tools: Path) -> None:
     assert rust.fetch("thing").exists()
 
 
+def test_a_build_without_the_program_is_not_kept(tools: Path, tmp_path: Path) -> None:
+    """As after a wrong `program` in the pins: the next one builds again."""
+    install_rust(tools, cargo="exit 0")
+
+    with pytest.raises(StackError, match="no program thing"):
+        rust.fetch("thing")
+    assert left_behind(tmp_path) == []
+
+
 def test_two_that_want_it_build_it_once(tools: Path) -> None:
     """The second waits for the first."""
     install_rust(tools, cargo=f"{CARGO}\n/bin/sleep 0.3")
