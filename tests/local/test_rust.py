@@ -152,13 +152,13 @@ def test_what_cargo_says_is_passed_on(tools: Path) -> None:
     assert rust.fetch("thing").exists()
 
 
-def test_a_build_without_the_program_is_not_kept(tools: Path, tmp_path: Path) -> None:
+def test_a_build_without_the_program_is_not_kept(tools: Path) -> None:
     """As after a wrong `program` in the pins: the next one builds again."""
     install_rust(tools, cargo="exit 0")
 
     with pytest.raises(StackError, match="no program thing"):
         rust.fetch("thing")
-    assert left_behind(tmp_path) == []
+    assert left_behind() == []
 
 
 def test_two_that_want_it_build_it_once(tools: Path) -> None:
