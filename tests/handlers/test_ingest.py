@@ -150,6 +150,23 @@ def test_what_no_table_can_hold_is_kept(service: Service, monkeypatch: pytest.Mo
     assert essays(service) == ["a", "c"]
 
 
+def test_what_is_not_in_the_view_is_no_event_of_its_batch(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch's times are those of the events that were applied: not of one that no table can hold."""
+    registration(service)
+    fail_item(monkeypatch, "e#b", UnacceptableError("UpdateItem: ValidationException: Item size"))
+    service.invoke("ingest_essays", msk_event([record(SPELLCHECK, result("a"), 1)]))
+    before = service.get(STATUS, batch_id="b")["body"]["last_updated"]
+
+    late = result("b") | {"event_timestamp": "2026-03-02T09:59:59Z"}
+    service.invoke("ingest_essays", msk_event([record(SPELLCHECK, late, 2)]))
+
+    assert len(service.dead_letters()) == 1
+    after = service.get(STATUS, batch_id="b")["body"]["last_updated"]
+    assert after == before
+
+
 def test_a_dead_letter_is_stored_as_json(service: Service) -> None:
     """The console shows such an object as text; whoever fetches it over HTTP is told what it is."""
     service.invoke("ingest_essays", msk_event([record(SPELLCHECK, b"no event")]))

@@ -433,7 +433,7 @@ def test_keys_that_stay_unprocessed_are_unavailable(store: ViewStore, http_clien
     """A table that is throttled for longer may answer later: what was read of it is no answer."""
     http_client.transport = Throttled()
 
-    with pytest.raises(UnavailableError, match="keys left unprocessed"):
+    with pytest.raises(UnavailableError, match="BatchGetItem: keys left unprocessed"):
         store.read_batches(["b"])
 
 
