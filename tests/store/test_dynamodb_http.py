@@ -157,6 +157,16 @@ def test_a_connection_is_kept() -> None:
         assert server.asked[0]["host"] == "h"
 
 
+def test_the_host_that_is_signed_is_the_addresss() -> None:
+    """With its port: AWS refuses a signature for any other."""
+    with serving() as server:
+        made = client(server.url)
+        made.call("ListTables", {})
+        made.transport.close()
+
+        assert server.asked[0]["host"] == server.url.removeprefix("http://")
+
+
 ANSWERS = {
     "as AWS does": (
         b"HTTP/1.1 200 OK\r\nServer: S\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n{}",
