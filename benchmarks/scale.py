@@ -46,7 +46,7 @@ SIDE_BY_SIDE = 60
 WAITING = 20_000
 """Records that may wait in the broker: the embedded one keeps no more than a bounded log."""
 
-_SAMPLE_S = 2.0
+_SAMPLE_S = 0.5
 _PARTS = 10
 MOST_GROWTH = 1.2
 LEAST_THROUGHPUT = 0.8
@@ -96,6 +96,11 @@ class Watch:
     def consumed(self) -> int:
         """Records that were consumed when it last looked."""
         return self.samples[-1].consumed if self.samples else 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last sample is old enough for another."""
+        return time.monotonic() - self._begun - (self.samples[-1].seconds if self.samples else 0) > _SAMPLE_S
 
     def look(self) -> Sample:
         """Take a sample."""
@@ -159,6 +164,8 @@ def drive(running: Stack, watch: Watch, batches: int) -> None:
             for line in lines(range(start, min(start + SIDE_BY_SIDE, batches)))
         ]
         published += publish(running.bootstrap_servers, made, timeout_s=120).count
+        if watch.is_due:
+            _tell(watch.look(), events)
         while published - watch.consumed > WAITING:
             time.sleep(_SAMPLE_S)
             _tell(watch.look(), events)
