@@ -89,7 +89,7 @@ test: $(SETUP) localstack-free fetch-servers ## run everything that guards a cha
 	$(BIN)/pytest $(WORKERS) $(ARGS)
 
 .PHONY: test-long
-test-long: $(SETUP) localstack-free fetch-servers ## run the large numbers and every combination of backends (half an hour); nightly
+test-long: $(SETUP) localstack-free fetch-servers ## run the large numbers and every combination of backends (7 minutes); nightly
 	$(BIN)/pytest $(WORKERS) -m long
 	$(BIN)/python -m benchmarks.scale --events 100000
 
@@ -126,7 +126,7 @@ load: $(SETUP) ## drive the local API at rising concurrency, then overload it (A
 # Cost computes with what the others measured, so it comes last.
 BENCHMARKS := ingest query units cold-start listing flood cost
 .PHONY: bench
-bench: $(SETUP) ## run every benchmark, one after the other (10 minutes); `python -m benchmarks.page` puts them into docs/
+bench: $(SETUP) ## run every benchmark, one after the other (6 minutes); `python -m benchmarks.page` puts them into docs/
 	@missed=; for name in $(BENCHMARKS); do echo "== $$name"; $(MAKE) --no-print-directory bench-$$name || missed="$$missed $$name"; done; \
 	  test -z "$$missed" || { echo "failed, or over a budget:$$missed"; exit 1; }
 
