@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from ras_local import dynoxide, processes
 from result_aggregator.http import RETRY_AFTER_S
@@ -93,6 +95,9 @@ def frozen(servers: StateDir) -> Iterator[None]:
     process = processes.running(servers, dynoxide.PROCESS)
     assert process is not None
     process.send_signal(signal.SIGSTOP)
+    # The signal is sent, not obeyed yet: a thread that runs may answer one more request.
+    while process.status() != psutil.STATUS_STOPPED:
+        time.sleep(0.001)
     try:
         yield
     finally:
