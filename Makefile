@@ -77,8 +77,8 @@ check-types: $(SETUP)
 check-tests: $(SETUP)
 	@$(BIN)/pytest -q -m quick --numprocesses=2 $(QUICK_TESTS)
 
-QUICK_TESTS := $(addprefix tests/,bad_input client contract dead_letters fuzz handlers local store unit)
-QUICK_TYPES := benchmarks functions layers/client layers/shared/python localstack $(QUICK_TESTS) \
+QUICK_TESTS := $(addprefix tests/,bad_input client contract fuzz handlers local ops store unit)
+QUICK_TYPES := benchmarks functions layers/client layers/shared/python localstack ops $(QUICK_TESTS) \
   $(addprefix tests/,chaos convergence dashboard integration)
 
 # A group of tests stays in one worker, with the servers that it needs. Three for two cores: the tests wait for a third of their time.
@@ -96,7 +96,7 @@ test-long: $(SETUP) localstack-free fetch-servers ## run the large numbers and e
 # Before the tests, which would otherwise be timed while one of them builds a server. What cannot be had is theirs to report.
 .PHONY: fetch-servers
 fetch-servers: $(SETUP)
-	-@$(BIN)/python -m ras_local.fetch_servers
+	-@$(BIN)/python -m ras_local.servers.fetch
 
 .PHONY: test-localstack
 test-localstack: $(SETUP) ## run the end-to-end tests on LocalStack and Apache Kafka in Docker, which are stopped again
@@ -117,7 +117,7 @@ fuzz: $(SETUP) ## look for records that break the decoder for FOR=600 seconds, o
 
 .PHONY: mutation
 mutation: $(SETUP) $(MUTATION_VENV)/.stamp ## change the service's code in SAMPLE=400 places drawn by SEED=1 and see which changes no test notices (docs/mutation.md; ARGS="--help")
-	@PYTHONPATH=localstack $(MUTATION_VENV)/bin/python -m tests.mutation --sample $(or $(SAMPLE),400) --seed $(or $(SEED),1) $(ARGS)
+	@PYTHONPATH=localstack:ops $(MUTATION_VENV)/bin/python -m tests.mutation --sample $(or $(SAMPLE),400) --seed $(or $(SEED),1) $(ARGS)
 
 .PHONY: load
 load: $(SETUP) ## drive the local API at rising concurrency, then overload it (ARGS="--help")
@@ -126,7 +126,7 @@ load: $(SETUP) ## drive the local API at rising concurrency, then overload it (A
 # Cost computes with what the others measured, so it comes last.
 BENCHMARKS := ingest query units cold-start listing flood cost
 .PHONY: bench
-bench: $(SETUP) ## run every benchmark, one after the other (6 minutes); `python -m benchmarks.page` puts them into docs/
+bench: $(SETUP) ## run every benchmark, one after the other (6 minutes); `python -m benchmarks.render_docs` puts them into docs/
 	@missed=; for name in $(BENCHMARKS); do echo "== $$name"; $(MAKE) --no-print-directory bench-$$name || missed="$$missed $$name"; done; \
 	  test -z "$$missed" || { echo "failed, or over a budget:$$missed"; exit 1; }
 
@@ -140,7 +140,7 @@ bench-query: $(SETUP) ## measure status answers beside two baselines, and throug
 
 .PHONY: bench-units
 bench-units: $(SETUP) ## count calls and request units per event and per query
-	$(BIN)/python -m benchmarks.units $(ARGS)
+	$(BIN)/python -m benchmarks.request_units $(ARGS)
 
 .PHONY: bench-cold-start
 bench-cold-start: $(SETUP) ## measure each handler's imports
@@ -152,7 +152,7 @@ bench-listing: $(SETUP) ## measure the listing of users with few and very many b
 
 .PHONY: bench-flood
 bench-flood: $(SETUP) ## measure a flood of poison beside good records
-	$(BIN)/python -m benchmarks.flood
+	$(BIN)/python -m benchmarks.poison_flood
 
 .PHONY: bench-cost
 bench-cost: $(SETUP) ## dollars per million results and queries, from what was measured last
@@ -229,11 +229,11 @@ localstack-free: $(LOCALSTACK_VENV)/.stamp ## install LocalStack's free edition 
 
 .PHONY: servers
 servers: $(SETUP) ## fetch Apache Kafka and build dynoxide, which the tests do by themselves (needs a JDK, Maven and Rust)
-	@$(BIN)/python -m ras_local.fetch_servers
+	@$(BIN)/python -m ras_local.servers.fetch
 
 .PHONY: lock-servers
 lock-servers: $(SETUP) ## write the hashes of the servers' jars again, after a change of their pom.xml
-	@$(BIN)/python -m ras_local.fetch_servers --lock
+	@$(BIN)/python -m ras_local.servers.fetch --lock
 
 .PHONY: clean
 clean: ## remove everything that can be made again

@@ -16,8 +16,8 @@ from collections import Counter
 from dataclasses import dataclass
 from statistics import median
 
-from ras_local.paths import REPOSITORY
-from ras_local.terminal import expected_failures
+from ras.state import REPOSITORY
+from ras.terminal import expected_failures
 
 from benchmarks.report import Report, Table
 from benchmarks.service import FUNCTIONS

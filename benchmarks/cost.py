@@ -13,10 +13,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from ras_local.errors import StackError
-from ras_local.terminal import expected_failures
+from ras.errors import StackError
+from ras.terminal import expected_failures
 
-from benchmarks import ingest, query, units, workload
+from benchmarks import ingest, query, request_units, workload
 from benchmarks.report import Report, Table, read
 from infra.settings import Settings
 
@@ -132,7 +132,7 @@ def main() -> None:
     systems = (ingest.SERVICE, ingest.IDEMPOTENCY)
     each = {system: written[f"essay result (of 30 of a batch at once), {system}"] for system in systems}
     report.tables.append(results(ingested, each, memory[0], options.size))
-    for essays in units.RANKED[:2]:
+    for essays in request_units.RANKED[:2]:
         of = {
             system: answered[f"status of {essays:,} essays, {system}"]
             for system in (query.SERVICE, query.PER_ESSAY)

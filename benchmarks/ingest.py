@@ -15,13 +15,13 @@ from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING
 
-from ras_local.aws import dynamodb_client
-from ras_local.terminal import expected_failures
+from ras.aws import dynamodb_client
+from ras.terminal import expected_failures
 
 from benchmarks import servers, service, workload
 from benchmarks.baselines import idempotency, relational
+from benchmarks.measured_process import Took, Worker
 from benchmarks.report import Report, Table
-from benchmarks.workers import Took, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

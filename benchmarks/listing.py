@@ -8,12 +8,12 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from ras_local.terminal import expected_failures
+from ras.terminal import expected_failures
 
 from benchmarks import servers, service, workload
-from benchmarks.meter import Meter
+from benchmarks.measured_process import Worker
 from benchmarks.report import Cell, Report, Table
-from benchmarks.workers import Worker
+from benchmarks.unit_meter import Meter
 from tests import samples
 
 if TYPE_CHECKING:

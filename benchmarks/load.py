@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import requests
-from ras_local import dynoxide, processes, signed_http
+from ras import signed_http
+from ras.kafka.publish import publish
+from ras.state import StateDir
+from ras.terminal import console, expected_failures, table
 from ras_local import stack as stacks
 from ras_local.callers import ALLOWED
-from ras_local.paths import StateDir
-from ras_local.publish import publish
-from ras_local.terminal import console, expected_failures, table
-from result_aggregator.http import RETRY_AFTER_S
+from ras_local.servers import dynoxide, processes
+from result_aggregator.api import RETRY_AFTER_S
 
 from benchmarks import load_data
 from benchmarks.report import machine

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ras_local.publish import Event
+from ras.kafka.publish import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

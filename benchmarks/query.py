@@ -22,17 +22,17 @@ import psutil
 import psycopg
 import redis
 import requests
+from ras.aws import dynamodb_client
+from ras.kafka.publish import Event, publish
+from ras.state import REPOSITORY, StateDir
+from ras.terminal import expected_failures
 from ras_local import stack
-from ras_local.aws import dynamodb_client
-from ras_local.paths import REPOSITORY, StateDir
-from ras_local.publish import Event, publish
-from ras_local.terminal import expected_failures
 
 from benchmarks import servers, service, workload
 from benchmarks.baselines import idempotency, per_essay, relational
 from benchmarks.load import percentile
+from benchmarks.measured_process import Took, Worker
 from benchmarks.report import Report, Table
-from benchmarks.workers import Took, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,9 +12,9 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from ras_local.paths import REPOSITORY
-from ras_local.terminal import console
-from ras_local.terminal import table as printed_table
+from ras.state import REPOSITORY
+from ras.terminal import console
+from ras.terminal import table as printed_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

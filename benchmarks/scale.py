@@ -22,11 +22,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from ras_local import emulator, processes, stack
-from ras_local.errors import StackError
-from ras_local.paths import StateDir
-from ras_local.publish import Event, publish
-from ras_local.terminal import expected_failures
+from ras.errors import StackError
+from ras.kafka.publish import Event, publish
+from ras.state import StateDir
+from ras.terminal import expected_failures
+from ras_local import stack
+from ras_local.servers import emulator, processes
 
 from benchmarks import workload
 from benchmarks.report import Cell, Report, Table

@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras_local import broker, dynoxide, rust, stack
-from ras_local.aws import ROOT_KEY, ROOT_SECRET, dynamodb_client
-from ras_local.errors import StackError
-from ras_local.paths import REPOSITORY, StateDir, region
+from ras.aws import ROOT_KEY, ROOT_SECRET, dynamodb_client
+from ras.errors import StackError
+from ras.state import REPOSITORY, StateDir, region
+from ras_local import stack
+from ras_local.servers import broker, dynoxide, rust_servers
 
 from benchmarks import workload
 from tests.table import create_table_arguments
@@ -59,7 +60,7 @@ def functions_settings(dynamodb_url: str) -> dict[str, str]:
 @contextmanager
 def dynamodb() -> Iterator[str]:
     """dynoxide with the view's table as it is deployed; its address."""
-    rust.fetch(dynoxide.SERVER)
+    rust_servers.fetch(dynoxide.SERVER)
     with _folder() as folder:
         state = StateDir(folder)
         state.create()
@@ -87,8 +88,8 @@ def kafka() -> Iterator[str]:
 
 @contextmanager
 def stand_in() -> Iterator[str]:
-    """The stand-in for DynamoDB (`benchmarks.stand_in`); its address."""
-    command = [sys.executable, "-m", "benchmarks.stand_in"]
+    """The stand-in for DynamoDB (`benchmarks.fake_dynamodb`); its address."""
+    command = [sys.executable, "-m", "benchmarks.fake_dynamodb"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process.stdout.readline().strip() if process.stdout else ""

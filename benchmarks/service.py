@@ -12,7 +12,7 @@ from tests.handlers.conftest import CALLER, load
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from benchmarks.workers import Doer
+    from benchmarks.measured_process import Doer
 
 FUNCTIONS = tuple(dict.fromkeys(topic.function for topic in TOPICS.values()))
 STATUS = "/internal/v1/batches/{batch_id}/status"

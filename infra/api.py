@@ -12,8 +12,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.findings import acknowledge
 from infra.functions import retention
+from infra.nag import acknowledge
 from infra.settings import Settings
 
 # What the gateway refuses by itself, in the service's own error body. The sentences are fixed where the
@@ -45,7 +45,7 @@ GATEWAY_RESPONSES: dict[str, tuple[int, str, str | None]] = {
 }
 
 # What passes by itself: too many requests for the stage, or for Lambda (a throttled function is an integration failure).
-# The seconds are the function's own (`result_aggregator.http`), whose imports a synthesis does without.
+# The seconds are the function's own (`result_aggregator.api`), whose imports a synthesis does without.
 RETRY_AFTER_S = 2
 _PASSING = ("INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "THROTTLED")
 

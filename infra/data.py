@@ -6,9 +6,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
-from result_aggregator.domain.items import STANDING
+from result_aggregator.domain.table_layout import STANDING
 
-from infra.findings import acknowledge
+from infra.nag import acknowledge
 from infra.settings import Settings
 
 USER_INDEX = "user-batches"
@@ -17,7 +17,7 @@ USER_INDEX = "user-batches"
 GIVEN_UP_PREFIX = "aws/lambda/"
 GIVEN_UP_METRICS = "given-up"
 
-# Under which a rebuild notes how far it is, again and again (`ras_ops.rebuilding`).
+# Under which a rebuild notes how far it is, again and again (`ras.rebuild.rebuild`).
 NOTES_PREFIX = "rebuilds/"
 
 

@@ -11,8 +11,8 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 from result_aggregator.metrics import namespace
 
-from infra.findings import acknowledge
 from infra.layers import FUNCTIONS, SHARED, build_code
+from infra.nag import acknowledge
 from infra.settings import Settings
 
 # What an interpreter or a linter leaves beside sources must not change the hash of what is deployed.

@@ -7,7 +7,7 @@ from aws_cdk import Aws, DefaultStackSynthesizer, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.findings import acknowledge_star
+from infra.nag import acknowledge_star
 from infra.settings import Settings
 
 ISSUER = "token.actions.githubusercontent.com"

@@ -448,7 +448,7 @@ class Settings(BaseModel):
         return self
 
     def _check_callers(self) -> None:
-        # The function knows a caller by account and name of its role (`result_aggregator.http`), so that the last of
+        # The function knows a caller by account and name of its role (`result_aggregator.api`), so that the last of
         # several services would be all of them. A name alone is of the stacks' own account, which may be unknown yet.
         roles = Counter(
             (role.split(":")[4] if ":" in role else self.account, role.rpartition("/")[2])

@@ -31,10 +31,10 @@ from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS
 
 from infra.api import QueryApi
 from infra.data import USER_INDEX, DeadLetters, OperationsKey, ViewTable
-from infra.findings import acknowledge_star
 from infra.functions import ServiceFunction, code, layers, output
 from infra.github import GitHubRoles
 from infra.mappings import EventSourceMapping, allow_polling, as_told, plans
+from infra.nag import acknowledge_star
 from infra.network import Cluster, NetworkStack, PrivateNetwork, role_arn
 from infra.operations import MappingAlarms, Operations
 from infra.settings import Settings, as_context
@@ -266,7 +266,7 @@ def _add_api(
     key: kms.IKey | None,
 ) -> None:
     callers = {role_arn(role): service for service, role in settings.callers.items()}
-    # An emulator's function that is told of no identity; `result_aggregator.http` knows it by no ARN.
+    # An emulator's function that is told of no identity; `result_aggregator.api` knows it by no ARN.
     unidentified = {"": "unidentified"} if settings.serve_unidentified else {}
     service = ServiceFunction(
         stack,

@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from hypothesis import settings
 from moto import mock_aws
-from ras_local.aws import dynamodb_client
+from ras.aws import dynamodb_client
 
 # Read when jsii starts, which importing the templates does; `make` sets it too.
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
-    from result_aggregator.store.dynamodb_http import DynamoDB
+    from result_aggregator.store.dynamodb_client import DynamoDB
 
 # By default an example that takes over 200 ms fails, and a machine may stall for longer.
 settings.register_profile("untimed", deadline=None)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.awsrequest import AWSRequest
 from botocore.session import Session
-from ras_local.aws import ROOT_KEY, ROOT_SECRET
+from ras.aws import ROOT_KEY, ROOT_SECRET
 from result_aggregator.store import aws
-from result_aggregator.store.dynamodb_http import DynamoDB, Response
+from result_aggregator.store.dynamodb_client import DynamoDB, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from result_aggregator.store.dynamodb_http import Transport
+    from result_aggregator.store.dynamodb_client import Transport
 
 REGION: Final = "eu-north-1"
 IN_PROCESS = f"https://dynamodb.{REGION}.amazonaws.com"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from result_aggregator.contracts import Ignored, read
-from result_aggregator.domain import items, view
-from result_aggregator.domain.storage import Entry, Listed
+from result_aggregator.domain import table_layout, view
+from result_aggregator.domain.store_interface import Entry, Listed
 
 from tests.samples import DEFAULT_PIPELINE, Line
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from result_aggregator.domain.events import AnyEvent
 
-Table = dict[items.Key, items.Item]
+Table = dict[table_layout.Key, table_layout.Item]
 
 
 def read_all(lines: Iterable[Line]) -> list[AnyEvent]:
@@ -29,13 +29,15 @@ def fold(events: Iterable[AnyEvent]) -> Table:
     """All items after these events."""
     table: Table = {}
     for event in events:
-        change = items.change_of(event)
-        times = items.Change(items.batch_key(event.batch_id), times=items.times_of(event))
+        change = table_layout.change_of(event)
+        times = table_layout.Change(
+            table_layout.batch_key(event.batch_id), times=table_layout.times_of(event)
+        )
         for one in (change, times):
-            table[one.key] = items.merged(table.get(one.key), one)
+            table[one.key] = table_layout.merged(table.get(one.key), one)
     for item in table.values():
         if batch := view.decode_batch(item):
-            item[items.STANDING] = view.standing(batch)
+            item[table_layout.STANDING] = view.standing(batch)
     return table
 
 
@@ -45,24 +47,24 @@ def stored(dynamodb: DynamoDBClient, table_name: str) -> Table:
     for page in dynamodb.get_paginator("scan").paginate(TableName=table_name):
         for raw in page["Items"]:
             item: dict[str, Any] = {name: next(iter(value.values())) for name, value in raw.items()}
-            table[items.Key(item.pop("pk"), item.pop("sk"))] = item
+            table[table_layout.Key(item.pop("pk"), item.pop("sk"))] = item
     return table
 
 
 def answer(table: Table, batch_id: str) -> dict[str, Any] | None:
     """The status answer of a batch, whole, None where the API says 404."""
-    pk = items.partition(batch_id)
-    batch = view.decode_batch(table.get(items.Key(pk, items.BATCH), {}))
+    pk = table_layout.partition(batch_id)
+    batch = view.decode_batch(table.get(table_layout.Key(pk, table_layout.BATCH), {}))
     if batch is None:
         return None
-    essays: list[items.Item] = [
+    essays: list[table_layout.Item] = [
         {**item, "sk": key.sk}
         for key, item in sorted(table.items())
-        if key.pk == pk and key.sk.startswith(items.ESSAY_PREFIX)
+        if key.pk == pk and key.sk.startswith(table_layout.ESSAY_PREFIX)
     ]
     made = view.batch_answer(batch_id, batch, DEFAULT_PIPELINE)
     shown, counts = [], view.StatusCounts()
-    for essay in view.essay_answers(essays, table.get(items.Key(pk, items.RANKING))):
+    for essay in view.essay_answers(essays, table.get(table_layout.Key(pk, table_layout.RANKING))):
         shown.append(essay)
         counts.add(essay)
     made["phases"] = view.phase_summaries(batch, DEFAULT_PIPELINE, counts.by_phase())
@@ -71,8 +73,8 @@ def answer(table: Table, batch_id: str) -> dict[str, Any] | None:
     return made
 
 
-def _standing_of(item: items.Item) -> str | None:
-    return str(item[items.STANDING]) if items.STANDING in item else None
+def _standing_of(item: table_layout.Item) -> str | None:
+    return str(item[table_layout.STANDING]) if table_layout.STANDING in item else None
 
 
 class View:
@@ -81,20 +83,20 @@ class View:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def read_partition(self, batch_id: str) -> Iterator[items.Item]:
+    def read_partition(self, batch_id: str) -> Iterator[table_layout.Item]:
         """Everything of a batch in the order of the sort keys."""
-        pk = items.partition(batch_id)
+        pk = table_layout.partition(batch_id)
         for key in sorted(key for key in self._table if key.pk == pk):
             yield {"pk": key.pk, "sk": key.sk, **self._table[key]}
 
-    def read_head(self, batch_id: str) -> tuple[items.Item | None, items.Item | None]:
+    def read_head(self, batch_id: str) -> tuple[table_layout.Item | None, table_layout.Item | None]:
         """The batch's own item and its ranking."""
         found = {item["sk"]: item for item in self.read_partition(batch_id)}
-        return found.get(items.BATCH), found.get(items.RANKING)
+        return found.get(table_layout.BATCH), found.get(table_layout.RANKING)
 
-    def read_essays(self, batch_id: str, after: str, page_size: int | None) -> Iterator[items.Item]:  # noqa: ARG002 - nothing is read in pages here
+    def read_essays(self, batch_id: str, after: str, page_size: int | None) -> Iterator[table_layout.Item]:  # noqa: ARG002 - nothing is read in pages here
         """The batch's essays behind one."""
-        behind = items.ESSAY_PREFIX + after
+        behind = table_layout.ESSAY_PREFIX + after
         return (item for item in self.read_partition(batch_id) if str(item["sk"]) > behind)
 
     def batches_of(
@@ -105,15 +107,18 @@ class View:
     ) -> Iterator[Entry]:
         """The user's batches, greatest first."""
         found = (
-            Entry(Listed(str(item[items.CREATED_AT]), items.batch_id_of(key.pk)), _standing_of(item))
+            Entry(
+                Listed(str(item[table_layout.CREATED_AT]), table_layout.batch_id_of(key.pk)),
+                _standing_of(item),
+            )
             for key, item in self._table.items()
-            if item.get(items.USER_ID) == user_id
+            if item.get(table_layout.USER_ID) == user_id
         )
         return (one for one in sorted(found, reverse=True) if after is None or one.place < after)
 
-    def read_batches(self, batch_ids: Sequence[str]) -> dict[str, items.Item]:
+    def read_batches(self, batch_ids: Sequence[str]) -> dict[str, table_layout.Item]:
         """The batch items that exist."""
-        keys = {batch_id: items.batch_key(batch_id) for batch_id in batch_ids}
+        keys = {batch_id: table_layout.batch_key(batch_id) for batch_id in batch_ids}
         return {batch_id: self._table[key] for batch_id, key in keys.items() if key in self._table}
 
     def is_active(self) -> bool:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ras_local import broker, dynoxide, emulator, fetch_servers, localstack, processes, stack
-from ras_local.errors import StackError
-from ras_local.paths import StateDir
+from ras.errors import StackError
+from ras.state import StateDir
+from ras_local import stack
+from ras_local.servers import broker, dynoxide, emulator, fetch, localstack_process, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +51,7 @@ def require(*names: str) -> None:
         if name in _missing:
             continue  # tried before: cargo and Maven take their time to fail without a network
         try:
-            fetch_servers.fetch(name)
+            fetch.fetch(name)
         except StackError as error:
             _missing[name] = f"{error.message}. {error.advice}"
     _decide([_missing[name] for name in names if name in _missing])
@@ -158,10 +159,10 @@ def emulator_url(servers_folder: StateDir) -> str:
 @pytest.fixture(scope="session")
 def localstack_url(servers_folder: StateDir) -> str:
     """LocalStack's free edition, with nothing deployed, on dynoxide."""
-    if not localstack.installed():
+    if not localstack_process.installed():
         _missing[LOCALSTACK] = "It is not installed. Run `make localstack-free`"
     require(DYNOXIDE, LOCALSTACK)
-    endpoint_url, wait = localstack.start(servers_folder)
+    endpoint_url, wait = localstack_process.start(servers_folder)
     wait()
     return endpoint_url
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.kafka_event import KafkaEventRecord
     from pydantic import BaseModel
 
-    from benchmarks.workers import Doer
+    from benchmarks.measured_process import Doer
 
 TABLE = "baseline-view"
 IDEMPOTENCY_TABLE = "idempotency"

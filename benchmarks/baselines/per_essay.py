@@ -16,7 +16,7 @@ from benchmarks.baselines.idempotency import TABLE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from benchmarks.workers import Doer
+    from benchmarks.measured_process import Doer
 
 _AT = datetime(2026, 3, 2, 8, tzinfo=UTC).isoformat()
 

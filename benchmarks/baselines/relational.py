@@ -22,7 +22,7 @@ from benchmarks.baselines.idempotency import MODELS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.workers import Doer
+    from benchmarks.measured_process import Doer
 
 KEEP_S = 24 * 3600
 CACHE_S = 300

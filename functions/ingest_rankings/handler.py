@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from result_aggregator.ingest_function import handle
+from result_aggregator.ingest_handler import handle
 from result_aggregator.observability import logger, traced
 
 if TYPE_CHECKING:

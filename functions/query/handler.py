@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from result_aggregator import settings, snapshot
-from result_aggregator.exposition import Exposition
-from result_aggregator.http import Api
+from result_aggregator import settings, snapstart
+from result_aggregator.api import Api
 from result_aggregator.observability import EMF_NAMESPACE, logger, report_store_calls, traced, write_metrics
+from result_aggregator.prometheus import Exposition
 from result_aggregator.store import aws
-from result_aggregator.store.calls import calls
-from result_aggregator.store.dynamodb import ViewStore
+from result_aggregator.store.call_log import calls
+from result_aggregator.store.view_store import ViewStore
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -42,8 +42,8 @@ def _start() -> None:
     aws.session()
 
 
-if snapshot.is_taken():
-    snapshot.prepare(_start)
+if snapstart.is_taken():
+    snapstart.prepare(_start)
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -6,11 +6,10 @@ import json
 from typing import TYPE_CHECKING, TypedDict
 
 from botocore.exceptions import ClientError
-
-from ras_local.paths import ACCOUNT
+from ras.state import ACCOUNT
 
 if TYPE_CHECKING:
-    from ras_local.aws import Cloud
+    from ras.aws import Cloud
 
 ALLOWED = ("api-gateway-service", "admin-dashboard-service")
 NOT_ALLOWED = "not-allowed"

@@ -9,15 +9,15 @@ import webbrowser
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ras.errors import StackError
+from ras.kafka.publish import publish, read_events
+from ras.state import REPOSITORY, StateDir
+from ras.terminal import plain, table
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ras_local import stack as stacks
 from ras_local.callers import ALLOWED, NOT_ALLOWED
-from ras_local.errors import StackError
-from ras_local.paths import REPOSITORY, StateDir
-from ras_local.publish import publish, read_events
 from ras_local.stack import Stack, Timings
-from ras_local.terminal import plain, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ras_local.broker import Progress as TopicProgress
+    from ras_local.servers.broker import Progress as TopicProgress
 
 EVENTS = REPOSITORY / "tests" / "events"
 EXPECTATIONS = REPOSITORY / "tests" / "expectations"

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ras_local import aws, emulator, processes
-from ras_local.errors import StackError
-from ras_local.paths import ACCOUNT, REPOSITORY, STAGE
+from ras import aws
+from ras.errors import StackError
+from ras.state import ACCOUNT, REPOSITORY, STAGE
+
+from ras_local.servers import emulator, processes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ras_local.aws import Cloud
-    from ras_local.paths import StateDir
+    from ras.aws import Cloud
+    from ras.state import StateDir
 
 CDK = REPOSITORY / "node_modules" / ".bin" / "cdk"
 LOG = "deploy"

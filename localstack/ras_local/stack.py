@@ -14,14 +14,16 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from ras import signed_http
+from ras.aws import Cloud
+from ras.errors import StackError
+from ras.mappings import DeployedMappings
+from ras.state import REPOSITORY, STAGE, StateDir, region, write_private
 from result_aggregator import metrics
 from result_aggregator.topics import TOPICS
 
-from ras_local import broker, callers, deploy, dynoxide, emulator, lacks, processes, signed_http
-from ras_local.aws import Cloud
-from ras_local.deployed import DeployedMappings
-from ras_local.errors import StackError
-from ras_local.paths import REPOSITORY, STAGE, StateDir, region, write_private
+from ras_local import callers, capabilities, deploy
+from ras_local.servers import broker, dynoxide, emulator, processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -156,7 +158,7 @@ def up(state: StateDir | None = None, *, say: Callable[[str], None] = lambda _: 
 
 def _check_settings() -> None:
     """Raises StackError for what a process would be told by the environment, and end over, in a minute."""
-    from ras_local import poller  # the loops and their clients, which nothing else here needs
+    from ras_local.mapping import poller  # the loops and their clients, which nothing else here needs
 
     region()
     processes.wished_port("RAS_DASHBOARD_PORT")
@@ -192,7 +194,7 @@ def _start(state: StateDir, timings: Timings) -> Stack:
     with timings.step("cdk deploy"):
         callers.create_roles(cloud)
         deploy.create_asset_bucket(cloud)
-        outputs = deploy.deploy(state, cloud, lacks.settings(missing))
+        outputs = deploy.deploy(state, cloud, capabilities.settings(missing))
         if table_url:
             dynoxide.copy_table(cloud, outputs.table_name, table_url)
     stack = Stack(
@@ -221,8 +223,8 @@ def _find_lacks(cloud: Cloud, timings: Timings) -> list[str]:
     """What an emulator that is not ours lacks, each said when it is found: a first function may take its time."""
     found = []
     with timings.step("what the emulator lacks"):
-        for lack in lacks.found(cloud):
-            timings.say(f"{cloud.endpoint_url} lacks {lacks.SAID[lack]}")
+        for lack in capabilities.found(cloud):
+            timings.say(f"{cloud.endpoint_url} lacks {capabilities.SAID[lack]}")
             found.append(lack.value)
     return found
 
@@ -234,7 +236,7 @@ def deploy_again(state: StateDir, settings: Mapping[str, str]) -> Stack:
         raise StackError(
             "tables created later are not copied to dynoxide", "Start the stack without RAS_DYNAMODB."
         )
-    outputs = deploy.deploy(state, stack.cloud, {**lacks.settings(stack.lacks), **settings})
+    outputs = deploy.deploy(state, stack.cloud, {**capabilities.settings(stack.lacks), **settings})
     stack = replace(stack, table_name=outputs.table_name)
     write_private(state.stack_file, json.dumps(asdict(stack), indent=2) + "\n")
     return stack
@@ -243,7 +245,7 @@ def deploy_again(state: StateDir, settings: Mapping[str, str]) -> Stack:
 def start_poller(state: StateDir, stack: Stack) -> None:
     """Start the local event source mapping; it goes on from the groups' last commits."""
     state.mappings_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "ras_local.poller"]
+    command = [sys.executable, "-m", "ras_local.mapping.poller"]
     arguments = [stack.endpoint_url, stack.region, stack.bootstrap_servers, str(state.mappings_file)]
     processes.start(state, POLLER, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
 
@@ -251,7 +253,7 @@ def start_poller(state: StateDir, stack: Stack) -> None:
 def start_metrics(state: StateDir, stack: Stack) -> None:
     """Start making metrics of what the functions print; it goes on where it was stopped."""
     groups = [f"/aws/lambda/{name}" for name in (*_ingest_functions(), f"ras-{STAGE}-query")]
-    command = [sys.executable, "-m", "ras_local.embedded_metrics"]
+    command = [sys.executable, "-m", "ras_local.servers.emf_to_cloudwatch"]
     now = str(int(time.time() * 1000))
     arguments = [
         stack.endpoint_url,
@@ -267,7 +269,7 @@ def start_metrics(state: StateDir, stack: Stack) -> None:
 def start_dashboard(state: StateDir) -> Callable[[], str]:
     """Start the dashboard; the answer waits until it listens and gives its address."""
     state.dashboard_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "ras_dashboard.serve", str(state.root), str(state.dashboard_file)]
+    command = [sys.executable, "-m", "ras.dashboard.serve", str(state.root), str(state.dashboard_file)]
     processes.start(state, DASHBOARD, command, environment=os.environ, folder=REPOSITORY)
 
     def wait() -> str:

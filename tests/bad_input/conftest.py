@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from result_aggregator import settings
-from result_aggregator.store.dynamodb import ViewStore
+from result_aggregator.store.view_store import ViewStore
 from result_aggregator.topics import TOPICS
 
 from tests.handlers.conftest import Logs, Service, dynamodb_url, logs, service

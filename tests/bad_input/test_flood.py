@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from result_aggregator.store import dynamodb_http
-from result_aggregator.store import s3 as s3_module
+from result_aggregator.store import dead_letters as s3_module
+from result_aggregator.store import dynamodb_client
 
 from infra.settings import BATCHING
 from tests.bad_input.good import ONE_A_TOPIC
@@ -24,7 +24,7 @@ def test_poison_costs_one_request_a_record(deliveries: Deliveries) -> None:
     topic = ONE_A_TOPIC[0].topic
     size = BATCHING["ingest_essays"].batch_size
     requests: Counter[str] = Counter()
-    table = dynamodb_http.client()
+    table = dynamodb_client.client()
     table.transport = Watched(table.transport, lambda operation: requests.update([operation]))
     s3_module._client().meta.events.register("before-call", lambda model, **_: requests.update([model.name]))
     counts = deliveries.invoke(topic, [record(topic, b"poison", offset) for offset in range(size)])

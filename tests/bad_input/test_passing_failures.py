@@ -9,9 +9,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from result_aggregator.ingest_function import HandedBackError
-from result_aggregator.retry import Deadline
-from result_aggregator.store import dynamodb_http
+from result_aggregator.deadline import Deadline
+from result_aggregator.ingest_handler import HandedBackError
+from result_aggregator.store import dynamodb_client
 from result_aggregator.topics import TOPICS
 
 from tests.bad_input.good import ONE_A_TOPIC
@@ -21,7 +21,7 @@ from tests.real_servers import DYNOXIDE, EMULATOR, server
 from tests.samples import msk_event, record
 
 if TYPE_CHECKING:
-    from result_aggregator.store.dynamodb_http import Response, Transport
+    from result_aggregator.store.dynamodb_client import Response, Transport
 
     from tests.bad_input.conftest import Deliveries
     from tests.bad_input.good import Good
@@ -83,14 +83,14 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     monkeypatch.setattr(
         Deadline, "of_function", lambda _: Deadline(SECONDS, clock=time.clock, sleep=time.sleep)
     )
-    monkeypatch.setattr(dynamodb_http, "_LONGEST_PAUSE_S", 0)
+    monkeypatch.setattr(dynamodb_client, "_LONGEST_PAUSE_S", 0)
     return time
 
 
 @pytest.fixture
 def hurt(service: Service) -> Hurt:  # noqa: ARG001 - its client is made with it
     """The seam between the functions' client and its connections."""
-    client = dynamodb_http.client()
+    client = dynamodb_client.client()
     client.transport = transport = Hurt(client.transport)
     return transport
 

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ras_local import apache_kafka, broker, dynoxide, emulator, processes, stack
-from ras_local.publish import publish
+from ras.kafka.publish import publish
+from ras_local import stack
+from ras_local.servers import apache_kafka, broker, dynoxide, emulator, processes
 from result_aggregator.domain.outcomes import OUTCOMES
 
 from tests import fold
@@ -20,7 +21,7 @@ from tests.tiers import long
 
 if TYPE_CHECKING:
     import psutil
-    from ras_local.paths import StateDir
+    from ras.state import StateDir
     from ras_local.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]

@@ -6,7 +6,7 @@ import json
 import random
 from uuid import UUID
 
-from ras_local.publish import Event
+from ras.kafka.publish import Event
 
 from tests.samples import Line
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
-from result_aggregator import http
+from result_aggregator import api
 from result_aggregator.domain import ids, statuses, view
 from result_aggregator.domain.phases import PHASE_NAMES
 
@@ -76,7 +76,7 @@ def test_operations_are_those_of_the_function() -> None:
     }
 
     assert described == {
-        route: (known.endpoint, sorted(known.parameters)) for route, known in http.ROUTES.items()
+        route: (known.endpoint, sorted(known.parameters)) for route, known in api.ROUTES.items()
     }
 
 
@@ -95,12 +95,12 @@ def test_limits_are_those_of_the_function() -> None:
         parameters(route, "query")["limit"]["schema"]["maximum"] for route in (status, listing)
     )
 
-    assert (essays, batches) == (http.MAX_ESSAYS, http.MAX_BATCHES)
-    assert parameters(listing, "query")["offset"]["schema"]["maximum"] == http.MAX_OFFSET
+    assert (essays, batches) == (api.MAX_ESSAYS, api.MAX_BATCHES)
+    assert parameters(listing, "query")["offset"]["schema"]["maximum"] == api.MAX_OFFSET
     assert SCHEMAS["Id"]["maxLength"] == ids.MAX_LENGTH
     text = document()["info"]["description"]
-    assert f"up to {http.MAX_PATH_BYTES:,} bytes" in text
-    assert f"up to {http.MAX_HEADER_BYTES:,}" in text
+    assert f"up to {api.MAX_PATH_BYTES:,} bytes" in text
+    assert f"up to {api.MAX_HEADER_BYTES:,}" in text
 
 
 def test_fields_are_those_of_the_view() -> None:

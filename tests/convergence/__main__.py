@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from ras_local import emulator, stack
-from ras_local.aws import dynamodb_client
-from ras_local.paths import StateDir
+from ras.aws import dynamodb_client
+from ras.state import StateDir
+from ras_local import stack
+from ras_local.servers import emulator
 
 from tests.convergence import machine
 from tests.convergence.backend import faulty, quiet
@@ -25,7 +26,7 @@ from tests.dynamodb import client
 from tests.table import create_table_arguments
 
 if TYPE_CHECKING:
-    from result_aggregator.store.dynamodb_http import DynamoDB
+    from result_aggregator.store.dynamodb_client import DynamoDB
 
 TABLE = "histories"
 ROUND = 100

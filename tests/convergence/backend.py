@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from result_aggregator import http, observability
+from result_aggregator import api, observability
 
 from tests.convergence.faults import FaultyTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from result_aggregator.store.dynamodb_http import DynamoDB
+    from result_aggregator.store.dynamodb_client import DynamoDB
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def quiet() -> Iterator[None]:
     before = observability.logger.log_level
     observability.logger.setLevel("CRITICAL")
     try:
-        with patch.object(http, "report_request"), patch.object(http, "count_orphan"):
+        with patch.object(api, "report_request"), patch.object(api, "count_orphan"):
             yield
     finally:
         observability.logger.setLevel(before)

@@ -7,10 +7,10 @@ import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from result_aggregator.store.dynamodb_http import Response
+from result_aggregator.store.dynamodb_client import Response
 
 if TYPE_CHECKING:
-    from result_aggregator.store.dynamodb_http import Transport
+    from result_aggregator.store.dynamodb_client import Transport
 
 
 class Fault(StrEnum):

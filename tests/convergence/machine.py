@@ -17,7 +17,7 @@ from tests.convergence.strategies import BATCHES, deliveries, publications, repl
 from tests.convergence.world import World
 
 if TYPE_CHECKING:
-    from result_aggregator.store.dynamodb_http import DynamoDB
+    from result_aggregator.store.dynamodb_client import DynamoDB
 
     from tests.convergence.faults import FaultyTransport
     from tests.convergence.world import Step

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from ras_local.aws import dynamodb_client
+from ras.aws import dynamodb_client
 from result_aggregator.domain.outcomes import OUTCOMES
 
 from tests import samples

@@ -18,23 +18,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from result_aggregator import kafka
+from result_aggregator import msk_event
+from result_aggregator.api import Api
 from result_aggregator.contracts import Ignored, RejectedError, read
-from result_aggregator.domain import items, statuses, view
-from result_aggregator.http import Api
+from result_aggregator.deadline import Deadline
+from result_aggregator.domain import statuses, table_layout, view
 from result_aggregator.ingest import ingest
-from result_aggregator.retry import Deadline
-from result_aggregator.store.dynamodb import ViewStore
+from result_aggregator.store.view_store import ViewStore
 
 from tests import fold, samples
 from tests.convergence.faults import Fault, FaultyTransport, Killed
 
 if TYPE_CHECKING:
-    from result_aggregator.domain.items import Change
-    from result_aggregator.domain.storage import Written
-    from result_aggregator.exposition import Exposition
-    from result_aggregator.kafka import Record
-    from result_aggregator.store.dynamodb_http import DynamoDB
+    from result_aggregator.domain.store_interface import Written
+    from result_aggregator.domain.table_layout import Change
+    from result_aggregator.msk_event import Record
+    from result_aggregator.prometheus import Exposition
+    from result_aggregator.store.dynamodb_client import DynamoDB
 
 Step = dict[str, Any]
 
@@ -130,7 +130,7 @@ class World:
         name = f"{self._name}/{self._invocations}/{id(invocation)}"
         self._session.plan(name, [fault and Fault(fault) for fault in invocation["faults"]])
         event = samples.msk_event([self.records[number] for number in numbers])
-        received = kafka.records_of(event)
+        received = msk_event.records_of(event)
         passed = 0.0
 
         def sleep(seconds: float) -> None:
@@ -169,7 +169,7 @@ class World:
         """Every answer of the API is the fold of the distinct events; every poison is kept, and nothing else."""
         events, poison = [], set()
         for record in self.records:
-            [one] = kafka.records_of(samples.msk_event([record]))
+            [one] = msk_event.records_of(samples.msk_event([record]))
             try:
                 event = read(one.topic, one.value(), one.timestamp)
                 if not isinstance(event, Ignored):
@@ -204,8 +204,8 @@ class World:
     def look(self, name: str) -> None:
         """A reader in the middle of things sees the ranking of one CJ job or of another, never a mix."""
         found = list(self._store.read_partition(self.batch(name)))
-        rankings = [item for item in found if item["sk"] == items.RANKING]
-        essays = [item for item in found if str(item["sk"]).startswith(items.ESSAY_PREFIX)]
+        rankings = [item for item in found if item["sk"] == table_layout.RANKING]
+        essays = [item for item in found if str(item["sk"]).startswith(table_layout.ESSAY_PREFIX)]
         answers = view.essay_answers(essays, rankings[0] if rankings else None)
         # Each generated ranking gives all its essays its own comparison count.
         jobs = {answer["cj_comparison_count"] for answer in answers if answer["cj_rank"] is not None}

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.credentials import Credentials
-from ras_dashboard.source import Source
-from ras_local.errors import StackError
-from ras_local.paths import StateDir
-from ras_ops.bucket import DeadLetterBucket
+from ras.dashboard.data_source import Source
+from ras.dead_letters.bucket import DeadLetterBucket
+from ras.errors import StackError
+from ras.state import StateDir
 
 from tests.client.server import Server
 from tests.dashboard.serving import serving
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ras_ops.functions import Invoke
+    from ras.invoke import Invoke
 
     from tests.handlers.conftest import Service
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ras_local.publish import Event
+from ras.kafka.publish import Event
 
 from tests import samples
 
@@ -135,8 +135,8 @@ def classroom(batch: str, user: str) -> Iterator[Event]:
 
 def stack_consumed(running: Stack, events: Iterable[Event]) -> None:
     """Publish, and wait until all of it is in the view."""
+    from ras.kafka.publish import publish
     from ras_local import stack as stacks
-    from ras_local.publish import publish
 
     publish(running.bootstrap_servers, events)
     stacks.wait_consumed(running, timeout_s=240)

@@ -7,12 +7,12 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ras_dashboard import serve
+from ras.dashboard import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras_dashboard.app import Opener
+    from ras.dashboard.web import Opener
 
 
 @contextmanager

@@ -16,13 +16,13 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from ras_dashboard import letters
-from ras_dashboard.source import open_source
+from ras.dashboard import dead_letters
+from ras.dashboard.data_source import open_source
+from ras.dead_letters.bucket import DeadLetterBucket
+from ras.errors import StackError
+from ras.kafka.publish import Event, publish, read_events
+from ras.state import REPOSITORY, StateDir
 from ras_local import stack
-from ras_local.errors import StackError
-from ras_local.paths import REPOSITORY, StateDir
-from ras_local.publish import Event, publish, read_events
-from ras_ops.bucket import DeadLetterBucket
 
 from tests import samples
 from tests.dashboard import events
@@ -621,7 +621,7 @@ def test_the_rate_is_that_of_the_moment_and_what_is_unknown_is_not_called_good(p
 def test_the_list_of_letters_says_where_it_ends(
     page: Page, state: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(letters, "LETTERS", 2)
+    monkeypatch.setattr(dead_letters, "LETTERS", 2)
     source = open_source(state=state)
     with serving(lambda: source) as url:
         page.goto(f"{url}/letters")
@@ -649,7 +649,7 @@ def test_a_letter_is_inspected_and_replayed_after_a_dry_run(page: Page, running:
     expect(page.get_by_role("alert")).to_contain_text("It stays")
     expect(page.locator(".chip.warn")).to_have_text("replayed 1\u00d7")
     bucket = DeadLetterBucket(running.cloud.s3, running.dead_letter_bucket)
-    kept = letters.find(bucket, str(place))
+    kept = dead_letters.find(bucket, str(place))
     assert kept is not None
     assert kept.letter.replays == 1
 

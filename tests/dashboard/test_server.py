@@ -21,17 +21,17 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
-from ras_dashboard import letters, serve
-from ras_dashboard.guard import HEADERS
-from ras_dashboard.letters import visible
-from ras_local.cli import main
-from ras_local.errors import StackError
-from result_aggregator.contracts.outcomes import Problem
+from ras.dashboard import dead_letters, serve
+from ras.dashboard.dead_letters import visible
+from ras.dashboard.request_guard import HEADERS
+from ras.errors import StackError
+from ras_local.commands import main
+from result_aggregator.contracts.rejection import Problem
 
 from tests.client.server import SILENCE, Answer, Server
 from tests.dashboard.test_source import up
-from tests.dead_letters import made
-from tests.dead_letters.made import REGISTERED, SPELLCHECK
+from tests.ops import made
+from tests.ops.made import REGISTERED, SPELLCHECK
 from tests.samples import msk_event
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def test_a_failure_of_the_dashboard_itself_tells_nothing_and_is_protected_too(
     def broken(*_: object) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("ras_dashboard.letters.find", broken)
+    monkeypatch.setattr("ras.dashboard.dead_letters.find", broken)
     answer = ask(dashboard.url, "/letter?record=t/0/0")
 
     assert answer.status == 500
@@ -341,7 +341,7 @@ def test_no_depth_of_a_record_is_too_much(dashboard: Dashboard, service: Service
         letter = dataclasses.replace(kept, received={**kept.received, "value": value})
         if letter.document() is None:
             break
-        shown += bool(letters.lines_of(letter))
+        shown += bool(dead_letters.lines_of(letter))
 
     assert shown > 500
 
@@ -381,7 +381,7 @@ def test_the_list_ends_with_so_many_letters(
     dashboard: Dashboard, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whole objects: a batch that was given up counts with all of its records."""
-    monkeypatch.setattr(letters, "LETTERS", 5)
+    monkeypatch.setattr(dead_letters, "LETTERS", 5)
     batch = [made.record(made.result("a"), offset) for offset in range(4)]
     made.give_up(service.s3, service.bucket, *batch)
     for offset in range(40, 80):
@@ -399,8 +399,8 @@ def test_the_list_ends_with_so_many_bytes(
     dashboard: Dashboard, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What lies beyond is not even asked for; what was read is asked for once, and only what is shown of it goes out."""
-    monkeypatch.setattr(letters, "MEGABYTES", 3)
-    monkeypatch.setattr("ras_dashboard.app._LETTERS_S", 0.0)
+    monkeypatch.setattr(dead_letters, "MEGABYTES", 3)
+    monkeypatch.setattr("ras.dashboard.web._LETTERS_S", 0.0)
     read: list[str] = []
     service.s3.meta.events.register("before-call.s3.GetObject", lambda **_: read.append(""))
     for offset in range(5):
@@ -524,8 +524,8 @@ def test_a_stack_that_is_not_up_is_told(dashboard: Dashboard, path: str) -> None
 
 def test_what_never_answers_is_given_up(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr("ras_dashboard.app._PATIENCE_S", 0.05)
-    monkeypatch.setattr("ras_dashboard.letters.RecentLetters.listed", lambda *_: over.wait())
+    monkeypatch.setattr("ras.dashboard.web._PATIENCE_S", 0.05)
+    monkeypatch.setattr("ras.dashboard.dead_letters.RecentLetters.listed", lambda *_: over.wait())
     try:
         answer = ask(dashboard.url, "/data/letters")
     finally:
@@ -546,11 +546,11 @@ def test_a_slow_answer_is_made_once_and_serves_who_asks_later(
         over.wait()
         return {"letters": [], "shown": 0, "objects": 0}
 
-    monkeypatch.setattr("ras_dashboard.app._LETTERS_S", 600.0)
-    monkeypatch.setattr("ras_dashboard.app._PATIENCE_S", 600.0)
-    monkeypatch.setattr("ras_dashboard.letters.RecentLetters.listed", listed)
+    monkeypatch.setattr("ras.dashboard.web._LETTERS_S", 600.0)
+    monkeypatch.setattr("ras.dashboard.web._PATIENCE_S", 600.0)
+    monkeypatch.setattr("ras.dashboard.dead_letters.RecentLetters.listed", listed)
     with monkeypatch.context() as hurried:
-        hurried.setattr("ras_dashboard.app._PATIENCE_S", 0.05)
+        hurried.setattr("ras.dashboard.web._PATIENCE_S", 0.05)
         late = [ask(dashboard.url, "/data/letters").status for _ in range(2)]
     over.set()
     answer = ask(dashboard.url, "/data/letters")
@@ -564,9 +564,9 @@ def test_a_letter_that_does_not_come_is_given_up(
     dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     over = threading.Event()
-    monkeypatch.setattr("ras_dashboard.app._PATIENCE_S", 0.05)
+    monkeypatch.setattr("ras.dashboard.web._PATIENCE_S", 0.05)
     for name in ("find", "malformed"):
-        monkeypatch.setattr(f"ras_dashboard.letters.{name}", lambda *_: over.wait())
+        monkeypatch.setattr(f"ras.dashboard.dead_letters.{name}", lambda *_: over.wait())
     try:
         answer = ask(dashboard.url, path)
     finally:
@@ -588,8 +588,8 @@ def test_a_large_answer_keeps_nobody_else_waiting(
             over.wait()
             return []
 
-    monkeypatch.setattr("ras_dashboard.app._PATIENCE_S", 600.0)
-    monkeypatch.setattr("ras_dashboard.letters.RecentLetters.listed", lambda *_: Slow())
+    monkeypatch.setattr("ras.dashboard.web._PATIENCE_S", 600.0)
+    monkeypatch.setattr("ras.dashboard.dead_letters.RecentLetters.listed", lambda *_: Slow())
     answers: list[Reply] = []
     asking = threading.Thread(target=lambda: answers.append(ask(dashboard.url, "/data/letters")))
     asking.start()
@@ -748,8 +748,8 @@ def test_a_replay_whose_function_does_not_answer_is_not_told_as_done_or_refused(
     dashboard: Dashboard, letter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = threading.Event()
-    monkeypatch.setattr("ras_dashboard.app._REPLAY_S", 0.05)
-    monkeypatch.setattr("ras_dashboard.letters.replay", lambda *_, **__: over.wait())
+    monkeypatch.setattr("ras.dashboard.web._REPLAY_S", 0.05)
+    monkeypatch.setattr("ras.dashboard.dead_letters.replay", lambda *_, **__: over.wait())
     try:
         answer = post(dashboard, letter, confirmed="yes")
     finally:
@@ -792,7 +792,7 @@ def test_ctrl_c_ends_it_while_aws_does_not_answer(tmp_path: Path) -> None:
         aws.otherwise = plan
         up(tmp_path, endpoint_url=aws.url.removesuffix("/stage"))
         process = subprocess.Popen(
-            [sys.executable, "-c", "from ras_local.cli import main; main()", "dashboard"],
+            [sys.executable, "-c", "from ras_local.commands import main; main()", "dashboard"],
             env={**os.environ, "RAS_STATE_DIR": str(tmp_path)},
             stdout=subprocess.PIPE,
             text=True,

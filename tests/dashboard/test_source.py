@@ -7,10 +7,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ras_dashboard.source import CALLER, Reopened, open_source
-from ras_local.errors import StackError
-from ras_local.paths import StateDir, write_private
-from ras_ops.deployment import Account
+from ras.dashboard.data_source import CALLER, Reopened, open_source
+from ras.deployment import Account
+from ras.errors import StackError
+from ras.state import StateDir, write_private
 
 from tests.dynamodb import REGION
 

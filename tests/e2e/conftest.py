@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
-from ras_local import emulator, lacks, signed_http, stack
-from ras_local.paths import StateDir
-from ras_local.publish import publish, read_events
+from ras import signed_http
+from ras.kafka.publish import publish, read_events
+from ras.state import StateDir
+from ras_local import capabilities, stack
+from ras_local.servers import emulator
 
 from tests import openapi, samples
 from tests.real_servers import KAFKA, server
@@ -58,12 +60,12 @@ def running(broker: str, state: StateDir, request: pytest.FixtureRequest) -> Ite
 
 @pytest.fixture(autouse=True)
 def nothing_needed_is_lacking(request: pytest.FixtureRequest) -> None:
-    """The mark `needs`: lacks.Lack, …"""
+    """The mark `needs`: capabilities.Lack, …"""
     needed = {lack for mark in request.node.iter_markers("needs") for lack in mark.args}
     if needed and "running" in request.fixturenames:
         running: Stack = request.getfixturevalue("running")
         if found := sorted(needed & set(running.lacks)):
-            pytest.skip(f"{running.endpoint_url} lacks {'; '.join(lacks.SAID[lack] for lack in found)}")
+            pytest.skip(f"{running.endpoint_url} lacks {'; '.join(capabilities.SAID[lack] for lack in found)}")
 
 
 @pytest.fixture(scope="session")

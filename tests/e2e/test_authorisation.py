@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.auth
 import pytest
-from ras_local import signed_http
-from ras_local.lacks import Lack
+from ras import signed_http
+from ras_local.capabilities import Lack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

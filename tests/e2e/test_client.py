@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from botocore.credentials import Credentials
+from ras.kafka.publish import Event, publish
 from ras_local import stack as local_stack
-from ras_local.lacks import Lack
-from ras_local.publish import Event, publish
+from ras_local.capabilities import Lack
 from result_aggregator_client import (
     AsyncResultAggregatorClient,
     CursorOutdatedError,

@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from ras.dead_letters.bucket import Filters
+from ras.dead_letters.letter import Kind
+from ras.deployment import choose
+from ras.kafka.publish import Event, publish
+from ras.kafka.topic import TopicLog
+from ras.time_argument import milliseconds
 from ras_local import stack as local_stack
-from ras_local.cli import main
-from ras_local.lacks import Lack
-from ras_local.publish import Event, publish
-from ras_ops.bucket import Filters
-from ras_ops.deployment import choose
-from ras_ops.letters import Kind
-from ras_ops.moments import milliseconds
-from ras_ops.topic_log import TopicLog
+from ras_local.capabilities import Lack
+from ras_local.commands import main
 from result_aggregator.topics import TOPICS
 
 from tests import samples
-from tests.dead_letters import made
+from tests.ops import made
 from tests.tiers import long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from click.testing import Result
-    from ras_local.paths import StateDir
+    from ras.deployment import Deployment
+    from ras.state import StateDir
     from ras_local.stack import Stack
-    from ras_ops.deployment import Deployment
 
 pytestmark = pytest.mark.e2e
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ras_local import callers, deploy, emulator, processes, stack
-from ras_local.aws import Cloud, dynamodb_client
-from ras_local.paths import REPOSITORY, StateDir, region
+from ras.aws import Cloud, dynamodb_client
+from ras.state import REPOSITORY, StateDir, region
+from ras_local import callers, deploy, stack
+from ras_local.servers import emulator, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

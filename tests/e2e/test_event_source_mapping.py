@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
-from ras_local import broker
-from ras_local.event_source_mapping import Settings, Source
-from ras_local.lacks import Lack
-from ras_local.on_failure import ExecutionRoles, OnFailure
-from ras_local.poller import Gate, Mapping, invoke
-from ras_local.publish import Event, publish
+from ras.kafka.publish import Event, publish
+from ras_local.capabilities import Lack
+from ras_local.mapping.delivery import Settings, Source
+from ras_local.mapping.destinations import ExecutionRoles, OnFailure
+from ras_local.mapping.poller import Gate, Mapping, invoke
+from ras_local.servers import broker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ras_local.event_source_mapping import Outcome
+    from ras_local.mapping.delivery import Outcome
     from ras_local.stack import Stack
 
 pytestmark = pytest.mark.e2e

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fastapi.testclient import TestClient
-from ras_local.lacks import Lack
+from ras_local.capabilities import Lack
 
 from tests import samples
 

@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ras.kafka.publish import publish
 from ras_local import stack as local_stack
-from ras_local.publish import publish
 
 from benchmarks import load, load_data
 from benchmarks.load import Load, Report
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ras_local.paths import StateDir
+    from ras.state import StateDir
     from ras_local.stack import Stack
 
     from benchmarks.load_data import Batch

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from ras_local import processes
+from ras.kafka.publish import Event, publish
+from ras.state import STAGE
 from ras_local import stack as stacks
-from ras_local.lacks import Lack
-from ras_local.paths import STAGE
-from ras_local.publish import Event, publish
+from ras_local.capabilities import Lack
+from ras_local.servers import processes
 from result_aggregator import metrics
-from result_aggregator.exposition import render
+from result_aggregator.prometheus import render
 from result_aggregator.store.cloudwatch import MetricStore
 
 from tests import prometheus, samples
@@ -29,7 +29,7 @@ from tests.e2e.conftest import BROKERS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ras_local.paths import StateDir
+    from ras.state import StateDir
     from ras_local.stack import Stack
 
     from tests.prometheus import Samples

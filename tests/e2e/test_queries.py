@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+from ras.kafka.publish import Event, publish
 from ras_local import stack as local_stack
-from ras_local.lacks import Lack
-from ras_local.publish import Event, publish
+from ras_local.capabilities import Lack
 
 from tests import samples
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ras.kafka.publish import publish, read_events
 from ras_local import stack as local_stack
-from ras_local.publish import publish, read_events
 
 if TYPE_CHECKING:
-    from ras_local.paths import StateDir
+    from ras.state import StateDir
     from ras_local.stack import Stack
 
 pytestmark = pytest.mark.e2e

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from ras.deployment import choose
+from ras.kafka.publish import Event, publish, read_events
+from ras.rebuild.rebuild import Fill, read_tables
+from ras.state import StateDir
 from ras_local import stack as stacks
-from ras_local.cli import main
-from ras_local.paths import StateDir
-from ras_local.publish import Event, publish, read_events
-from ras_ops.deployment import choose
-from ras_ops.rebuilding import Fill, read_tables
-from result_aggregator.domain import items
+from ras_local.commands import main
+from result_aggregator.domain import table_layout
 
 from tests import samples
-from tests.dead_letters import made
 from tests.e2e.conftest import ended_by_the_emulator
+from tests.ops import made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -176,12 +176,14 @@ def test_a_rebuild_is_never_noticed(
     old = read_tables(deployment).live
     # What a bug once wrote under the right version: no replay mends that, a rebuild does.
     batch_id = next(iter(samples.expected(*FILES)))
-    broken = items.batch_key(batch_id)
+    broken = table_layout.batch_key(batch_id)
     dynamodb = deployment.cloud.dynamodb
     key: Any = {"pk": {"S": broken.pk}, "sk": {"S": broken.sk}}
     item = dynamodb.get_item(TableName=old.name, Key=key)["Item"]
-    count = item[items.ESSAY_COUNT]["S"]
-    dynamodb.put_item(TableName=old.name, Item={**item, items.ESSAY_COUNT: {"S": count[:54] + "99999"}})
+    count = item[table_layout.ESSAY_COUNT]["S"]
+    dynamodb.put_item(
+        TableName=old.name, Item={**item, table_layout.ESSAY_COUNT: {"S": count[:54] + "99999"}}
+    )
     assert answers(own) != before
     assert "records would be handed over" in ras("--dry-run").stderr
 

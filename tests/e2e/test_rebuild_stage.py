@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 from click.testing import CliRunner
-from ras_local import deploy, emulator
-from ras_local.aws import ROOT_KEY, ROOT_SECRET, Cloud
-from ras_local.cli import main
-from ras_local.paths import ACCOUNT, REPOSITORY, region
-from ras_local.publish import publish, read_events
-from ras_ops.deployment import choose
-from ras_ops.rebuilding import Table, Tables, read_tables
-from result_aggregator.domain import items
+from ras.aws import ROOT_KEY, ROOT_SECRET, Cloud
+from ras.deployment import choose
+from ras.kafka.publish import publish, read_events
+from ras.rebuild.rebuild import Table, Tables, read_tables
+from ras.state import ACCOUNT, REPOSITORY, region
+from ras_local import deploy
+from ras_local.commands import main
+from ras_local.servers import emulator
+from result_aggregator.domain import table_layout
 from result_aggregator.store.aws import Credentials
 from result_aggregator.topics import TOPICS
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
-    from ras_local.paths import StateDir
+    from ras.state import StateDir
 
 pytestmark = [
     pytest.mark.e2e,
@@ -136,10 +137,12 @@ def test_a_stage_is_rebuilt_by_what_is_printed(state: StateDir, cluster_arn: str
     dynamodb = deployment.cloud.dynamodb
     filled = dynamodb.scan(TableName=old.name)["Items"]
     # What a bug once wrote under the right version.
-    broken = items.batch_key(next(iter(samples.expected(*FILES))))
+    broken = table_layout.batch_key(next(iter(samples.expected(*FILES))))
     item = dynamodb.get_item(TableName=old.name, Key={"pk": {"S": broken.pk}, "sk": {"S": broken.sk}})["Item"]
-    count = item[items.ESSAY_COUNT]["S"]
-    dynamodb.put_item(TableName=old.name, Item={**item, items.ESSAY_COUNT: {"S": count[:54] + "99999"}})
+    count = item[table_layout.ESSAY_COUNT]["S"]
+    dynamodb.put_item(
+        TableName=old.name, Item={**item, table_layout.ESSAY_COUNT: {"S": count[:54] + "99999"}}
+    )
 
     pasted(printed(), state)
     told = ras("rebuild", code=1)

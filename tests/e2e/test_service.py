@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ras.kafka.publish import Event, publish
 from ras_local import stack as local_stack
-from ras_local.publish import Event, publish
 
 from tests import samples
 
 if TYPE_CHECKING:
     import requests
-    from ras_local.paths import StateDir
+    from ras.state import StateDir
     from ras_local.stack import Stack
 
 pytestmark = pytest.mark.e2e

@@ -6,13 +6,13 @@ import json
 import re
 from typing import Any, NoReturn
 
-from result_aggregator import kafka
+from result_aggregator import msk_event
 from result_aggregator.contracts import Ignored, RejectedError, read
-from result_aggregator.contracts.outcomes import MAX_PROBLEMS
-from result_aggregator.domain import items, registers
+from result_aggregator.contracts.rejection import MAX_PROBLEMS
+from result_aggregator.domain import registers, table_layout
 from result_aggregator.domain.events import AnyEvent, BatchDescribed
 from result_aggregator.domain.ranking import RankingTooLargeError
-from result_aggregator.kafka import NotBase64Error
+from result_aggregator.msk_event import NotBase64Error
 
 from tests import fold, samples
 
@@ -52,12 +52,12 @@ def outcome(record: dict[str, Any]) -> str:
     return f"event {type(event).__name__}"
 
 
-def _read(record: dict[str, Any]) -> tuple[AnyEvent, items.Change] | Ignored | RejectedError:
+def _read(record: dict[str, Any]) -> tuple[AnyEvent, table_layout.Change] | Ignored | RejectedError:
     """As `ingest` reads a record, but for its last resort: what nobody foresaw comes out."""
-    [received] = kafka.records_of(samples.msk_event([record]))
+    [received] = msk_event.records_of(samples.msk_event([record]))
     try:
         event = read(received.topic, received.value(), received.timestamp)
-        return event if isinstance(event, Ignored) else (event, items.change_of(event))
+        return event if isinstance(event, Ignored) else (event, table_layout.change_of(event))
     except NotBase64Error:
         return RejectedError("not_base64")
     except RankingTooLargeError:
@@ -73,7 +73,7 @@ def _hold_rejection(rejection: RejectedError) -> None:
     assert len(str(rejection).encode()) <= 4096
 
 
-def _hold_change(change: items.Change) -> None:
+def _hold_change(change: table_layout.Change) -> None:
     """DynamoDB takes it, and it is what registers are: sorted by their versions, their payloads JSON."""
     size = len(change.key.pk.encode()) + len(change.key.sk.encode()) + 16
     assert len(change.key.pk.encode()) <= PARTITION_KEY_BYTES
@@ -88,8 +88,8 @@ def _hold_change(change: items.Change) -> None:
             assert attribute, "an index takes no empty key"
             size += len(follower) + len(attribute.encode() if isinstance(attribute, str) else attribute)
     assert size <= ITEM_BYTES
-    once = items.merged(None, change)
-    assert items.merged(once, change) == once
+    once = table_layout.merged(None, change)
+    assert table_layout.merged(once, change) == once
 
 
 def _hold_answer(event: AnyEvent) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ras_local import rust
-from result_aggregator import ingest_function, observability
-from result_aggregator.store import calls as calls_module
+from ras_local.servers import rust_servers
+from result_aggregator import ingest_handler, observability
+from result_aggregator.store import call_log as calls_module
 from result_aggregator.store import cloudwatch as cloudwatch_module
-from result_aggregator.store import dynamodb_http
-from result_aggregator.store import s3 as s3_module
+from result_aggregator.store import dead_letters as s3_module
+from result_aggregator.store import dynamodb_client
 from result_aggregator.topics import TOPICS
 
 from tests import openapi, samples
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mypy_boto3_s3 import S3Client
-    from result_aggregator.store.dynamodb_http import DynamoDB
+    from result_aggregator.store.dynamodb_client import DynamoDB
 
 ROOT = Path(__file__).parents[2]
 ROLE = "arn:aws:iam::123456789012:role/platform/api-gateway-service"
@@ -135,7 +135,7 @@ class Service:
 
 
 # Where dynoxide cannot be had, `make test` runs on moto what it would not run at all.
-_MOTO = pytest.param("moto", marks=() if rust.missing(DYNOXIDE) else pytest.mark.long)
+_MOTO = pytest.param("moto", marks=() if rust_servers.missing(DYNOXIDE) else pytest.mark.long)
 
 
 @pytest.fixture(params=[_MOTO, server(DYNOXIDE)])
@@ -172,7 +172,7 @@ class Logs:
 def calls(service: Service) -> list[str]:  # noqa: ARG001 - the client is the service's
     """The operations that the functions ask of DynamoDB, retries included."""
     seen: list[str] = []
-    client = dynamodb_http.client()
+    client = dynamodb_client.client()
     client.transport = Watched(client.transport, seen.append)
     return seen
 
@@ -200,8 +200,8 @@ def service(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     # Made once per process, so within one emulated AWS: the next test has another.
-    for cached in (cloudwatch_module._client, s3_module._client, ingest_function._stores):
+    for cached in (cloudwatch_module._client, s3_module._client, ingest_handler._stores):
         cached.cache_clear()
-    monkeypatch.setattr(dynamodb_http, "client", lambda: http_client)
+    monkeypatch.setattr(dynamodb_client, "client", lambda: http_client)
     calls_module.calls.take()  # what an earlier test's functions did not get to count
     return Service(bucket, s3)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from result_aggregator.domain import items
-from result_aggregator.domain.storage import StoreError, UnacceptableError, UnavailableError
-from result_aggregator.ingest_function import HandedBackError
-from result_aggregator.store.dynamodb import ViewStore
+from result_aggregator.domain import table_layout
+from result_aggregator.domain.store_interface import StoreError, UnacceptableError, UnavailableError
+from result_aggregator.ingest_handler import HandedBackError
+from result_aggregator.store.view_store import ViewStore
 
 from tests import samples
 from tests.samples import envelope, msk_event, record
 
 if TYPE_CHECKING:
-    from result_aggregator.domain.items import Change
-    from result_aggregator.domain.storage import Written
+    from result_aggregator.domain.store_interface import Written
+    from result_aggregator.domain.table_layout import Change
 
     from tests.handlers.conftest import Logs, Service
 
@@ -234,7 +234,7 @@ def test_a_bug_in_a_reader_is_kept_and_stops_nobody(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error that nobody foresaw rejects its record alone."""
-    real = items.change_of
+    real = table_layout.change_of
 
     def change_of(event: Any) -> Change:
         if event.essay_id == "b":
@@ -242,7 +242,7 @@ def test_a_bug_in_a_reader_is_kept_and_stops_nobody(
         return real(event)
 
     registration(service)
-    monkeypatch.setattr(items, "change_of", change_of)
+    monkeypatch.setattr(table_layout, "change_of", change_of)
     service.invoke(
         "ingest_essays", msk_event([record(SPELLCHECK, result(name), n) for n, name in enumerate("abc")])
     )

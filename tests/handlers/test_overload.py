@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from ras_local import dynoxide, processes
-from result_aggregator.http import RETRY_AFTER_S
-from result_aggregator.store import dynamodb_http
+from ras_local.servers import dynoxide, processes
+from result_aggregator.api import RETRY_AFTER_S
+from result_aggregator.store import dynamodb_client
 from result_aggregator.store.aws import ATTEMPTS
 
 from tests import samples
@@ -23,7 +23,7 @@ from tests.real_servers import DYNOXIDE, server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras_local.paths import StateDir
+    from ras.state import StateDir
 
     from tests.convergence.faults import FaultyTransport
     from tests.handlers.conftest import Service
@@ -55,7 +55,7 @@ def filled(service: Service) -> Service:
 def transport(filled: Service) -> FaultyTransport:
     """What stands between the function and its table."""
     assert filled
-    return faulty(dynamodb_http.client())
+    return faulty(dynamodb_client.client())
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=["status", "listing"])
@@ -108,7 +108,7 @@ def test_a_table_that_hangs_pins_no_function(filled: Service, servers_folder: St
     """Each of two attempts ends by its timeouts; when the table wakes up, the same function answers as before."""
     before = [filled.get(**asked)["body"] for asked in ASKED]
     sent: list[str] = []
-    client = dynamodb_http.client()
+    client = dynamodb_client.client()
     client.transport = Watched(client.transport, sent.append)
     with frozen(servers_folder):
         answer = filled.get(**ASKED[0])

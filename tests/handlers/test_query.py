@@ -8,10 +8,10 @@ from urllib.parse import quote, unquote
 from uuid import UUID
 
 import pytest
-from result_aggregator.domain.storage import UnavailableError
-from result_aggregator.exposition import Scrape
-from result_aggregator.http import Api, Request
-from result_aggregator.store.dynamodb import ViewStore
+from result_aggregator.api import Api, Request
+from result_aggregator.domain.store_interface import UnavailableError
+from result_aggregator.prometheus import Scrape
+from result_aggregator.store.view_store import ViewStore
 
 from tests import fold, samples
 from tests.handlers.conftest import ROLE
@@ -19,7 +19,7 @@ from tests.handlers.conftest import ROLE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from result_aggregator.exposition import Exposition
+    from result_aggregator.prometheus import Exposition
 
     from tests.handlers.conftest import Logs, Service
 

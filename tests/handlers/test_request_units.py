@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import workload
-from benchmarks.meter import Meter, write_units
+from benchmarks.unit_meter import Meter, write_units
 from tests import samples
 from tests.real_servers import DYNOXIDE, require
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from benchmarks.meter import Metered
+    from benchmarks.unit_meter import Metered
     from tests.handlers.conftest import Service
     from tests.samples import Line
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from ras_local.embedded_metrics import metric_data
+from ras_local.servers.emf_to_cloudwatch import metric_data
 from result_aggregator import metrics
 from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.metrics import METRICS

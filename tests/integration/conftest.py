@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ras_local import apache_kafka, dynoxide
+from ras_local.servers import apache_kafka, dynoxide
 
 from tests.real_servers import DYNOXIDE, KAFKA, folder_of_servers, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras_local.paths import StateDir
+    from ras.state import StateDir
 
 PARTITIONS = 4
 TOPICS = ("events", "read-when-stopped", "read-when-killed")

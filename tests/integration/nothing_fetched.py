@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ras_local import fetched
+from ras_local.servers import fetched
 
 
 def pytest_configure() -> None:

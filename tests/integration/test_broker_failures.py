@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from ras_local import apache_kafka, processes, stack
-from ras_local.broker import quiet_client
-from ras_local.event_source_mapping import Settings, Succeeded
-from ras_local.publish import publish
+from ras.kafka.publish import publish
+from ras_local import stack
+from ras_local.mapping.delivery import Settings, Succeeded
+from ras_local.servers import apache_kafka, processes
+from ras_local.servers.broker import quiet_client
 
 from tests import fold
 from tests.chaos import workload
@@ -22,7 +23,7 @@ from tests.tiers import long
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ras_local.paths import StateDir
+    from ras.state import StateDir
     from ras_local.stack import Stack
 
 pytestmark = pytest.mark.integration

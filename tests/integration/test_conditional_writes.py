@@ -12,11 +12,11 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from result_aggregator.domain import items, statuses, view
-from result_aggregator.domain.items import Change, Times
+from result_aggregator.domain import statuses, table_layout, view
 from result_aggregator.domain.registers import encode
-from result_aggregator.domain.storage import Written
-from result_aggregator.store.dynamodb import ViewStore
+from result_aggregator.domain.store_interface import Written
+from result_aggregator.domain.table_layout import Change, Times
+from result_aggregator.store.view_store import ViewStore
 
 from tests import fold, samples
 from tests.real_servers import DYNOXIDE, EMULATOR, server
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from result_aggregator.domain.events import AnyEvent
-    from result_aggregator.store.dynamodb_http import DynamoDB
+    from result_aggregator.store.dynamodb_client import DynamoDB
 
 WRITERS = 8
 
@@ -64,8 +64,8 @@ def test_writers_together_come_to_the_fold(
     source.shuffle(history)
 
     def write(event: AnyEvent) -> None:
-        store.write(items.change_of(event))
-        store.write(Change(items.batch_key(event.batch_id), times=items.times_of(event)))
+        store.write(table_layout.change_of(event))
+        store.write(Change(table_layout.batch_key(event.batch_id), times=table_layout.times_of(event)))
 
     at_once(write, history)
 
@@ -81,7 +81,7 @@ def test_writers_of_one_item_apply_no_version_twice(
     How the batch stands is what its registers came to, whoever wrote last.
     """
     source = random.Random(seed)  # noqa: S311 - a shuffle, not a secret
-    key = items.batch_key("b")
+    key = table_layout.batch_key("b")
     registers = ("spellcheck", "cj_assessment", "owner")
     changes = []
     for number in range(150):
@@ -96,7 +96,7 @@ def test_writers_of_one_item_apply_no_version_twice(
                     name: encode(f"{moment} {number:032x}", payload.get(name, [status, number, 0, None]))
                     for name in named
                 },
-                {"owner": {items.USER_ID: f"u{number}"}} if "owner" in named else {},
+                {"owner": {table_layout.USER_ID: f"u{number}"}} if "owner" in named else {},
                 Times(moment, moment, moment if number % 2 else None),
             )
         )
@@ -105,12 +105,12 @@ def test_writers_of_one_item_apply_no_version_twice(
 
     outcomes = at_once(store.write, history)
 
-    expected: items.Item = {}
+    expected: table_layout.Item = {}
     for change in changes:
-        expected = items.merged(expected, change)
+        expected = table_layout.merged(expected, change)
     batch = view.decode_batch(expected)
     assert batch is not None
-    expected[items.STANDING] = view.standing(batch)
+    expected[table_layout.STANDING] = view.standing(batch)
     assert fold.stored(dynamodb, table) == {key: expected}
     applied = Counter(
         (name, change.registers[name])

@@ -16,10 +16,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto import mock_aws
-from ras_local import fetched
-from ras_local.aws import dynamodb_client
-from ras_local.paths import REPOSITORY, region
-from result_aggregator.store.dynamodb import USER_INDEX
+from ras.aws import dynamodb_client
+from ras.state import REPOSITORY, region
+from ras_local.servers import fetched
+from result_aggregator.store.view_store import USER_INDEX
 
 from tests.real_servers import DYNOXIDE, EMULATOR
 

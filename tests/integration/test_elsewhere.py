@@ -6,10 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from ras_local import apache_kafka, broker, emulator, lacks, stack
-from ras_local.errors import StackError
-from ras_local.paths import StateDir
-from ras_local.publish import Event, publish, read_events
+from ras.errors import StackError
+from ras.kafka.publish import Event, publish, read_events
+from ras.state import StateDir
+from ras_local import capabilities, stack
+from ras_local.servers import apache_kafka, broker, emulator
 
 from tests import samples
 from tests.real_servers import KAFKA, folder_of_servers, require
@@ -82,7 +83,7 @@ def test_what_an_emulator_lacks_is_made_up_for(
     endpoint_url, wait = emulator.start(others)
     wait()
     monkeypatch.setenv("RAS_EMULATOR", endpoint_url)
-    monkeypatch.setattr(lacks, "found", lambda _: iter(lacks.Lack))
+    monkeypatch.setattr(capabilities, "found", lambda _: iter(capabilities.Lack))
     said: list[str] = []
     state = StateDir(tmp_path / "state")
     try:
@@ -97,8 +98,8 @@ def test_what_an_emulator_lacks_is_made_up_for(
 
         assert samples.differences(answer.json(), expectation) == []
         assert "Content-Encoding" not in answer.headers
-        assert running.lacks == [lack.value for lack in lacks.Lack]
-        assert all(any(lacks.SAID[lack] in line for line in said) for lack in lacks.Lack)
+        assert running.lacks == [lack.value for lack in capabilities.Lack]
+        assert all(any(capabilities.SAID[lack] in line for line in said) for lack in capabilities.Lack)
         assert functions.list_event_source_mappings()["EventSourceMappings"] == []
         assert functions.list_layers()["Layers"] == []
         # Whoever tells no identity is let in; whoever tells one is still asked for it.

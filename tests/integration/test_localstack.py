@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ras_local import deploy, lacks, processes, stack
-from ras_local.aws import Cloud
-from ras_local.errors import StackError
-from ras_local.lacks import Lack
-from ras_local.paths import REPOSITORY, StateDir, region
+from ras.aws import Cloud
+from ras.errors import StackError
+from ras.state import REPOSITORY, StateDir, region
+from ras_local import capabilities, deploy, stack
+from ras_local.capabilities import Lack
+from ras_local.servers import processes
 
 from tests import samples
 from tests.handlers.conftest import service
@@ -115,12 +116,12 @@ def test_the_api_document_is_taken(cloud: Cloud) -> None:
 
 def test_what_it_lacks_is_found_out(cloud: Cloud, emulator_url: str) -> None:
     """By trying it, up to its functions, which it cannot run; the embedded emulator lacks nothing."""
-    found = lacks.found(cloud)
+    found = capabilities.found(cloud)
 
     assert [next(found), next(found), next(found)] == [Lack.POLICIES, Lack.SIGNATURES, Lack.MSK]
     with pytest.raises(StackError, match="runs no functions"):
         next(found)
-    assert list(lacks.found(Cloud(emulator_url, region()))) == []
+    assert list(capabilities.found(Cloud(emulator_url, region()))) == []
 
 
 def test_a_stack_on_it_says_what_it_lacks(
@@ -136,7 +137,7 @@ def test_a_stack_on_it_says_what_it_lacks(
 
     assert "Docker" in error.value.advice
     assert [line.partition(" lacks ")[2] for line in said if " lacks " in line] == [
-        lacks.SAID[Lack.POLICIES],
-        lacks.SAID[Lack.SIGNATURES],
-        lacks.SAID[Lack.MSK],
+        capabilities.SAID[Lack.POLICIES],
+        capabilities.SAID[Lack.SIGNATURES],
+        capabilities.SAID[Lack.MSK],
     ]

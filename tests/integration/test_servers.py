@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from ras_local import apache_kafka, broker, dynoxide, processes
-from ras_local.aws import Cloud, dynamodb_client
-from ras_local.errors import StackError
-from ras_local.paths import StateDir, region
-from ras_local.publish import Event, publish
+from ras.aws import Cloud, dynamodb_client
+from ras.errors import StackError
+from ras.kafka.publish import Event, publish
+from ras.state import StateDir, region
+from ras_local.servers import apache_kafka, broker, dynoxide, processes
 
 from tests.integration.conftest import PARTITIONS
 

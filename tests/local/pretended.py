@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ras_local import fetched
+from ras_local.servers import fetched
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import page, scale, stand_in, workload
-from benchmarks.expressions import UnknownExpressionError, condition, update
-from benchmarks.meter import size, write_units
+from benchmarks import fake_dynamodb, render_docs, scale, workload
+from benchmarks.fake_dynamodb_expressions import UnknownExpressionError, condition, update
 from benchmarks.report import Report, Table
+from benchmarks.unit_meter import size, write_units
 from tests.samples import msk_event
 
 STORED = {"pk": {"S": "batch"}, "sk": {"S": "e#1"}, "spellcheck": {"S": "2026 b"}, "count": {"N": "9"}}
@@ -49,7 +49,7 @@ def test_the_stand_in_refuses_what_it_does_not_know(text: str) -> None:
 
 def test_the_stand_in_keeps_the_newer_and_tells_what_is_there() -> None:
     """A conditional write that fails changes nothing and comes back with the item."""
-    tables = stand_in.Tables()
+    tables = fake_dynamodb.Tables()
     write = tables.operation("UpdateItem")
     read = tables.operation("GetItem")
     assert write is not None
@@ -65,7 +65,7 @@ def test_the_stand_in_keeps_the_newer_and_tells_what_is_there() -> None:
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
     write(request)
-    with pytest.raises(stand_in.ConditionFailedError) as failure:
+    with pytest.raises(fake_dynamodb.ConditionFailedError) as failure:
         write(request)
 
     assert failure.value.item == key | {"spellcheck": {"S": "2026 b"}}
@@ -137,7 +137,7 @@ def test_the_page_shows_tables_with_the_machine_and_the_command() -> None:
         Table("t", "A table", ["what", "number"], [["one", 1.234], ["none", None]], note="A note.")
     ]
     measured = {**vars(report), "tables": [vars(table) for table in report.tables]}
-    text = page.markdown(measured)
+    text = render_docs.markdown(measured)
 
     assert "make bench-nothing" in text
     assert f"{report.machine['processors']} processors" in text

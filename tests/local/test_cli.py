@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
+from ras.kafka.publish import Published
+from ras.state import StateDir, write_private
 from ras_local import stack
-from ras_local.cli import main
-from ras_local.paths import StateDir, write_private
-from ras_local.publish import Published
+from ras_local.commands import main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,7 +198,7 @@ def test_an_emulator_that_does_not_tell_its_mappings_is_told_of(
     def refused(_: object) -> None:
         raise ClientError({"Error": {"Code": "Throttling", "Message": "later"}}, "DescribeStacks")
 
-    monkeypatch.setattr("ras_local.publish.publish", lambda *_, **__: Published(0, 0, 0.0))
+    monkeypatch.setattr("ras.kafka.publish.publish", lambda *_, **__: Published(0, 0, 0.0))
     monkeypatch.setattr(stack, "wait_consumed", refused)
     result = ras("publish", str(events), "--wait")
 

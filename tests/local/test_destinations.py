@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from botocore.exceptions import ClientError
 from confluent_kafka import Consumer, TopicPartition
-from ras_local import broker
-from ras_local.aws import Cloud
-from ras_local.event_source_mapping import (
+from ras.aws import Cloud
+from ras.state import ACCOUNT, region
+from ras_local.mapping.delivery import (
     AGE_EXCEEDED,
     PAYLOAD_EXCEEDED,
     RETRIES_EXHAUSTED,
@@ -24,8 +24,8 @@ from ras_local.event_source_mapping import (
     Settings,
     Source,
 )
-from ras_local.on_failure import DestinationError, ExecutionRoles, OnFailure
-from ras_local.paths import ACCOUNT, region
+from ras_local.mapping.destinations import DestinationError, ExecutionRoles, OnFailure
+from ras_local.servers import broker
 
 from tests.real_servers import folder_of_servers
 

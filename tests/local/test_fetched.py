@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from ras_local import fetched
-from ras_local.errors import StackError
+from ras.errors import StackError
+from ras_local.servers import fetched
 
 from tests.local.pretended import left_behind
 
@@ -20,7 +20,7 @@ FETCHER = """
 import sys, time
 from pathlib import Path
 from ras_local import fetched
-from ras_local.errors import StackError
+from ras.errors import StackError
 
 kept, marks = map(Path, sys.argv[1:])
 

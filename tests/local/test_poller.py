@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
-from ras_local import broker
-from ras_local.errors import StackError
-from ras_local.event_source_mapping import (
+from ras.errors import StackError
+from ras.kafka.publish import Event, publish
+from ras_local.mapping.delivery import (
     RETRIES_EXHAUSTED,
     Discarded,
     Failed,
@@ -26,9 +26,9 @@ from ras_local.event_source_mapping import (
     Source,
     Succeeded,
 )
-from ras_local.on_failure import DestinationError, OnFailure
-from ras_local.poller import Gate, Mapping, Poller, nulls_from_environment
-from ras_local.publish import Event, publish
+from ras_local.mapping.destinations import DestinationError, OnFailure
+from ras_local.mapping.poller import Gate, Mapping, Poller, nulls_from_environment
+from ras_local.servers import broker
 
 from tests.real_servers import KAFKA, running_broker, server
 
@@ -547,7 +547,7 @@ def first_word_on(deployed: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[s
         told.append(status)
         stopping.set()
 
-    monkeypatch.setattr("ras_local.poller.DeployedMappings", Deployed)
+    monkeypatch.setattr("ras_local.mapping.poller.DeployedMappings", Deployed)
     Poller(cast("Any", None), "127.0.0.1:1", report=report).run(stopping)
     [status] = told[0]
     return status

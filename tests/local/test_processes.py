@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from ras_local import processes
-from ras_local.errors import StackError
-from ras_local.paths import StateDir
+from ras.errors import StackError
+from ras.state import StateDir
+from ras_local.servers import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,17 +27,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from ras_local import apache_kafka, java, processes
-from ras_local.broker import quiet_client
-from ras_local.paths import region, write_private
+from ras.state import region, write_private
+from ras_local.servers import apache_kafka, java_servers, processes
+from ras_local.servers.broker import quiet_client
 
 from tests.real_servers import KAFKA, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from ras_local.aws import Cloud
-    from ras_local.paths import StateDir
+    from ras.aws import Cloud
+    from ras.state import StateDir
     from result_aggregator.store.aws import Credentials
 
 # What each action of a policy is in Kafka's own words, and which other one Kafka takes it to imply: MSK does not.
@@ -137,7 +137,9 @@ def start(state: StateDir, topics: Sequence[str], partitions: int) -> tuple[str,
     folder = state.root / "msk"
     classes = folder / "classes"
     classes.mkdir(parents=True)
-    java.compile_sources([Path(__file__).with_name("MskIam.java")], classes, server=java.fetch(KAFKA))
+    java_servers.compile_sources(
+        [Path(__file__).with_name("MskIam.java")], classes, server=java_servers.fetch(KAFKA)
+    )
     certificate, ca, keys = folder / "broker.pem", folder / "ca.pem", folder / "keys"
     _certify(certificate, ca)
     write_private(keys, "")

@@ -10,10 +10,10 @@ from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
-from ras_local import emulator
-from ras_local.aws import Cloud
-from ras_local.cli import main
-from ras_local.paths import ACCOUNT, region
+from ras.aws import Cloud
+from ras.state import ACCOUNT, region
+from ras_local.commands import main
+from ras_local.servers import emulator
 from result_aggregator.store.aws import Credentials
 
 from tests.msk import cluster
@@ -22,7 +22,7 @@ from tests.real_servers import folder_of_servers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ras_local.paths import StateDir
+    from ras.state import StateDir
 
     from tests.msk.cluster import Msk, Right
 
@@ -50,7 +50,7 @@ LISTED = (
 """What --help of the commands lists of AWS's own actions."""
 
 WANTED_BY_THE_EMULATOR = ("cloudformation:GetTemplate", "cloudformation:ListStackResources")
-"""It forgets the topics of a mapping, which are read from the templates then; see `ras_local.deployed`."""
+"""It forgets the topics of a mapping, which are read from the templates then; see `ras.mappings`."""
 
 
 @dataclass(frozen=True)

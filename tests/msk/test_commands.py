@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from ras_local.broker import quiet_client
-from ras_local.errors import StackError
-from ras_local.publish import Event, publish
-from ras_ops.deployment import Brokers, choose
-from ras_ops.rewinding import Group, behind
-from ras_ops.topic_log import Bounds, TopicLog
+from ras.deployment import Brokers, choose
+from ras.errors import StackError
+from ras.kafka.publish import Event, publish
+from ras.kafka.topic import Bounds, TopicLog
+from ras.replay.rewind import Group, behind
+from ras_local.servers.broker import quiet_client
 
-from tests.dead_letters import made
 from tests.msk.cluster import Right
 from tests.msk.conftest import (
     GROUP,
@@ -30,6 +29,7 @@ from tests.msk.conftest import (
     WANTED_BY_THE_EMULATOR,
     sign_with,
 )
+from tests.ops import made
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

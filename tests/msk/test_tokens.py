@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
 from confluent_kafka.admin import AdminClient
-from ras_local.broker import quiet_client
-from ras_local.errors import StackError
-from ras_local.publish import Event, publish
-from ras_local.refusals import Door
-from ras_ops.deployment import Brokers, choose, msk_iam
-from ras_ops.topic_log import TopicLog
+from ras.deployment import Brokers, choose, msk_iam
+from ras.errors import StackError
+from ras.kafka.errors import Door
+from ras.kafka.publish import Event, publish
+from ras.kafka.topic import TopicLog
+from ras_local.servers.broker import quiet_client
 
 from tests.msk.cluster import Right
 from tests.msk.conftest import REGISTERED, SPELLCHECK

@@ -18,8 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ras_local import processes
-from ras_local.paths import StateDir
+from ras.state import StateDir
+from ras_local.servers import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / ".build" / "mutation"
@@ -55,14 +55,21 @@ def environment(*first: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(
-            str(path) for path in (*first, TREE / "localstack", TREE / "layers/client/python", TREE / SHARED)
+            str(path)
+            for path in (
+                *first,
+                TREE / "localstack",
+                TREE / "ops",
+                TREE / "layers/client/python",
+                TREE / SHARED,
+            )
         ),
         "PYTEST_DEBUG_TEMPROOT": str(TEMPORARY),
     }
 
 
 def all_mutants() -> dict[str, str]:
-    """Every mutant's name and the module that it changes, as `store.dynamodb`."""
+    """Every mutant's name and the module that it changes, as `store.view_store`."""
     from mutmut.configuration import config
     from mutmut.mutation.file_mutation import mutate_file_contents
     from mutmut.utils.file_utils import walk_mutatable_files

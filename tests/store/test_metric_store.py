@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from result_aggregator import metrics
-from result_aggregator.domain.storage import UnavailableError
+from result_aggregator.domain.store_interface import UnavailableError
 from result_aggregator.metrics import Series, Total
 from result_aggregator.store.cloudwatch import MetricStore
 

@@ -9,13 +9,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from result_aggregator.domain import items, view
-from result_aggregator.domain.items import Change, Key, Times
-from result_aggregator.domain.storage import Listed, UnacceptableError, UnavailableError, Written
-from result_aggregator.retry import Deadline
-from result_aggregator.store import dynamodb as dynamodb_module
-from result_aggregator.store.dynamodb import ViewStore
-from result_aggregator.store.dynamodb_http import Response
+from result_aggregator.deadline import Deadline
+from result_aggregator.domain import table_layout, view
+from result_aggregator.domain.store_interface import Listed, UnacceptableError, UnavailableError, Written
+from result_aggregator.domain.table_layout import Change, Key, Times
+from result_aggregator.store import view_store as dynamodb_module
+from result_aggregator.store.dynamodb_client import Response
+from result_aggregator.store.view_store import ViewStore
 
 from tests import fold, samples
 from tests.dynamodb import Watched
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from result_aggregator.store.dynamodb_http import DynamoDB
+    from result_aggregator.store.dynamodb_client import DynamoDB
 
 KEY = Key("batch#b", "e#1")
 OLD = "20260302T080000000000 00000000000000000000000000000001"
@@ -45,14 +45,14 @@ def calls(http_client: DynamoDB) -> list[str]:
 
 
 @pytest.fixture
-def stored(table: str, dynamodb: DynamoDBClient) -> Callable[[Key], items.Item]:
+def stored(table: str, dynamodb: DynamoDBClient) -> Callable[[Key], table_layout.Item]:
     """An item as the table has it, without its keys."""
 
-    def get(key: Key) -> items.Item:
+    def get(key: Key) -> table_layout.Item:
         raw = dynamodb.get_item(TableName=table, Key={"pk": {"S": key.pk}, "sk": {"S": key.sk}}).get(
             "Item", {}
         )
-        plain: items.Item = {name: next(iter(value.values())) for name, value in raw.items()}  # type: ignore[misc] # strings and bytes only
+        plain: table_layout.Item = {name: next(iter(value.values())) for name, value in raw.items()}  # type: ignore[misc] # strings and bytes only
         return {name: value for name, value in plain.items() if name not in ("pk", "sk")}
 
     return get
@@ -73,7 +73,7 @@ def change(**registers: str) -> Change:
     return Change(KEY, registers=registers)
 
 
-def test_newer_wins(store: ViewStore, calls: list[str], stored: Callable[[Key], items.Item]) -> None:
+def test_newer_wins(store: ViewStore, calls: list[str], stored: Callable[[Key], table_layout.Item]) -> None:
     """A register takes a newer version, and keeps it against the older and the same; each costs one call."""
     assert store.write(change(spellcheck=f"{OLD} 1")) == {"spellcheck": Written.APPLIED}
     assert store.write(change(spellcheck=f"{NEW} 2")) == {"spellcheck": Written.APPLIED}
@@ -85,7 +85,7 @@ def test_newer_wins(store: ViewStore, calls: list[str], stored: Callable[[Key], 
 
 
 def test_registers_are_independent(
-    store: ViewStore, calls: list[str], stored: Callable[[Key], items.Item]
+    store: ViewStore, calls: list[str], stored: Callable[[Key], table_layout.Item]
 ) -> None:
     """Of a change with a stale and a newer register the newer is written: two calls."""
     store.write(change(spellcheck=f"{NEW} 2"))
@@ -96,7 +96,9 @@ def test_registers_are_independent(
     assert stored(KEY) == {"spellcheck": f"{NEW} 2", "identity": f"{OLD} i"}
 
 
-def test_followers_go_with_their_register(store: ViewStore, stored: Callable[[Key], items.Item]) -> None:
+def test_followers_go_with_their_register(
+    store: ViewStore, stored: Callable[[Key], table_layout.Item]
+) -> None:
     """An attribute beside a register changes exactly when the register does."""
     store.write(Change(KEY, {"job": f"{NEW} a"}, {"job": {"entries": b"new"}}))
     store.write(Change(KEY, {"job": f"{OLD} b"}, {"job": {"entries": b"old"}}))
@@ -108,14 +110,16 @@ def test_times_in_order_cost_one_call(store: ViewStore, calls: list[str]) -> Non
     """A batch's times are widened with one call where events come in order, the first one included."""
     for minute in range(1, 6):
         time = f"20260302T08{minute:02}00000000"
-        store.write(Change(items.batch_key("b"), times=Times(time, time, time if minute > 2 else None)))
+        store.write(
+            Change(table_layout.batch_key("b"), times=Times(time, time, time if minute > 2 else None))
+        )
 
     assert calls == ["UpdateItem"] * 5
 
 
-def test_times_only_widen(store: ViewStore, stored: Callable[[Key], items.Item]) -> None:
+def test_times_only_widen(store: ViewStore, stored: Callable[[Key], table_layout.Item]) -> None:
     """Times move outwards in any order, and a repeated one changes nothing."""
-    key = items.batch_key("b")
+    key = table_layout.batch_key("b")
     spans = [
         ("3", "4", None),
         ("2", "3", "3"),
@@ -141,8 +145,8 @@ def test_the_store_comes_to_the_fold(
     source.shuffle(history)
 
     for event in history:
-        store.write(items.change_of(event))
-        store.write(Change(items.batch_key(event.batch_id), times=items.times_of(event)))
+        store.write(table_layout.change_of(event))
+        store.write(Change(table_layout.batch_key(event.batch_id), times=table_layout.times_of(event)))
 
     assert fold.stored(dynamodb, table) == fold.fold(events)
 
@@ -151,7 +155,7 @@ def test_a_partition_is_read_whole(store: ViewStore, calls: list[str]) -> None:
     """A batch beyond a megabyte takes a Query per megabyte, and comes in the order of the sort keys."""
     for n in range(6):
         store.write(Change(Key("batch#b", f"e#{n}"), {"spellcheck": f"{NEW} {'x' * 300_000}"}))
-    store.write(Change(items.batch_key("b"), times=Times("1", "1")))
+    store.write(Change(table_layout.batch_key("b"), times=Times("1", "1")))
     calls.clear()
     found = store.read_partition("b")
     assert next(found)["sk"] == "batch"
@@ -162,7 +166,7 @@ def test_a_partition_is_read_whole(store: ViewStore, calls: list[str]) -> None:
 
 
 def owned(store: ViewStore, batch_id: str, user_id: str, created_at: str, version: str = OLD) -> None:
-    owner = Change(items.batch_key(batch_id), {"owner": version}, {"owner": {"user_id": user_id}})
+    owner = Change(table_layout.batch_key(batch_id), {"owner": version}, {"owner": {"user_id": user_id}})
     owner.times = Times(created_at, created_at)
     store.write(owner)
 
@@ -218,7 +222,7 @@ def test_a_new_owner_takes_the_batch(store: ViewStore) -> None:
     assert (listed(store, "first"), listed(store, "second")) == ("", "b")
 
 
-BATCH = items.batch_key("b")
+BATCH = table_layout.batch_key("b")
 LATER = f"{NEW[:21]} {'f' * 32}"
 SPELLCHECKED = f'{OLD} ["COMPLETED",2,0,null]'
 RANKED = f'{NEW} ["COMPLETED",2,0,null]'
@@ -375,11 +379,11 @@ def test_essays_go_on_from_anywhere(store: ViewStore, calls: list[str]) -> None:
     names = ["!", "a", "b", "é", "\uffee", "\U0001f600"]
     for name in names:
         store.write(Change(Key("batch#b", f"e#{name}"), {"spellcheck": f"{NEW} 1"}))
-    store.write(Change(items.batch_key("b"), times=Times("1", "1")))
-    store.write(Change(items.ranking_key("b"), {"job": f"{NEW} 1"}))
+    store.write(Change(table_layout.batch_key("b"), times=Times("1", "1")))
+    store.write(Change(table_layout.ranking_key("b"), {"job": f"{NEW} 1"}))
 
     for n, name in enumerate(names):
-        found = [items.essay_id_of(str(item["sk"])) for item in store.read_essays("b", name, None)]
+        found = [table_layout.essay_id_of(str(item["sk"])) for item in store.read_essays("b", name, None)]
         assert found == names[n + 1 :]
     calls.clear()
     assert len(list(islice(store.read_essays("b", "!", 3), 3))) == 3
@@ -390,7 +394,7 @@ def test_essays_go_on_from_anywhere(store: ViewStore, calls: list[str]) -> None:
 def test_a_head_is_one_call(store: ViewStore, calls: list[str]) -> None:
     """The batch and its ranking, either of which may be missing."""
     assert store.read_head("b") == (None, None)
-    store.write(Change(items.ranking_key("b"), {"job": f"{NEW} 1"}))
+    store.write(Change(table_layout.ranking_key("b"), {"job": f"{NEW} 1"}))
     batch, ranking = store.read_head("b")
     assert batch is None
     assert ranking is not None
@@ -422,7 +426,7 @@ def test_batches_over_16_megabytes_are_read_in_several_calls(
 ) -> None:
     """BatchGetItem returns the keys of what does not fit, and they are read next."""
     ids = [f"b{n}" for n in range(46)]
-    for key in map(items.batch_key, ids):
+    for key in map(table_layout.batch_key, ids):
         texts = {"pk": key.pk, "sk": key.sk, "spellcheck": "x" * 380_000}
         dynamodb.put_item(TableName=table, Item={name: {"S": text} for name, text in texts.items()})
 

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from result_aggregator import http
+from result_aggregator import api as http
 
 from infra.api import GATEWAY_RESPONSES
 from tests import openapi

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ras_ops.rebuilding import NOTES_PREFIX
+from ras.rebuild.rebuild import NOTES_PREFIX
 
 from tests import table as view_table
 from tests.template.given import CLUSTER_ARN, REGION, STAGES

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from ras_ops import deployment
+from ras import deployment
 from result_aggregator.topics import TOPICS
 
 from infra import functions as function_constructs

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from result_aggregator import cursors, query
-from result_aggregator.domain import items, registers, view
-from result_aggregator.domain.items import Change, Key
+from result_aggregator.api import Api
+from result_aggregator.domain import registers, table_layout, view
 from result_aggregator.domain.ranking import RankedEssay, pack
-from result_aggregator.http import Api
+from result_aggregator.domain.table_layout import Change, Key
 
 from tests import fold
 from tests.samples import DEFAULT_PIPELINE
@@ -24,7 +24,7 @@ from tests.samples import DEFAULT_PIPELINE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from result_aggregator.exposition import Exposition
+    from result_aggregator.prometheus import Exposition
 
 ROLE = "arn:aws:iam::123456789012:role/api-gateway-service"
 CALLER = "arn:aws:sts::123456789012:assumed-role/api-gateway-service/session"
@@ -41,7 +41,7 @@ def batch(
 ) -> fold.Table:
     """A batch `b` of the user `u`: essays with a spellcheck, and a ranking of others or the same."""
     table: fold.Table = {
-        items.batch_key("b"): {
+        table_layout.batch_key("b"): {
             "user_id": "u",
             "owner": registers.encode(version(1), "u"),
             "spellcheck": registers.encode(version(2), ["COMPLETED", 1, 1, None]),
@@ -54,12 +54,12 @@ def batch(
     if ranked is not None:
         entries = tuple(RankedEssay(name, n, n / 7, n) for n, name in enumerate(ranked, 1))
         job = registers.encode(version(3), ["job", "COMPLETED", 0])
-        table[items.ranking_key("b")] = {"job": job, "entries": pack(entries)}
+        table[table_layout.ranking_key("b")] = {"job": job, "entries": pack(entries)}
     for n, name in enumerate(essays):
         change = Change(
             Key("batch#b", f"e#{name}"), {"spellcheck": registers.encode(version(n), result(name))}
         )
-        table[change.key] = items.merged(None, change)
+        table[change.key] = table_layout.merged(None, change)
     return table
 
 
@@ -144,7 +144,9 @@ def test_a_reading_sees_one_ranking() -> None:
     assert [essay["essay_id"] for essay in status(table, cursor=cursor)["essays"]] == ["b", "c", "z"]
 
     job = registers.encode(version(4), ["job", "COMPLETED", 0])
-    newer = table | {items.ranking_key("b"): {"job": job, "entries": pack((RankedEssay("a", 1, 0.5),))}}
+    newer = table | {
+        table_layout.ranking_key("b"): {"job": job, "entries": pack((RankedEssay("a", 1, 0.5),))}
+    }
     with pytest.raises(query.OutdatedCursorError):
         status(newer, cursor=cursor)
     unranked = batch("abc", None, lambda _: {"status": "COMPLETED"})
@@ -242,9 +244,9 @@ STANDS = {
 }
 
 
-def stands(status: str, at: str) -> items.Item:
+def stands(status: str, at: str) -> table_layout.Item:
     """A batch item."""
-    item: items.Item = {"user_id": "u", "created_at": at, "updated_at": at}
+    item: table_layout.Item = {"user_id": "u", "created_at": at, "updated_at": at}
     return item | {name: value.replace("@", f"{at} {1:032x}") for name, value in STANDS[status].items()}
 
 
@@ -269,7 +271,7 @@ def test_pages_of_a_listing_together_are_the_whole(
     for n, (moment, status, is_kept) in enumerate(made):
         at = f"20260302T08000{moment}000000"
         item = stands(status, at)
-        table[items.batch_key(f"b{n}")] = item
+        table[table_layout.batch_key(f"b{n}")] = item
         batch = view.decode_batch(item)
         assert batch is not None
         if is_kept:
@@ -305,7 +307,7 @@ def test_a_batch_that_ended_just_now_is_on_no_page_of_what_it_was() -> None:
     at = "20260302T080000000000"
     completed = view.decode_batch(stands("COMPLETED", at))
     assert completed is not None
-    table = {items.batch_key("b"): {**stands("FAILED", at), "standing": view.standing(completed)}}
+    table = {table_layout.batch_key("b"): {**stands("FAILED", at), "standing": view.standing(completed)}}
 
     shown = query.user_batches(fold.View(table), "u", DEFAULT_PIPELINE, limit=1, status="COMPLETED")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from result_aggregator.domain import items, registers, statuses, view
+from result_aggregator.domain import registers, statuses, table_layout, view
 from result_aggregator.domain.phases import PHASE_NAMES
 
 from tests import fold
@@ -142,7 +142,7 @@ def test_a_cj_failure_fails_the_phase() -> None:
     """CJAssessmentFailedV1 sets the phase register, and the batch's missing essays count as failed."""
     failure = line(CJ_FAILED, 4, status="failed_critically", error="no provider")
     table = fold.fold(fold.read_all([registered(), failure]))
-    batch = view.decode_batch(table[items.batch_key("b")])
+    batch = view.decode_batch(table[table_layout.batch_key("b")])
 
     assert batch is not None
     assert batch.phases["cj_assessment"][1].error == "no provider"
@@ -352,21 +352,21 @@ def test_a_standing_tells_how_a_batch_ended(
     default_pipeline: list[str],
 ) -> None:
     """For every batch and every default pipeline the same as its answer; of one that runs, that it does."""
-    item: items.Item = {"user_id": "u", "created_at": "1", "updated_at": "1"}
+    item: table_layout.Item = {"user_id": "u", "created_at": "1", "updated_at": "1"}
     item |= {name: registers.encode(version, state) for name, (version, state) in phases.items()}
     if end_ is not None:
-        item[items.PIPELINE_END] = registers.encode(*end_)
+        item[table_layout.PIPELINE_END] = registers.encode(*end_)
     if requested is not None:
-        item[items.REQUESTED_PIPELINE] = registers.encode(f"20260302T080000000000 {0:032x}", requested)
+        item[table_layout.REQUESTED_PIPELINE] = registers.encode(f"20260302T080000000000 {0:032x}", requested)
     if phases or is_started:
-        item[items.STARTED_AT] = "1"
+        item[table_layout.STARTED_AT] = "1"
     batch = view.decode_batch(item)
     assert batch is not None
     status = view.batch_answer("b", batch, default_pipeline)["overall_status"]
 
     told = view.status_of(view.standing(batch), default_pipeline)
     assert told == (view.RUNS if status in statuses.RUNNING else status)
-    deciding = {name: item[name] for name in (*view.DECIDES_STANDING, items.USER_ID) if name in item}
+    deciding = {name: item[name] for name in (*view.DECIDES_STANDING, table_layout.USER_ID) if name in item}
     alone = view.decode_batch(deciding | {"created_at": "", "updated_at": ""})
     assert alone is not None
     assert view.standing(alone) == view.standing(batch)

@@ -14,21 +14,21 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol
 
 from result_aggregator import contracts
-from result_aggregator.contracts.outcomes import Ignored, Problem, RejectedError
-from result_aggregator.domain import items, registers
+from result_aggregator.contracts.rejection import Ignored, Problem, RejectedError
+from result_aggregator.domain import registers, table_layout
 from result_aggregator.domain.outcomes import HANDED_BACK, IGNORED, OUTCOMES, REJECTED
 from result_aggregator.domain.ranking import RankingTooLargeError
-from result_aggregator.domain.storage import StoreError, UnacceptableError, UnavailableError, Written
-from result_aggregator.kafka import NotBase64Error
+from result_aggregator.domain.store_interface import StoreError, UnacceptableError, UnavailableError, Written
+from result_aggregator.msk_event import NotBase64Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from result_aggregator.deadline import Deadline
     from result_aggregator.domain.events import AnyEvent
-    from result_aggregator.domain.items import Change, Key
-    from result_aggregator.domain.storage import WritableView
-    from result_aggregator.kafka import Record
-    from result_aggregator.retry import Deadline
+    from result_aggregator.domain.store_interface import WritableView
+    from result_aggregator.domain.table_layout import Change, Key
+    from result_aggregator.msk_event import Record
 
 # Writes are waits: DynamoDB answers in a few milliseconds, and a function has a fraction of a CPU to spend meanwhile.
 WRITERS = 16
@@ -106,7 +106,7 @@ def _read(record: Record) -> Handled:
         if isinstance(event, Ignored):
             handled.outcome, handled.reason = IGNORED, event.reason
         else:
-            handled.change = items.change_of(event)
+            handled.change = table_layout.change_of(event)
             handled.event = event
     except NotBase64Error as error:
         handled.reject(RejectedError("not_base64", [Problem("", str(error))]))
@@ -122,10 +122,10 @@ def _read(record: Record) -> Handled:
 def _write_essays(events: Sequence[Handled], view: WritableView, deadline: Deadline) -> None:
     """Write what lies outside the batch items: essays and rankings."""
     merged: dict[Key, Change] = {}
-    mine = [one for one in events if one.change and one.change.key.sk != items.BATCH]
+    mine = [one for one in events if one.change and one.change.key.sk != table_layout.BATCH]
     for one in mine:
         if one.change:
-            merged.setdefault(one.change.key, items.Change(one.change.key)).merge(one.change)
+            merged.setdefault(one.change.key, table_layout.Change(one.change.key)).merge(one.change)
     _settle(mine, merged, _write_all(merged, view, deadline))
 
 
@@ -136,9 +136,9 @@ def _write_batches(events: Sequence[Handled], view: WritableView, deadline: Dead
     for one in events:
         if one.event is None or one.change is None or one.outcome in (REJECTED, HANDED_BACK):
             continue
-        key = items.batch_key(one.event.batch_id)
-        change = merged.setdefault(key, items.Change(key))
-        change.widen(items.times_of(one.event))
+        key = table_layout.batch_key(one.event.batch_id)
+        change = merged.setdefault(key, table_layout.Change(key))
+        change.widen(table_layout.times_of(one.event))
         if one.change.key == key:
             change.merge(one.change)
         contributors.setdefault(key, []).append(one)

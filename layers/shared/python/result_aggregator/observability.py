@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from result_aggregator.domain.events import AnyEvent
-    from result_aggregator.domain.storage import StoreCall
+    from result_aggregator.domain.store_interface import StoreCall
     from result_aggregator.ingest import Report
 
     Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]

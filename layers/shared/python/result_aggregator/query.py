@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from result_aggregator import cursors
-from result_aggregator.domain import ids, items, registers, statuses, view
-from result_aggregator.domain.storage import Listed
+from result_aggregator.domain import ids, registers, statuses, table_layout, view
+from result_aggregator.domain.store_interface import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from result_aggregator.domain.items import Item
-    from result_aggregator.domain.storage import Entry, ReadableView
+    from result_aggregator.domain.store_interface import Entry, ReadableView
+    from result_aggregator.domain.table_layout import Item
     from result_aggregator.domain.view import Answer
 
 ESSAYS_BUDGET = 5_400_000
@@ -152,7 +152,7 @@ def _size(text: bytes) -> int:
 
 def _known_batch(batch_id: str, first: Item | None, user_id: str | None) -> view.Batch:
     """The batch of a partition's first item. Raises UnknownBatchError."""
-    batch = view.decode_batch(first) if first and first["sk"] == items.BATCH else None
+    batch = view.decode_batch(first) if first and first["sk"] == table_layout.BATCH else None
     if batch is None:
         raise UnknownBatchError(batch_id, orphan=first is not None)
     if user_id is not None and user_id != batch.user_id:
@@ -163,7 +163,7 @@ def _known_batch(batch_id: str, first: Item | None, user_id: str | None) -> view
 def _split_ranking(found: Iterator[Item]) -> tuple[Item | None, Iterator[Item]]:
     """The ranking, which comes before the essays if there is one, and the essays."""
     first = next(found, None)
-    if first is None or first["sk"] == items.RANKING:
+    if first is None or first["sk"] == table_layout.RANKING:
         return first, found
     return None, _with_first(first, found)
 
@@ -174,7 +174,7 @@ def _with_first(first: Item, others: Iterator[Item]) -> Iterator[Item]:
 
 
 def _version_of(ranking: Item | None) -> str:
-    return registers.version_of(str(ranking[items.JOB])) if ranking else ""
+    return registers.version_of(str(ranking[table_layout.JOB])) if ranking else ""
 
 
 def _essay_position(content: Sequence[Any]) -> tuple[str, str]:

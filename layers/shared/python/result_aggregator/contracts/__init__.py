@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from result_aggregator.contracts.envelope import Envelope, open_envelope
-from result_aggregator.contracts.outcomes import Ignored, RejectedError, rejection_of
+from result_aggregator.contracts.rejection import Ignored, RejectedError, rejection_of
 from result_aggregator.topics import TOPICS
 
 if TYPE_CHECKING:

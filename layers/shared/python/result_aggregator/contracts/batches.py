@@ -17,7 +17,7 @@ from result_aggregator.contracts.fields import (
     first,
     required,
 )
-from result_aggregator.contracts.outcomes import Ignored, Problem, RejectedError
+from result_aggregator.contracts.rejection import Ignored, Problem, RejectedError
 from result_aggregator.domain import statuses
 from result_aggregator.domain.events import (
     BatchDescribed,

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from result_aggregator.contracts.batches import BatchData
 from result_aggregator.contracts.fields import Contract, Count, Id, Status, Text, WithErrors, first, required
-from result_aggregator.contracts.outcomes import Ignored, Problem, RejectedError
+from result_aggregator.contracts.rejection import Ignored, Problem, RejectedError
 from result_aggregator.domain import statuses
 from result_aggregator.domain.events import BatchPhaseChanged, EssaysRanked, PhaseState
 from result_aggregator.domain.phases import CJ_ASSESSMENT

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from result_aggregator.contracts.outcomes import Problem, RejectedError, rejection_of
+from result_aggregator.contracts.rejection import Problem, RejectedError, rejection_of
 from result_aggregator.domain import registers
 
 # How far an event may be ahead of the broker's clock (the design's bad-input table). Further is a broken clock,

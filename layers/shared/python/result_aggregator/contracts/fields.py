@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from result_aggregator.contracts.outcomes import Problem, RejectedError
+from result_aggregator.contracts.rejection import Problem, RejectedError
 from result_aggregator.domain import ids, statuses
 
 MAX_ERROR = 500

@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from result_aggregator.domain import items, registers, statuses
+from result_aggregator.domain import registers, statuses, table_layout
 from result_aggregator.domain.events import PhaseState, PipelineEnd
 from result_aggregator.domain.phases import CJ_ASSESSMENT, PHASE_NAMES, PHASES, known_phases
 from result_aggregator.domain.ranking import RankedEssay, unpack
@@ -15,7 +15,7 @@ from result_aggregator.domain.ranking import RankedEssay, unpack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from result_aggregator.domain.items import Item
+    from result_aggregator.domain.table_layout import Item
 
 Answer = dict[str, Any]
 
@@ -44,7 +44,7 @@ class Verdict(NamedTuple):
 
 def decode_batch(item: Item) -> Batch | None:
     """The batch an item holds; None while no event has named its owner."""
-    user_id = item.get(items.USER_ID)
+    user_id = item.get(table_layout.USER_ID)
     if user_id is None:
         return None
 
@@ -57,16 +57,16 @@ def decode_batch(item: Item) -> Batch | None:
         for name in PHASE_NAMES
         if name in item
     }
-    end = payload(items.PIPELINE_END)
+    end = payload(table_layout.PIPELINE_END)
     return Batch(
         user_id=str(user_id),
-        essay_count=payload(items.ESSAY_COUNT) or 0,
-        requested_pipeline=payload(items.REQUESTED_PIPELINE),
+        essay_count=payload(table_layout.ESSAY_COUNT) or 0,
+        requested_pipeline=payload(table_layout.REQUESTED_PIPELINE),
         phases=phases,
-        end=end and (registers.version_of(str(item[items.PIPELINE_END])), PipelineEnd(*end)),
-        created_at=str(item[items.CREATED_AT]),
-        started_at=str(item[items.STARTED_AT]) if items.STARTED_AT in item else None,
-        updated_at=str(item[items.UPDATED_AT]),
+        end=end and (registers.version_of(str(item[table_layout.PIPELINE_END])), PipelineEnd(*end)),
+        created_at=str(item[table_layout.CREATED_AT]),
+        started_at=str(item[table_layout.STARTED_AT]) if table_layout.STARTED_AT in item else None,
+        updated_at=str(item[table_layout.UPDATED_AT]),
     )
 
 
@@ -149,7 +149,7 @@ def _has_ended(batch: Batch, phase: str) -> bool:
     return state is not None and state.status in statuses.ENDED
 
 
-DECIDES_STANDING = (items.REQUESTED_PIPELINE, items.PIPELINE_END, *PHASE_NAMES)
+DECIDES_STANDING = (table_layout.REQUESTED_PIPELINE, table_layout.PIPELINE_END, *PHASE_NAMES)
 """The registers that `standing` is a function of."""
 
 # Of the rules that a standing was made by: `verdict`'s, to be counted up with them, and the phases that there are.
@@ -279,17 +279,17 @@ def essay_answers(essays: Iterable[Item], ranking: Item | None, after: str = "")
     """
     if ranking is None:
         for item in essays:
-            yield _essay_answer(items.essay_id_of(str(item["sk"])), item, None, "", "")
+            yield _essay_answer(table_layout.essay_id_of(str(item["sk"])), item, None, "", "")
         return
-    entries = ranking[items.ENTRIES]
+    entries = ranking[table_layout.ENTRIES]
     ranked = unpack(entries) if isinstance(entries, bytes) else {}
-    at = registers.time_of(str(ranking[items.JOB]))
-    status = registers.payload_of(str(ranking[items.JOB]))[1]
+    at = registers.time_of(str(ranking[table_layout.JOB]))
+    status = registers.payload_of(str(ranking[table_layout.JOB]))[1]
     # Code points sort as their UTF-8 bytes do, by which DynamoDB sorts.
     waiting = iter(sorted(name for name in ranked if name > after))
     only_ranked = next(waiting, None)
     for item in essays:
-        essay_id = items.essay_id_of(str(item["sk"]))
+        essay_id = table_layout.essay_id_of(str(item["sk"]))
         while only_ranked is not None and only_ranked <= essay_id:
             if only_ranked != essay_id:
                 yield _essay_answer(only_ranked, _NO_ITEM, ranked[only_ranked], at, status)
@@ -350,7 +350,7 @@ def _essay_answer(
                     answer[name] = result[key]
             if original is None:
                 original = result.get("original_text_storage_id")
-    identity: Any = item.get(items.IDENTITY)
+    identity: Any = item.get(table_layout.IDENTITY)
     if identity is not None:
         updated_at = max(updated_at, registers.time_of(identity))
         answer["filename"], answer["original_text_storage_id"] = registers.payload_of(identity)

@@ -10,7 +10,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from result_aggregator.domain.storage import StoreError, UnacceptableError, UnavailableError
+from result_aggregator.domain.store_interface import StoreError, UnacceptableError, UnavailableError
 
 if TYPE_CHECKING:
     import boto3

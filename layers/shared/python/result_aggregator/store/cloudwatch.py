@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from result_aggregator.domain.storage import UnavailableError
+from result_aggregator.domain.store_interface import UnavailableError
 from result_aggregator.metrics import METRICS, SERVICE, SERVICE_DIMENSION, Kind, Series, Total
 from result_aggregator.store.aws import config, session, translated
 

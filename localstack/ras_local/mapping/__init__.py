@@ -1,0 +1,1 @@
+"""The event source mapping that Lambda has for Kafka, on this machine."""

@@ -1,0 +1,1 @@
+"""Dead letters: what they are, the bucket that holds them, and replaying them."""

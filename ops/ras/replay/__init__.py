@@ -1,0 +1,1 @@
+"""`ras replay`: a stretch of topics through the functions again."""

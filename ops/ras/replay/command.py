@@ -1,0 +1,299 @@
+"""`ras replay`: a topic again from a moment on, by its consumer group or through its function."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+from result_aggregator.topics import TOPICS
+
+from ras import options as shared
+from ras import time_argument
+from ras.errors import StackError
+from ras.terminal import console, many, plain, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from ras_local.mapping.delivery import Settings
+
+    from ras.deployment import Brokers, Deployment
+    from ras.replay.rewind import Plan
+
+_BY_TOPIC = ("topic", "group", "partitions", "again")
+
+
+@click.command()
+@click.option("--topic", "topics", multiple=True, help="A topic of the service. May be repeated.")
+@click.option("--all-topics", is_flag=True, help="Every topic of the service.")
+@click.option(
+    "--from",
+    "start",
+    type=shared.Moment(),
+    required=True,
+    help="First moment, by the records' timestamps: 2h (ago), 2026-11-23T08:00:00Z, beginning.",
+)
+@click.option(
+    "--to", "end", type=shared.Moment(), help="With --via function: up to, not including, this moment."
+)
+@click.option(
+    "--via", type=click.Choice(["group", "function"]), default="group", show_default=True, help="See above."
+)
+@click.option("--group", help="The consumer group to rewind, where mappings differ.")
+@click.option("--all-groups", is_flag=True, help="Rewind every mapping's group that reads the topic.")
+@click.option(
+    "--wait", is_flag=True, help="With --via group: return once they have read again what there was."
+)
+@click.option("--restart", is_flag=True, help="With --via function: begin anew instead of going on.")
+@shared.dry_run
+@shared.yes
+@shared.of_deployment
+@shared.of_brokers
+@shared.failures
+def replay(
+    topics: tuple[str, ...],
+    *,
+    all_topics: bool,
+    start: datetime,
+    end: datetime | None,
+    via: str,
+    group: str | None,
+    all_groups: bool,
+    wait: bool,
+    restart: bool,
+    dry_run: bool,
+    yes: bool,
+    **options: Any,
+) -> None:
+    """Have topics read again from a moment on. Always safe: what the view has already changes nothing.
+
+    --via group rewinds the consumer group of the topic's event source mapping: the mapping is disabled, the group's
+    committed offsets are moved back to the first records at or after the moment, and the mapping is enabled again.
+    (Changing a mapping's StartingPosition does nothing: AWS ignores it once the group has commits.) Offsets are only
+    moved back, so nothing is skipped. While the mapping is disabled new records wait in the topic.
+
+    --via function reads the records and hands them to the ingest function itself, besides the mapping, whose group is
+    not touched. It can end at a moment, tells what became of each record, and goes on where it was stopped.
+
+    Both need a way to the brokers, so with --stage run it inside the VPC.
+
+    \b
+    Rights in AWS:
+      both            cloudformation:DescribeStacks, lambda:ListEventSourceMappings, kafka:GetBootstrapBrokers;
+                      kafka-cluster:Connect on the cluster, DescribeTopic and ReadData on the topics
+      --via group     lambda:UpdateEventSourceMapping and GetEventSourceMapping;
+                      kafka-cluster:DescribeGroup and AlterGroup on the mappings' groups
+      --via function  lambda:InvokeFunction; kafka-cluster:DescribeGroup on groups ras-replay-*
+                      (by AWS's list AlterGroup goes with ReadData; Kafka does not ask for it here)
+
+    \b
+    Examples:
+      ras replay --all-topics --from beginning --dry-run
+      ras replay --topic huleedu.cj_assessment.completed.v1 --from 2h --wait
+      ras replay --stage prod --topic huleedu.essay.spellcheck.completed.v1 --via function --from 2026-11-22 --to 2026-11-23
+    """
+    if end is not None and end <= start:
+        raise click.UsageError("--to is not after --from: there is nothing between them.")
+    _check(topics, all_topics=all_topics, via=via, end=end, group=group, all_groups=all_groups)
+    deployment = shared.deployment(options)
+    wanted = tuple(TOPICS) if all_topics else topics
+    mappings = _mappings(deployment, wanted, group, every=all_groups)
+    if via == "group":
+        _rewind(deployment, mappings, start, wait=wait, dry_run=dry_run, yes=yes)
+    else:
+        _redrive(deployment, wanted, mappings, start, end, restart=restart, dry_run=dry_run, yes=yes)
+
+
+def _check(
+    topics: Sequence[str],
+    *,
+    all_topics: bool,
+    via: str,
+    end: datetime | None,
+    group: str | None,
+    all_groups: bool,
+) -> None:
+    if bool(topics) == all_topics:
+        raise click.UsageError("Name a --topic, or say --all-topics.")
+    if unknown := sorted(set(topics) - set(TOPICS)):
+        raise StackError(f"the service does not read {', '.join(unknown)}", f"It reads: {', '.join(TOPICS)}.")
+    if via == "group" and end is not None:
+        raise click.UsageError("A rewound group reads on to the end: --to goes with --via function.")
+    if via == "function" and (group or all_groups):
+        raise click.UsageError("No group is touched by --via function.")
+    if group and all_groups:
+        raise click.UsageError("--group or --all-groups, not both.")
+
+
+def _mappings(
+    deployment: Deployment, topics: Sequence[str], group: str | None, *, every: bool
+) -> list[Settings]:
+    """The mappings of the topics, one for each unless `every`. Raises StackError where that cannot be told."""
+    all_of_them = [mapping for mapping in deployment.mappings() if mapping.topic in topics]
+    found = [mapping for mapping in all_of_them if group in (None, mapping.consumer_group_id)]
+    groups = ", ".join(sorted(mapping.consumer_group_id for mapping in all_of_them))
+    if group and not found:
+        raise StackError(f"no mapping reads as group {group}", f"There are: {groups}.")
+    if missing := sorted(set(topics) - {mapping.topic for mapping in found}):
+        raise StackError(f"no event source mapping of stage {deployment.stage} reads {', '.join(missing)}")
+    if len(found) > len(set(topics)) and not every:
+        raise StackError("several mappings read the topic", f"Say --all-groups, or one --group of: {groups}.")
+    return found
+
+
+# --- by the group ---
+
+
+def _rewind(
+    deployment: Deployment,
+    mappings: Sequence[Settings],
+    start: datetime,
+    *,
+    wait: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    from ras.kafka.topic import each
+    from ras.replay import rewind
+
+    brokers = deployment.brokers()
+    out = console(stderr=True)
+    plans = each(lambda mapping: rewind.plan(brokers, mapping, time_argument.milliseconds(start)), mappings)
+    _show(plans)
+    again = sum(plan.again for plan in plans)
+    out.print(
+        f"{many(again, 'record')} {'would' if dry_run else 'will'} be read again, from {start.isoformat()} on"
+    )
+    for plan in plans:
+        if not plan.mapping.enabled:
+            enable = rewind.enabling(deployment, plan.mapping.uuid)
+            out.print(
+                f"{plan.mapping.topic} is not read by group {plan.mapping.consumer_group_id}: its mapping is disabled,"
+                f" and stays so; enable it with `{enable}`",
+                soft_wrap=True,
+            )
+    if dry_run or not again:
+        return
+    moving = [plan for plan in plans if plan.again]
+    if not yes:
+        shared.confirm(f"Rewind {many(len(moving), 'consumer group')} of stage {deployment.stage}?")
+    if enabled := " ".join(plan.mapping.uuid for plan in moving if plan.mapping.enabled):
+        out.print(
+            "disabling the mappings; should this be killed, enable them again with"
+            f" `{rewind.enabling(deployment, 'ID')}`, ID each of {enabled}",
+            soft_wrap=True,
+        )
+    rewind.rewind(deployment, moving, say=lambda text: out.print(plain(text), soft_wrap=True))
+    if wait:
+        _wait(deployment, brokers, moving)
+
+
+def _show(plans: Sequence[Plan]) -> None:
+    """Each partition of one topic; of several, each topic."""
+    one = len(plans) == 1
+    columns = ("partition", "oldest", "committed", "goes back to", "again") if one else _BY_TOPIC
+    listing = table(*columns, numbers=columns[-5:] if one else columns[-2:])
+    for plan in plans:
+        moves = [move for move in plan.moves if move.again]
+        if one:
+            for move in moves:
+                numbers = (move.partition, move.low, move.committed, move.target, move.again)
+                listing.add_row(*(str(number) for number in numbers))
+        elif moves:
+            names = (plan.mapping.topic, plan.mapping.consumer_group_id)
+            listing.add_row(*names, str(len(moves)), str(plan.again))
+    if listing.rows:
+        console().print(listing)
+
+
+def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[Plan]) -> None:
+    from ras.progress import progress
+    from ras.replay import rewind
+
+    total = sum(plan.again for plan in plans)
+    with progress("reading again", total) as advance:
+        shown = 0
+        for plan in plans:
+            # Up to where the topics ended: one that is published to is never read for good.
+            while behind := rewind.behind(brokers, plan.mapping, plan.ends):
+                # One that was disabled before stays so, and somebody may do it meanwhile.
+                rewind.check_read(deployment, plan.mapping)
+                others = sum(other.again for other in plans[plans.index(plan) + 1 :])
+                done = max(shown, total - others - behind)
+                advance(done - shown)
+                shown = done
+                time.sleep(0.5)
+        advance(total - shown)
+    console(stderr=True).print("caught up")
+
+
+# --- through the function ---
+
+
+def _redrive(
+    deployment: Deployment,
+    topics: Sequence[str],
+    mappings: Sequence[Settings],
+    start: datetime,
+    end: datetime | None,
+    *,
+    restart: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    from ras.checkpoints import FolderNotes
+    from ras.kafka.topic import each
+    from ras.progress import progress
+    from ras.replay import redrive
+
+    brokers = deployment.brokers()
+    notes = FolderNotes(deployment.state.root / "replays")
+    out = console(stderr=True)
+    prepare = partial(
+        redrive.prepare,
+        brokers,
+        from_ms=time_argument.milliseconds(start),
+        to_ms=None if end is None else time_argument.milliseconds(end),
+        notes=notes,
+        restart=restart,
+    )
+    runs = each(prepare, topics)
+    for run in runs:
+        resumed = ", where an earlier run was stopped" if run.resumed else ""
+        if run.left:
+            out.print(
+                f"{run.topic}: {many(run.left, 'record')} to hand to {TOPICS[run.topic].function}{resumed}"
+            )
+    total = sum(run.left for run in runs)
+    if dry_run or not total:
+        out.print(f"{many(total, 'record')} in all{', nothing was handed over' if dry_run else ''}")
+        return
+    if not yes:
+        shared.confirm(f"Hand {many(total, 'record')} to the functions of stage {deployment.stage}?")
+    arns = {mapping.topic: mapping.event_source_arn for mapping in mappings}
+    done = False
+    try:
+        with progress("re-driving", total) as advance:
+            for run in runs:
+                redrive.redrive(
+                    run,
+                    brokers,
+                    deployment.invoke,
+                    event_source_arn=arns.get(run.topic, ""),
+                    on_progress=advance,
+                )
+        done = True
+    finally:
+        if not done:
+            until = f" --to {end.isoformat()}" if end else ""
+            out.print(f"stopped; the same command with --from {start.isoformat()}{until} goes on from there")
+    for run in runs:
+        counts = ", ".join(f"{number} {name}" for name, number in run.counts.items())
+        out.print(f"{run.topic}: {counts or 'nothing'}")
+        for place, reason in run.failed[:20]:
+            out.print(plain(f"  {place}  {reason}"), soft_wrap=True)
+    sys.exit(1 if any(run.failed for run in runs) else 0)

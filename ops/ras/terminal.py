@@ -1,0 +1,65 @@
+"""What is printed, on a terminal as in a log."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ras.errors import StackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Of a log or a pipe, which has no width of its own: room for two identifiers and some words.
+_LOG_WIDTH = 160
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that wraps at the terminal's width, and in logs only where lines get very long."""
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made = Console(stderr=stderr, highlight=False, width=_LOG_WIDTH)
+    return made
+
+
+def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
+    """A table without a frame. Long words are folded, never cut: identifiers are there to be copied."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return made
+
+
+def plain(text: str) -> str:
+    """Text as it is, without being read as markup."""
+    return text.replace("[", r"\[")
+
+
+def many(number: int, what: str) -> str:
+    """A number of things in words: `1 record`, `2 records`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def expected_failures(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Print what a person can act on without a traceback, and exit with 1; 130 after Ctrl-C."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except StackError as error:
+            problem = console(stderr=True)
+            problem.print(f"[bold red]ras:[/] {plain(error.message)}")
+            if error.advice:
+                problem.print(plain(error.advice))
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+    return run

@@ -1,0 +1,125 @@
+"""Dead letters made for tests, of both kinds and as their writers make them."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ras.dead_letters.bucket import DeadLetterBucket, Filters, Stored
+from ras.dead_letters.letter import Kind
+from ras_local.mapping import delivery as mapping
+from result_aggregator.contracts.rejection import Problem, RejectedError
+from result_aggregator.msk_event import records_of
+from result_aggregator.store.dead_letters import DeadLetterStore
+
+from tests.samples import envelope, msk_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mypy_boto3_s3 import S3Client
+    from ras.dead_letters.letter import DeadLetter
+
+SPELLCHECK = "huleedu.essay.spellcheck.completed.v1"
+SLOTS = "huleedu.els.essay.slot.assigned.v1"
+REGISTERED = "huleedu.batch.essays.registered.v1"
+RANKING = "huleedu.cj_assessment.completed.v1"
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+SETTINGS = mapping.Settings(
+    uuid="633e2281-af1d-44c3-b867-c338a611e4f5",
+    topic=SPELLCHECK,
+    function_arn="arn:aws:lambda:eu-north-1:000000000000:function:ras-local-ingest-essays",
+)
+SOURCE = mapping.Source(msk_event([])["eventSourceArn"], "b-1:9098,b-2:9098")
+EVERY = Filters(kinds=frozenset(Kind))
+
+
+def result(essay: str, **data: Any) -> bytes:
+    """A spellcheck's event."""
+    fields = {"batch_id": "b", "essay_id": essay, "status": "COMPLETED", **data}
+    return json.dumps(envelope(fields) | {"correlation_id": "corr-1"}).encode()
+
+
+def registered() -> bytes:
+    """The event that makes batch b known."""
+    return json.dumps(envelope({"batch_id": "b", "user_id": "u", "expected_essay_count": 2})).encode()
+
+
+def record(
+    value: bytes | None, offset: int = 0, partition: int = 0, topic: str = SPELLCHECK, **more: Any
+) -> mapping.Record:
+    return mapping.Record(topic, partition, offset, 1_772_438_400_000, value=value, **more)
+
+
+def received(one: mapping.Record) -> dict[str, Any]:
+    """The record as its event has it."""
+    return mapping.record_event(one)
+
+
+def reject(
+    s3: S3Client,
+    bucket: str,
+    one: mapping.Record,
+    code: str = "unknown_status",
+    *,
+    at: datetime = NOON,
+    problems: Iterable[Problem] = (Problem("data.status", "unknown status word"),),
+) -> None:
+    """Keep a record as a function does that rejects it."""
+    [made] = records_of(msk_event([received(one)]))
+    store = DeadLetterStore(bucket, s3, function="ras-local-ingest-essays", clock=lambda: at)
+    store.keep(made, RejectedError(code, list(problems)))
+
+
+def given_up(*records: mapping.Record, at: datetime = NOON) -> tuple[str, bytes]:
+    """Key and body of a batch that a mapping has given up on."""
+    discarded = mapping.Discarded(
+        records, mapping.RETRIES_EXHAUSTED, 4, mapping.Failed("out of memory", "request-1")
+    )
+    message = mapping.failure_message(discarded, SETTINGS, SOURCE, now=at, with_payload=True)
+    return mapping.failure_object_key(discarded, SETTINGS, now=at, unique="unique"), message.encode()
+
+
+def give_up(s3: S3Client, bucket: str, *records: mapping.Record, at: datetime = NOON) -> str:
+    """Keep a batch as a mapping does that gives it up; its key."""
+    key, body = given_up(*records, at=at)
+    s3.put_object(Bucket=bucket, Key=key, Body=body)
+    return key
+
+
+def in_kafka(one: mapping.Record, **headers: bytes) -> mapping.Record:
+    """The record with more headers."""
+    return mapping.Record(
+        one.topic,
+        one.partition,
+        one.offset,
+        one.timestamp,
+        key=one.key,
+        value=one.value,
+        headers=(*one.headers, *headers.items()),
+    )
+
+
+def b64(content: bytes) -> str:
+    return b64encode(content).decode()
+
+
+def stored(bucket: DeadLetterBucket, filters: Filters = EVERY) -> list[Stored]:
+    """All objects of a bucket, none of which may be malformed."""
+    found = list(bucket.objects(bucket.entries(filters)))
+    assert all(isinstance(one, Stored) for one in found), found
+    return [one for one in found if isinstance(one, Stored)]
+
+
+def letters(bucket: DeadLetterBucket, filters: Filters = EVERY) -> Iterator[DeadLetter]:
+    """All letters of a bucket that the filters admit."""
+    for one in stored(bucket, filters):
+        yield from filter(filters.admit, one.letters)
+
+
+def contents(s3: S3Client, bucket: str) -> dict[str, bytes]:
+    """Every object of a bucket, whatever it is."""
+    keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}

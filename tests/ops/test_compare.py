@@ -1,0 +1,192 @@
+"""Two tables held against each other: what counts as lacking, and what copying does and does not bring over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from ras.errors import StackError
+from ras.rebuild.compare import AGAIN_S, PATIENCE_S, Verdict, compare, lacking, verdict
+from result_aggregator.deadline import Deadline
+from result_aggregator.domain.store_interface import UnavailableError
+from result_aggregator.store.view_store import ViewStore
+
+from tests.clock import Time
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from result_aggregator.domain.store_interface import Written
+    from result_aggregator.domain.table_layout import Change, Item
+    from result_aggregator.store.dynamodb_client import DynamoDB
+
+pytestmark = pytest.mark.slow
+
+EARLY, LATE = (f"2026030{day}T080000000000 {'0' * 32}" for day in (1, 2))
+KEYS: Item = {"pk": "batch#b", "sk": "batch"}
+TIMES: Item = {"created_at": "20260301T080000000000", "updated_at": "20260302T080000000000"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({"end": f"{EARLY} 1"}, {"end": f"{EARLY} 1"}, Verdict.SAME),
+        ({"end": f"{EARLY} 1"}, {"end": f"{EARLY} 1", "pipeline": f"{EARLY} 2"}, Verdict.SAME),
+        ({"end": f"{EARLY} 9"}, {"end": f"{EARLY} 1"}, Verdict.CHANGED),
+        ({"end": f"{EARLY} 9"}, {"end": f"{LATE} 1"}, Verdict.NEWER),
+        ({"end": f"{LATE} 1"}, {"end": f"{EARLY} 9"}, Verdict.BEHIND),
+        ({"end": f"{EARLY} 1", "pipeline": f"{EARLY} 2"}, {"end": f"{LATE} 1"}, Verdict.BEHIND),
+        ({"end": f"{EARLY} 1"}, None, Verdict.BEHIND),
+        (TIMES, TIMES, Verdict.SAME),
+        (TIMES, {**TIMES, "created_at": "20260301T090000000000"}, Verdict.BEHIND),
+        (TIMES, {**TIMES, "updated_at": "20260303T090000000000"}, Verdict.SAME),
+    ],
+)
+def test_verdicts(old: Item, new: Item | None, expected: Verdict) -> None:
+    """By versions: the same event may read otherwise, a newer one is as good, an older or none is not."""
+    assert verdict({**KEYS, **old}, None if new is None else {**KEYS, **new}) is expected
+
+
+def test_only_what_is_lacking_would_be_copied() -> None:
+    """A register of the same event stays as today's reader reads it."""
+    old = {**KEYS, "end": f"{EARLY} 9", "owner": f"{EARLY} 2", "user_id": "u"}
+    change = lacking(old, {**KEYS, "end": f"{EARLY} 1"})
+
+    assert change is not None
+    assert change.registers == {"owner": f"{EARLY} 2"}
+    assert change.followers["owner"] == {"user_id": "u"}
+    assert lacking(old, {**old, "end": f"{LATE} 1"}) is None
+
+
+@pytest.fixture
+def tables(dynamodb: DynamoDBClient, table: str, table_arguments: dict[str, Any]) -> tuple[str, str]:
+    """An old table with 250 batches, of which the new one has all but 50, and one of them read otherwise."""
+    dynamodb.create_table(**{**table_arguments, "TableName": "new"})
+    for number in range(250):
+        item = {"pk": f"batch#{number}", "sk": "batch", "end": f"{EARLY} 9", **TIMES}
+        put(dynamodb, table, item)
+        if number >= 50:
+            put(dynamodb, "new", {**item, "end": f"{EARLY} {9 if number > 50 else 1}"})
+    return table, "new"
+
+
+def put(dynamodb: DynamoDBClient, table: str, item: Item) -> None:
+    dynamodb.put_item(TableName=table, Item={name: {"S": str(value)} for name, value in item.items()})
+
+
+def everything(dynamodb: DynamoDBClient, table: str) -> dict[str, Any]:
+    return {item["pk"]["S"]: item for item in dynamodb.scan(TableName=table)["Items"]}
+
+
+def test_comparing_changes_nothing(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
+    """Every item is counted once, over pages and hundreds, and some of what is lacking is named."""
+    before, progress = everything(dynamodb, "new"), list[int]()
+    waited = list[float]()
+    found = compare(dynamodb, *tables, on_progress=progress.append, wait=waited.append)
+
+    assert found.counts == {Verdict.SAME: 199, Verdict.CHANGED: 1, Verdict.BEHIND: 50}
+    assert sum(progress) == 250
+    assert len(found.behind) == 20
+    assert found.behind[0].endswith(" batch")
+    assert (found.lacking, found.copied, tuple(waited)) == (50, 0, AGAIN_S)
+    assert everything(dynamodb, "new") == before
+
+
+def test_copying_brings_what_is_lacking(
+    dynamodb: DynamoDBClient, http_client: DynamoDB, tables: tuple[str, str]
+) -> None:
+    """And nothing else; afterwards nothing is lacking."""
+    found = compare(dynamodb, *tables, copy_to=ViewStore("new", http_client))
+    assert (found.copied, found.lacking) == (50, 0)
+
+    old, new = everything(dynamodb, tables[0]), everything(dynamodb, "new")
+    assert new.pop("batch#50")["end"]["S"].endswith(" 1")
+    old.pop("batch#50")
+    assert new == old
+    again = compare(dynamodb, *tables, copy_to=ViewStore("new", http_client))
+    assert (again.counts[Verdict.BEHIND], again.copied) == (0, 0)
+
+
+def test_a_table_that_takes_nothing_is_told(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
+    """What was copied stays; the same command goes on."""
+
+    class Throttled:
+        def write(self, change: Change) -> dict[str, Written]:  # noqa: ARG002 - a store's
+            raise UnavailableError("throttled")
+
+    time = Time()
+    with pytest.raises(StackError, match="cannot be copied to new: throttled"):
+        compare(
+            dynamodb,
+            *tables,
+            copy_to=Throttled(),
+            patience=lambda: Deadline(PATIENCE_S, clock=time.clock, sleep=time.sleep),
+        )
+
+
+def test_what_is_on_its_way_is_no_difference(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
+    """Going back, an event may be in the asked table and not yet in the other: it is looked up again."""
+    old = everything(dynamodb, tables[0])
+
+    def arrives(_: float) -> None:
+        for item in old.values():
+            dynamodb.put_item(TableName="new", Item=item)
+
+    found = compare(dynamodb, *tables, wait=arrives)
+
+    assert (found.counts, found.lacking, found.behind) == ({Verdict.SAME: 249, Verdict.CHANGED: 1}, 0, [])
+
+
+class Busy:
+    """DynamoDB that gives little at a time, and now and then nothing; `refusals` in a row at first."""
+
+    def __init__(self, dynamodb: DynamoDBClient, refusals: int) -> None:
+        self.dynamodb = dynamodb
+        self.refusals = refusals
+        self.left = refusals
+
+    def _refuse(self, operation: str, code: str = "ProvisionedThroughputExceededException") -> None:
+        self.left -= 1
+        if self.left >= 0:
+            raise ClientError({"Error": {"Code": code, "Message": "slower"}}, operation)
+        self.left = self.refusals
+
+    def scan(self, **request: Any) -> Any:
+        self._refuse("Scan")
+        return self.dynamodb.scan(**request)
+
+    def batch_get_item(self, *, RequestItems: Any) -> Any:  # noqa: N803 - its name there
+        self._refuse("BatchGetItem")
+        ((table, asked),) = RequestItems.items()
+        now, later = asked["Keys"][:40], asked["Keys"][40:]
+        request: Any = {table: {**asked, "Keys": now}}
+        answer: Any = self.dynamodb.batch_get_item(RequestItems=request)
+        return {**answer, "UnprocessedKeys": {table: {**asked, "Keys": later}} if later else {}}
+
+
+def test_a_busy_table_is_asked_slower(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
+    """After pauses that become longer, and everything is found all the same."""
+    time = Time()
+    busy: Any = Busy(dynamodb, refusals=2)
+    found = compare(
+        busy,
+        *tables,
+        patience=lambda: Deadline(PATIENCE_S, clock=time.clock, sleep=time.sleep),
+        wait=lambda _: None,
+    )
+
+    assert found.counts == {Verdict.SAME: 199, Verdict.CHANGED: 1, Verdict.BEHIND: 50}
+    assert len(time.pauses) > 10
+    assert min(time.pauses) > 0
+
+
+def test_a_table_that_stays_busy_is_told(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
+    """After a minute, with its name; what no pause mends is told at once."""
+    time = Time()
+    busy: Any = Busy(dynamodb, refusals=10**9)
+    with pytest.raises(StackError, match=f"{tables[0]} gives no more items: Scan: Provisioned"):
+        compare(busy, *tables, patience=lambda: Deadline(PATIENCE_S, clock=time.clock, sleep=time.sleep))
+    assert sum(time.pauses) == pytest.approx(PATIENCE_S, abs=1)
+
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        compare(dynamodb, "no-such-table", "new")
