@@ -56,7 +56,7 @@ def client(endpoint_url: str | None, *, attempts: int = aws.ATTEMPTS) -> DynamoD
     return DynamoDB(
         endpoint_url or IN_PROCESS,
         REGION,
-        lambda: aws.Credentials(ROOT_KEY, ROOT_SECRET, None),
+        lambda: aws.AccessKeys(ROOT_KEY, ROOT_SECRET, None),
         transport=None if endpoint_url else Moto(),
         attempts=attempts,
     )

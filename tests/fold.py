@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from result_aggregator.contracts import Ignored, read
 from result_aggregator.domain import table_layout, view
-from result_aggregator.domain.store_interface import Entry, Listed
+from result_aggregator.domain.store_interface import IndexEntry, Listed
 
 from tests.samples import DEFAULT_PIPELINE, Line
 
@@ -104,10 +104,10 @@ class View:
         user_id: str,
         after: Listed | None = None,
         page_size: int | None = None,  # noqa: ARG002 - as above
-    ) -> Iterator[Entry]:
+    ) -> Iterator[IndexEntry]:
         """The user's batches, greatest first."""
         found = (
-            Entry(
+            IndexEntry(
                 Listed(str(item[table_layout.CREATED_AT]), table_layout.batch_id_of(key.pk)),
                 _standing_of(item),
             )

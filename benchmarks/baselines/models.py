@@ -67,7 +67,7 @@ class OutcomeMetadata(BaseModel):
     failed_essay_count: int = 0
 
 
-class Outcome(BaseModel):
+class PhaseOutcomeData(BaseModel):
     batch_id: str
     phase: str
     outcome: str
@@ -75,7 +75,7 @@ class Outcome(BaseModel):
 
 
 class PhaseOutcome(Event):
-    data: Outcome
+    data: PhaseOutcomeData
 
 
 AnyEvent = SpellcheckCompleted | CJAssessmentCompleted | BatchRegistered | PhaseOutcome

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 from ras.state import ACCOUNT
 
 if TYPE_CHECKING:
     from ras.aws import Cloud
+    from ras.signed_http import CallerKeys
 
 ALLOWED = ("api-gateway-service", "admin-dashboard-service")
 NOT_ALLOWED = "not-allowed"
@@ -20,14 +21,6 @@ CALLERS = (*ALLOWED, NOT_ALLOWED)
 _LONGEST_ROLE_SESSION_S = 43_200  # IAM's own maximum
 # The emulator grants any length, and a stack that stays up for weeks should keep answering.
 _SESSION_S = 30 * 24 * 3600
-
-
-class Credentials(TypedDict):
-    """Temporary keys, as they stand in the stack file."""
-
-    access_key_id: str
-    secret_access_key: str
-    session_token: str
 
 
 def create_roles(cloud: Cloud) -> None:
@@ -54,12 +47,12 @@ def create_roles(cloud: Cloud) -> None:
             continue
 
 
-def credentials(cloud: Cloud) -> dict[str, Credentials]:
+def credentials(cloud: Cloud) -> dict[str, CallerKeys]:
     """Session keys of every caller, for as long as the emulator grants them."""
     return {name: _assume(cloud, name) for name in CALLERS}
 
 
-def _assume(cloud: Cloud, role: str) -> Credentials:
+def _assume(cloud: Cloud, role: str) -> CallerKeys:
     arn = f"arn:aws:iam::{ACCOUNT}:role/{role}"
     try:
         answer = cloud.sts.assume_role(RoleArn=arn, RoleSessionName=role, DurationSeconds=_SESSION_S)

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     import requests
     from ras.aws import Cloud
-
-    from ras_local.callers import Credentials
+    from ras.signed_http import CallerKeys
 
 
 class Lack(StrEnum):
@@ -152,7 +151,7 @@ def _answers_of_a_function(cloud: Cloud, user: Cloud, name: str) -> tuple[dict[s
 
 def _asked(url: str, user: Cloud) -> requests.Response:
     """The API's answer to the user. Raises StackError where it is an error, which would be taken for what did not get through."""
-    keys: Credentials = {"access_key_id": user.key, "secret_access_key": user.secret, "session_token": ""}
+    keys: CallerKeys = {"access_key_id": user.key, "secret_access_key": user.secret, "session_token": ""}
     answer = signed_http.get(
         url, region=user.region, credentials=keys, headers={"Accept": "*/*"}, timeout_s=60
     )

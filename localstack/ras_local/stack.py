@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import requests
-
-    from ras_local.callers import Credentials
+    from ras.signed_http import CallerKeys
 
 POLLER = "poller"
 METRICS = "metrics"
@@ -58,7 +57,7 @@ class Stack:
     api_url: str
     table_name: str
     dead_letter_bucket: str
-    callers: dict[str, Credentials]
+    callers: dict[str, CallerKeys]
     dashboard_url: str
     lacks: list[str] = field(default_factory=list)
     """What the emulator lacks of AWS, as `lacks.Lack` names it."""

@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 import boto3
 import localstack_client.session
 from botocore.config import Config
-from result_aggregator.store.aws import Credentials
+from result_aggregator.store.aws import AccessKeys
 from result_aggregator.store.dynamodb_client import DynamoDB
 
 from ras.state import region
@@ -91,7 +91,7 @@ class Cloud:
     @cached_property
     def view_client(self) -> DynamoDB:
         """The service's own client, for what writes into a table as the functions do."""
-        return DynamoDB(self.endpoint_url, self.region, lambda: Credentials(self.key, self.secret, None))
+        return DynamoDB(self.endpoint_url, self.region, lambda: AccessKeys(self.key, self.secret, None))
 
     @cached_property
     def sqs(self) -> SQSClient:

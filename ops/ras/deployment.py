@@ -23,7 +23,7 @@ from botocore.exceptions import (
     NoRegionError,
 )
 from ras_local import stack as stacks
-from result_aggregator.store.aws import Credentials
+from result_aggregator.store.aws import AccessKeys
 from result_aggregator.store.dynamodb_client import DynamoDB
 
 from ras.aws import Cloud
@@ -36,7 +36,7 @@ from ras.state import StateDir
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
-    from ras_local.mapping.delivery import Settings
+    from ras_local.mapping.delivery import MappingSettings
 
 _CHANGE_WAIT_S = 120
 _TOKEN_RETRY_S = 60
@@ -66,10 +66,10 @@ class Account(Cloud):
         if found is None:
             raise NoCredentialsError
 
-        def credentials() -> Credentials:
+        def credentials() -> AccessKeys:
             # Each time, because the SDK refreshes them.
             now = found.get_frozen_credentials()
-            return Credentials(str(now.access_key), str(now.secret_key), now.token)
+            return AccessKeys(str(now.access_key), str(now.secret_key), now.token)
 
         return DynamoDB(self.dynamodb.meta.endpoint_url, self.region, credentials)
 
@@ -173,7 +173,7 @@ class Deployment:
     def invoke(self) -> Invoke:
         return of_lambda(self.cloud.functions, self.stage)
 
-    def mappings(self) -> list[Settings]:
+    def mappings(self) -> list[MappingSettings]:
         """The event source mappings of this stage's functions."""
         return [
             mapping

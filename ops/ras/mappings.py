@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from ras_local.mapping.delivery import Settings
+from ras_local.mapping.delivery import MappingSettings
 
 from ras.state import STAGE
 
@@ -46,7 +46,7 @@ class DeployedMappings:
         self._templates: dict[str, Mapping[str, Any]] = {}
         self._forgotten: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
-    def read(self) -> list[Settings]:
+    def read(self) -> list[MappingSettings]:
         """The settings of every Kafka mapping. Raises botocore's errors when Lambda or CloudFormation do not answer.
 
         Where an emulator makes no mappings for MSK, an output of the local stage tells what they would be
@@ -56,10 +56,10 @@ class DeployedMappings:
         for page in self._cloud.functions.get_paginator("list_event_source_mappings").paginate():
             for mapping in page["EventSourceMappings"]:
                 if ":kafka:" in mapping.get("EventSourceArn", ""):
-                    found.append(Settings.from_api(self._complete(dict(mapping))))
+                    found.append(MappingSettings.from_api(self._complete(dict(mapping))))
         # AWS itself, which has no endpoint of its own here, makes them.
         if not found and self._cloud.endpoint_url:
-            found = [Settings.from_api(told) for told in self._told()]
+            found = [MappingSettings.from_api(told) for told in self._told()]
         return sorted(found, key=lambda settings: settings.topic)
 
     def _told(self) -> list[Mapping[str, Any]]:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import requests
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials as SigningKeys
+from botocore.credentials import Credentials
 
 from ras.errors import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ras_local.callers import Credentials
-
 
 SERVICE = "execute-api"
+
+
+class CallerKeys(TypedDict):
+    """Temporary keys of a caller, as they stand in the stack file."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
 
 
 def prepare(
     url: str,
     *,
     region: str,
-    credentials: Credentials | None,
+    credentials: CallerKeys | None,
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
     service: str = SERVICE,
@@ -34,7 +40,7 @@ def prepare(
     if credentials is not None:
         # Signed after requests has normalised the URL: what is signed must be what is sent.
         signed = AWSRequest(method, prepared.url, headers=dict(headers or {}))
-        keys = SigningKeys(
+        keys = Credentials(
             credentials["access_key_id"], credentials["secret_access_key"], credentials["session_token"]
         )
         SigV4Auth(keys, service, region).add_auth(signed)
@@ -65,7 +71,7 @@ def get(
     url: str,
     *,
     region: str,
-    credentials: Credentials | None,
+    credentials: CallerKeys | None,
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 30,
 ) -> requests.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.client.server import Answer
+from tests.client.server import CannedResponse
 
 TIME = "2026-03-02T08:00:01.276000Z"
 
@@ -25,24 +25,24 @@ def summary(batch_id: str = "b", **fields: Any) -> dict[str, Any]:
 
 def status(
     *essays: str, cursor: str | None = None, headers: dict[str, str] | None = None, **fields: Any
-) -> Answer:
+) -> CannedResponse:
     """A batch with these essays."""
     body = {
         **summary(**fields),
         "essays": [{"essay_id": name} for name in essays],
         "pagination": {"limit": None, "next_cursor": cursor},
     }
-    return Answer(200, body, headers or {})
+    return CannedResponse(200, body, headers or {})
 
 
-def listing(*batch_ids: str, total: int, cursor: str | None = None) -> Answer:
+def listing(*batch_ids: str, total: int, cursor: str | None = None) -> CannedResponse:
     pagination = {"limit": 100, "offset": 0, "total": total, "next_cursor": cursor}
-    return Answer(200, {"batches": [summary(one) for one in batch_ids], "pagination": pagination})
+    return CannedResponse(200, {"batches": [summary(one) for one in batch_ids], "pagination": pagination})
 
 
-def error(status: int, code: str, headers: dict[str, str] | None = None, **details: Any) -> Answer:
+def error(status: int, code: str, headers: dict[str, str] | None = None, **details: Any) -> CannedResponse:
     body = {"error": f"a sentence about {code}", "code": code, "details": details, "correlation_id": "theirs"}
-    return Answer(status, body, headers or {})
+    return CannedResponse(status, body, headers or {})
 
 
 NOT_FOUND = error(404, "batch_not_found")

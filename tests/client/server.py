@@ -24,7 +24,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Answer:
+class CannedResponse:
     """An answer. `announced`: a Content-Length other than the body's. `after_each_byte` makes it come in pieces."""
 
     status: int = 200
@@ -43,15 +43,17 @@ HANG_UP = "hang up"
 SILENCE = "silence"
 """Nothing comes, until the test is over."""
 
-Plan = Answer | str
+CannedReply = CannedResponse | str
 
 
 class Server:
     """Answers in the order of `plans`, then as `otherwise` says. Use as a context manager."""
 
     def __init__(self) -> None:
-        self.plans: deque[Plan] = deque()
-        self.otherwise: Callable[[Asked], Plan] = lambda _: Answer(500, b"the test laid out no answer")
+        self.plans: deque[CannedReply] = deque()
+        self.otherwise: Callable[[Asked], CannedReply] = lambda _: CannedResponse(
+            500, b"the test laid out no answer"
+        )
         self.asked: list[Asked] = []
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -63,10 +65,10 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._http.server_address[1]}/stage"
 
-    def lay_out(self, *plans: Plan) -> None:
+    def lay_out(self, *plans: CannedReply) -> None:
         self.plans.extend(plans)
 
-    def _plan(self, asked: Asked) -> Plan:
+    def _plan(self, asked: Asked) -> CannedReply:
         with self._lock:
             self.asked.append(asked)
             return self.plans.popleft() if self.plans else self.otherwise(asked)

@@ -26,7 +26,7 @@ from result_aggregator_client.core import (
 from result_aggregator_client.signing import Signer
 
 from tests.client.answers import listing, status
-from tests.client.server import Answer
+from tests.client.server import CannedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +143,9 @@ CONTRACT = yaml.safe_load((Path(__file__).parents[2] / "docs/openapi.yaml").read
 )
 def test_questions_are_those_of_the_contract(ask: Callable[[Core], Flow[Any]], route: str) -> None:
     """Paths, parameters and headers: the service refuses any parameter that it does not know."""
-    answer = {"/healthz": Answer(body={"status": "healthy"}), USER: listing(total=0)}.get(route, status("e"))
+    answer = {"/healthz": CannedResponse(body={"status": "healthy"}), USER: listing(total=0)}.get(
+        route, status("e")
+    )
     world = World([(0, Received(200, {}, answer.content))])
     world.run(ask(world.core()))
     url = urlsplit(world.sends[0].url)

@@ -12,7 +12,7 @@ from result_aggregator_client import CredentialsError
 from tests.client import sigv4
 from tests.client.answers import status
 from tests.client.conftest import REGION, SECRET
-from tests.client.server import Answer, Server
+from tests.client.server import CannedResponse, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,8 +39,8 @@ def key_of(server: Server) -> str:
     return match[1]
 
 
-def container_keys(access_key: str, life: timedelta) -> Answer:
-    return Answer(
+def container_keys(access_key: str, life: timedelta) -> CannedResponse:
+    return CannedResponse(
         200,
         {
             "AccessKeyId": access_key,
@@ -116,7 +116,7 @@ def test_web_identity(
         monkeypatch.setenv(name, value)
     result = "AssumeRoleWithWebIdentity"
     issuer.lay_out(
-        Answer(
+        CannedResponse(
             200,
             f'<{result}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{result}Result><Credentials>'
             f"<AccessKeyId>WEB</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey>"
@@ -133,7 +133,7 @@ def test_web_identity(
 
 def refusing_issuer(issuer: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", issuer.url)
-    issuer.otherwise = lambda _: Answer(403, b"no")
+    issuer.otherwise = lambda _: CannedResponse(403, b"no")
 
 
 def expired_keys(issuer: Server, monkeypatch: pytest.MonkeyPatch) -> None:

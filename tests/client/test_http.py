@@ -35,7 +35,7 @@ from result_aggregator_client import (
 from tests.client import sigv4
 from tests.client.answers import NOT_FOUND, OUTDATED, error, listing, status
 from tests.client.conftest import REGION, SECRET
-from tests.client.server import HANG_UP, SILENCE, Answer, Asked
+from tests.client.server import HANG_UP, SILENCE, Asked, CannedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,7 @@ def test_health_needs_no_credentials_and_no_second_try(
     make_client: Callable[..., Client], server: Server
 ) -> None:
     """It says how things are now."""
-    server.lay_out(Answer(body={"status": "healthy", "service": "s"}), error(503, "unavailable"))
+    server.lay_out(CannedResponse(body={"status": "healthy", "service": "s"}), error(503, "unavailable"))
     client = make_client()
 
     assert client.health().status == "healthy"
@@ -148,9 +148,9 @@ def test_connections_are_kept(client: Client, server: Server) -> None:
     "failure",
     [
         HANG_UP,
-        Answer(200, b'{"batch_id":', announced=1000),
+        CannedResponse(200, b'{"batch_id":', announced=1000),
         error(429, "too_many_requests"),
-        Answer(502, b"<html>"),
+        CannedResponse(502, b"<html>"),
         error(503, "unavailable"),
         error(504, "unavailable"),
     ],
@@ -175,14 +175,14 @@ def test_what_passes_is_tried_again(client: Client, server: Server, time: Time, 
         (error(405, "method_not_allowed"), RefusedError),
         (error(414, "path_too_long"), RefusedError),
         (error(500, "internal_error"), ServiceError),
-        (Answer(302, headers={"Location": "/elsewhere"}), UnreadableAnswerError),
-        (Answer(200, b"<html>"), UnreadableAnswerError),
-        (Answer(200, {"batch_id": "b"}), UnreadableAnswerError),
-        (Answer(304), UnreadableAnswerError),
+        (CannedResponse(302, headers={"Location": "/elsewhere"}), UnreadableAnswerError),
+        (CannedResponse(200, b"<html>"), UnreadableAnswerError),
+        (CannedResponse(200, {"batch_id": "b"}), UnreadableAnswerError),
+        (CannedResponse(304), UnreadableAnswerError),
     ],
 )
 def test_what_will_not_pass_is_not_tried_again(
-    client: Client, server: Server, time: Time, answer: Answer, kind: type[ResultAggregatorError]
+    client: Client, server: Server, time: Time, answer: CannedResponse, kind: type[ResultAggregatorError]
 ) -> None:
     """One request, and an error of its own kind with all that is known."""
     server.lay_out(answer)
@@ -252,7 +252,7 @@ def test_each_attempt_is_signed_anew(make_client: Callable[..., Client], server:
     """With the credentials of its moment: they may have been refreshed in between."""
     credentials = Credentials("FIRST", SECRET, "t")
 
-    def refresh(_asked: Asked) -> Answer:
+    def refresh(_asked: Asked) -> CannedResponse:
         credentials.access_key = "SECOND"
         return error(503, "unavailable") if len(server.asked) == 1 else status("e")
 
@@ -291,7 +291,7 @@ def test_the_deadline_ends_an_answer_that_drips(client: Client, server: Server, 
     def slowly() -> None:
         time.now += 1
 
-    server.lay_out(Answer(200, b" " * 10_000, after_each_byte=slowly))
+    server.lay_out(CannedResponse(200, b" " * 10_000, after_each_byte=slowly))
     with pytest.raises(DeadlineExceededError):
         client.get_batch_status("b")
     assert len(server.asked) == 1
@@ -302,7 +302,7 @@ def test_the_deadline_counts_pages_and_pauses_together(
 ) -> None:
     """A call of many pages has no more time than one of one page."""
 
-    def page(_asked: Asked) -> Answer:
+    def page(_asked: Asked) -> CannedResponse:
         time.now += 300
         return status("e", cursor="more")
 
@@ -317,7 +317,7 @@ def test_the_deadline_counts_pages_and_pauses_together(
 
 def test_an_unchanged_answer_is_not_sent_again(client: Client, server: Server) -> None:
     """The ETag goes out, and a 304 is answered with what was kept."""
-    server.lay_out(status("e", headers={"ETag": 'W/"1"'}), Answer(304, headers={"ETag": 'W/"1"'}))
+    server.lay_out(status("e", headers={"ETag": 'W/"1"'}), CannedResponse(304, headers={"ETag": 'W/"1"'}))
     first, second = client.get_batch_status("b", "u"), client.get_batch_status("b", "u")
 
     assert first == second
@@ -332,7 +332,7 @@ def test_a_changed_answer_takes_the_place_of_the_old(client: Client, server: Ser
     server.lay_out(
         status("old", headers={"ETag": 'W/"1"'}),
         status("new", headers={"ETag": 'W/"2"'}),
-        Answer(304),
+        CannedResponse(304),
     )
     answers = [client.get_batch_status("b").essays[0].essay_id for _ in range(3)]
 
@@ -372,7 +372,7 @@ def test_what_may_not_be_kept_is_not(client: Client, server: Server) -> None:
 def test_the_cache_stays_within_its_bounds(make_client: Callable[..., Client], server: Server) -> None:
     """Of three questions it may keep two answers: the one used longest ago is asked for in full."""
     server.otherwise = lambda asked: (
-        Answer(304) if "if-none-match" in asked.headers else status("e", headers={"ETag": 'W/"1"'})
+        CannedResponse(304) if "if-none-match" in asked.headers else status("e", headers={"ETag": 'W/"1"'})
     )
     client = make_client(cache_entries=2)
     for batch_id in ("1", "2", "1", "3", "1", "2"):
@@ -392,7 +392,7 @@ def test_compressed_answers_are_read_and_kept(client: Client, server: Server) ->
     """As the service sends them on request; one that cannot be unpacked is no answer, and asked for again."""
     plain = status("e", headers={"ETag": 'W/"1"', "Content-Encoding": "gzip"})
     packed = dataclasses.replace(plain, body=gzip.compress(plain.content))
-    server.lay_out(plain, packed, Answer(304))
+    server.lay_out(plain, packed, CannedResponse(304))
 
     assert [client.get_batch_status("b").essays[0].essay_id for _ in range(2)] == ["e", "e"]
     assert "gzip" in server.asked[0].headers["accept-encoding"]
@@ -402,11 +402,11 @@ def test_compressed_answers_are_read_and_kept(client: Client, server: Server) ->
 def test_threads_share_a_client(server: Server) -> None:
     """Eight at once, with a cache too small for all: everybody gets their own answer."""
 
-    def answer(asked: Asked) -> Answer:
+    def answer(asked: Asked) -> CannedResponse:
         batch_id = asked.target.split("/")[-2]
         etag = f'W/"{batch_id}"'
         return (
-            Answer(304)
+            CannedResponse(304)
             if asked.headers.get("if-none-match") == etag
             else status(batch_id, headers={"ETag": etag})
         )

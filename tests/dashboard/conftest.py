@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.credentials import Credentials
-from ras.dashboard.data_source import Source
+from ras.dashboard.data_source import DataSource
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import StackError
 from ras.state import StateDir
@@ -89,9 +89,9 @@ def dashboard(service: Service, tmp_path: Path) -> Iterator[Dashboard]:
     deployment: Any = Deployment(service, StateDir(tmp_path))
     failure: list[StackError] = []
     with Server() as api:
-        source = Source(deployment, api.url, Credentials("key", "secret"))
+        source = DataSource(deployment, api.url, Credentials("key", "secret"))
 
-        def opener() -> Source:
+        def opener() -> DataSource:
             for one in failure:
                 raise one
             return source

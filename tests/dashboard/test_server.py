@@ -28,7 +28,7 @@ from ras.errors import StackError
 from ras_local.commands import main
 from result_aggregator.contracts.rejection import Problem
 
-from tests.client.server import SILENCE, Answer, Server
+from tests.client.server import SILENCE, CannedResponse, Server
 from tests.dashboard.test_source import up
 from tests.ops import made
 from tests.ops.made import REGISTERED, SPELLCHECK
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.client.server import Asked, Plan
+    from tests.client.server import Asked, CannedReply
     from tests.dashboard.conftest import Dashboard
     from tests.handlers.conftest import Service
 
@@ -454,7 +454,7 @@ STATUS = {
 
 
 def test_a_batch_comes_as_a_table_of_the_fields_that_are_there(dashboard: Dashboard) -> None:
-    dashboard.api.lay_out(Answer(body=STATUS))
+    dashboard.api.lay_out(CannedResponse(body=STATUS))
     answer = ask(dashboard.url, "/data/batch?id=b")
 
     assert answer.json["batch"]["last_updated"] == "2026-03-02T08:00:00+00:00"
@@ -476,7 +476,7 @@ def test_ids_reach_the_api_as_they_are(dashboard: Dashboard) -> None:
         ("%2F?&#", "%252F%3F%26%23"),
         ("é" * 255, "%C3%A9" * 255),
     ):
-        dashboard.api.lay_out(Answer(body=STATUS))
+        dashboard.api.lay_out(CannedResponse(body=STATUS))
         assert ask(dashboard.url, f"/data/batch?{urlencode({'id': batch_id})}").status == 200
         target = dashboard.api.asked[-1].target
 
@@ -486,12 +486,12 @@ def test_ids_reach_the_api_as_they_are(dashboard: Dashboard) -> None:
 @pytest.mark.parametrize(
     ("plan", "status", "code"),
     [
-        (Answer(404, {"error": "no", "code": "batch_not_found"}), 404, "batch_not_found"),
-        (Answer(403, {"error": "no", "code": "forbidden"}), 403, "forbidden"),
-        (Answer(400, {"error": "no", "code": "invalid_parameter"}), 400, "invalid_parameter"),
-        (Answer(503, {"error": "no", "code": "unavailable"}), 503, "unavailable"),
-        (Answer(500, b"<html>boom"), 502, "not_of_the_service"),
-        (Answer(200, b"no JSON"), 502, "unreadable_answer"),
+        (CannedResponse(404, {"error": "no", "code": "batch_not_found"}), 404, "batch_not_found"),
+        (CannedResponse(403, {"error": "no", "code": "forbidden"}), 403, "forbidden"),
+        (CannedResponse(400, {"error": "no", "code": "invalid_parameter"}), 400, "invalid_parameter"),
+        (CannedResponse(503, {"error": "no", "code": "unavailable"}), 503, "unavailable"),
+        (CannedResponse(500, b"<html>boom"), 502, "not_of_the_service"),
+        (CannedResponse(200, b"no JSON"), 502, "unreadable_answer"),
         ("hang up", 503, "unreachable"),
     ],
 )
@@ -779,14 +779,14 @@ def test_ctrl_c_ends_it_while_aws_does_not_answer(tmp_path: Path) -> None:
     key, body = f"rejected/{SPELLCHECK}/0/{0:020d}.json", _rejected()
     with Server() as aws:
 
-        def plan(asked: Asked) -> Plan:
+        def plan(asked: Asked) -> CannedReply:
             # The letter can be read; what else AWS is asked for never comes.
             if asked.target.startswith(f"/letters/{key}"):
-                return Answer(
+                return CannedResponse(
                     body=body, headers={"ETag": '"e"', "Last-Modified": "Mon, 02 Mar 2026 08:00:00 GMT"}
                 )
             if asked.target.startswith("/letters?"):
-                return Answer(body=LISTED.format(key=key).encode())
+                return CannedResponse(body=LISTED.format(key=key).encode())
             return SILENCE
 
         aws.otherwise = plan

@@ -65,7 +65,9 @@ def nothing_needed_is_lacking(request: pytest.FixtureRequest) -> None:
     if needed and "running" in request.fixturenames:
         running: Stack = request.getfixturevalue("running")
         if found := sorted(needed & set(running.lacks)):
-            pytest.skip(f"{running.endpoint_url} lacks {'; '.join(capabilities.SAID[lack] for lack in found)}")
+            pytest.skip(
+                f"{running.endpoint_url} lacks {'; '.join(capabilities.SAID[lack] for lack in found)}"
+            )
 
 
 @pytest.fixture(scope="session")

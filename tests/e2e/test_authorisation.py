@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import requests
-    from ras_local.callers import Credentials
+    from ras.signed_http import CallerKeys
     from ras_local.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs(Lack.POLICIES, Lack.SIGNATURES, Lack.IDENTITY)]
@@ -47,40 +47,40 @@ ROOT = "/"
 
 
 @dataclass(frozen=True)
-class Answer:
+class GatewayAnswer:
     """A status, and the body without its correlation id."""
 
     status: int
     body: dict[str, Any] = field(default_factory=dict)
 
 
-def refused_by_gateway(kind: str, error: str, code: str = "forbidden") -> Answer:
-    return Answer(403, {"error": error, "code": code, "details": {"type": kind}})
+def refused_by_gateway(kind: str, error: str, code: str = "forbidden") -> GatewayAnswer:
+    return GatewayAnswer(403, {"error": error, "code": code, "details": {"type": kind}})
 
 
-READ = Answer(200)
+READ = GatewayAnswer(200)
 UNSIGNED = refused_by_gateway(
     "MISSING_AUTHENTICATION_TOKEN", "The request is not signed, or there is no such route."
 )
 BAD_SIGNATURE = refused_by_gateway("INVALID_SIGNATURE", "The signature of the request is not valid.")
 BAD_KEY = refused_by_gateway("DEFAULT_4XX", "The request was refused.", "refused")
 DENIED = refused_by_gateway("ACCESS_DENIED", "The caller is not allowed to use this API.")
-BY_THE_FUNCTION = Answer(
+BY_THE_FUNCTION = GatewayAnswer(
     403, {"error": "the caller is not allowed to ask", "code": "forbidden", "details": {}}
 )
-NO_ROUTE = Answer(404, {"error": "no such route", "code": "unknown_route", "details": {}})
-NOT_GET = Answer(
+NO_ROUTE = GatewayAnswer(404, {"error": "no such route", "code": "unknown_route", "details": {}})
+NOT_GET = GatewayAnswer(
     405, {"error": "only GET is allowed", "code": "method_not_allowed", "details": {"allowed": ["GET"]}}
 )
 
 
-def in_the_emulators_words(arn: str) -> Answer:
+def in_the_emulators_words(arn: str) -> GatewayAnswer:
     """Where its policies allow nothing, the emulator answers in its own way instead of the gateway response's."""
     message = (
         f"User: {arn} is not authorized to perform: execute-api:Invoke because no identity-based policy"
         " allows the execute-api:Invoke action"
     )
-    return Answer(403, {"__type": "AccessDeniedException", "message": message})
+    return GatewayAnswer(403, {"__type": "AccessDeniedException", "message": message})
 
 
 def _nothing(_: Any) -> None:
@@ -92,7 +92,7 @@ class Ask:
     """How a request is signed, and what happens to it between signing and sending."""
 
     caller: str | None = GATEWAY
-    keys: Callable[[Credentials, Stack], Credentials] = lambda keys, _: keys
+    keys: Callable[[CallerKeys, Stack], CallerKeys] = lambda keys, _: keys
     service: str = "execute-api"
     region: str | None = None
     age_s: int = 0
@@ -153,15 +153,15 @@ def _fresh_date(request: requests.PreparedRequest) -> None:
     request.headers["X-Amz-Date"] = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def _replaced(**changed: str) -> Callable[[Credentials, Stack], Credentials]:
+def _replaced(**changed: str) -> Callable[[CallerKeys, Stack], CallerKeys]:
     return lambda keys, _: {**keys, **changed}  # type: ignore[typeddict-item] # names of its own keys
 
 
-def _others_token(keys: Credentials, stack: Stack) -> Credentials:
+def _others_token(keys: CallerKeys, stack: Stack) -> CallerKeys:
     return {**keys, "session_token": stack.callers[DASHBOARD]["session_token"]}
 
 
-def _root(_: Credentials, __: Stack) -> Credentials:
+def _root(_: CallerKeys, __: Stack) -> CallerKeys:
     return {"access_key_id": "test", "secret_access_key": "anything", "session_token": ""}
 
 
@@ -182,9 +182,9 @@ class Row:
 
     name: str
     ask: Ask
-    aws: Answer
+    aws: GatewayAnswer
     source: str
-    emulator: Answer | None = None
+    emulator: GatewayAnswer | None = None
     """Where the emulator decides otherwise than AWS."""
 
 
@@ -241,7 +241,7 @@ def asked(filled: Stack) -> Iterator[Stack]:
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Action": "execute-api:*", "Resource": "*"}],
     }
-    made: dict[str, Credentials] = {}
+    made: dict[str, CallerKeys] = {}
     for name in (USER, POWERLESS_USER):
         user = name.replace(" ", "-")
         iam.create_user(UserName=user)
@@ -263,7 +263,7 @@ def asked(filled: Stack) -> Iterator[Stack]:
         del filled.callers[name]
 
 
-def check(answer: requests.Response, wanted: Answer, method: str = "GET") -> None:
+def check(answer: requests.Response, wanted: GatewayAnswer, method: str = "GET") -> None:
     """Exactly the status and the body, with a correlation id that header and body agree on."""
     assert answer.status_code == wanted.status, answer.text
     if method == "HEAD":
@@ -282,7 +282,7 @@ def test_matrix(asked: Stack, row: Row, path: str) -> None:
     """Allowed callers read; all others get the row's refusal, the same whether the thing exists or not."""
     wanted = row.emulator or row.aws
     if wanted == READ and path == MISSING:
-        wanted = Answer(404, {"error": "no such batch", "code": "batch_not_found", "details": {}})
+        wanted = GatewayAnswer(404, {"error": "no such batch", "code": "batch_not_found", "details": {}})
 
     check(row.ask.send(asked, path), wanted)
 

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
 from ras.kafka.publish import Event, publish
 from ras_local.capabilities import Lack
-from ras_local.mapping.delivery import Settings, Source
+from ras_local.mapping.delivery import EventSource, MappingSettings
 from ras_local.mapping.destinations import ExecutionRoles, OnFailure
 from ras_local.mapping.poller import Gate, Mapping, invoke
 from ras_local.servers import broker
@@ -27,7 +27,7 @@ from ras_local.servers import broker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ras_local.mapping.delivery import Outcome
+    from ras_local.mapping.delivery import InvocationResult
     from ras_local.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -72,10 +72,10 @@ class ThrowAway:
         functions.get_waiter("function_updated_v2").wait(FunctionName=self.name)
 
     def map(self, **settings: Any) -> Mapping:
-        made = Settings(
+        made = MappingSettings(
             self.name, self.name, self.arn, CLUSTER, f"group-{self.name}", window_s=0.1, **settings
         )
-        source = Source(CLUSTER, self.running.bootstrap_servers)
+        source = EventSource(CLUSTER, self.running.bootstrap_servers)
         mapping = Mapping(
             made,
             self.running.bootstrap_servers,
@@ -87,7 +87,7 @@ class ThrowAway:
         mapping.start()
         return mapping
 
-    def _invoke(self, event: str) -> Outcome:
+    def _invoke(self, event: str) -> InvocationResult:
         records = json.loads(event)["records"].values()
         self.given.append([entry["offset"] for lane in records for entry in lane])
         return invoke(self.running.cloud, self.arn, event)

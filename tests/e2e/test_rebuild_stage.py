@@ -26,7 +26,7 @@ from ras_local import deploy
 from ras_local.commands import main
 from ras_local.servers import emulator
 from result_aggregator.domain import table_layout
-from result_aggregator.store.aws import Credentials
+from result_aggregator.store.aws import AccessKeys
 from result_aggregator.topics import TOPICS
 
 from infra.settings import as_context, load_settings
@@ -99,7 +99,7 @@ def cluster_arn(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> str:
     boto3.client("s3").delete_bucket_policy(Bucket=f"cdk-hnb659fds-assets-{ACCOUNT}-{region()}")
     msk = kafka_ready()
     monkeypatch.setenv("SSL_CERT_FILE", str(msk.ca))
-    msk.know(Credentials(ROOT_KEY, ROOT_SECRET, None), OPERATOR)
+    msk.know(AccessKeys(ROOT_KEY, ROOT_SECRET, None), OPERATOR)
     msk.allow(OPERATOR, RIGHTS)
     for name in FILES:
         publish(msk.unguarded, read_events(samples.TESTS / "events" / f"{name}.jsonl"))

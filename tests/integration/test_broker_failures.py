@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from ras.kafka.publish import publish
 from ras_local import stack
-from ras_local.mapping.delivery import Settings, Succeeded
+from ras_local.mapping.delivery import MappingSettings, Succeeded
 from ras_local.servers import apache_kafka, processes
 from ras_local.servers.broker import quiet_client
 
@@ -46,7 +46,7 @@ def test_reading_goes_on_from_the_last_commits(
 ) -> None:
     """Nothing that was committed when the broker went is read again, everything else is, and all in order."""
     topic = f"read-when-{request.node.callspec.id}"
-    settings = Settings(
+    settings = MappingSettings(
         "uuid", topic, "arn:aws:lambda:eu-north-1:000000000000:function:f", consumer_group_id=topic
     )
     bench = Bench(kafka, replace(settings, window_s=0.05, provisioned=True, batch_size=10))

@@ -20,15 +20,15 @@ from ras_local.mapping.delivery import (
     Backlog,
     Delivery,
     Discarded,
+    EventSource,
     Failed,
+    InvocationResult,
+    KafkaRecord,
     Ledger,
     MalformedResponseError,
+    MappingSettings,
     NotReached,
     Nulls,
-    Outcome,
-    Record,
-    Settings,
-    Source,
     Succeeded,
     failed_items,
     failure_message,
@@ -45,21 +45,23 @@ if TYPE_CHECKING:
 
 TOPIC = "essays"
 CLUSTER = "arn:aws:kafka:eu-north-1:000000000000:cluster/ras/1"
-SOURCE = Source(CLUSTER, "b-1:9098,b-2:9098")
+SOURCE = EventSource(CLUSTER, "b-1:9098,b-2:9098")
 NOW_MS = 1_795_000_000_000
 
-ON_DEMAND = Settings("uuid-1", TOPIC, "arn:aws:lambda:eu-north-1:000000000000:function:f", CLUSTER, "group-1")
+ON_DEMAND = MappingSettings(
+    "uuid-1", TOPIC, "arn:aws:lambda:eu-north-1:000000000000:function:f", CLUSTER, "group-1"
+)
 PROVISIONED = replace(ON_DEMAND, provisioned=True, maximum_retry_attempts=2)
 REPORTING = replace(PROVISIONED, report_batch_item_failures=True)
 
 
 def record(
     offset: int, partition: int = 0, *, value: bytes | None = b"{}", timestamp: int = NOW_MS, **more: Any
-) -> Record:
-    return Record(TOPIC, partition, offset, timestamp, value=value, **more)
+) -> KafkaRecord:
+    return KafkaRecord(TOPIC, partition, offset, timestamp, value=value, **more)
 
 
-def records(*offsets: int, partition: int = 0) -> list[Record]:
+def records(*offsets: int, partition: int = 0) -> list[KafkaRecord]:
     return [record(offset, partition) for offset in offsets]
 
 
@@ -76,15 +78,15 @@ class StoppedError(Exception):
 class Function:
     """A function under test conditions: answers by rule, remembers what it was given, and the waits between."""
 
-    rule: Callable[[list[tuple[str, int]], int], Outcome]
-    settings: Settings = ON_DEMAND
+    rule: Callable[[list[tuple[str, int]], int], InvocationResult]
+    settings: MappingSettings = ON_DEMAND
     calls: list[list[tuple[str, int]]] = field(default_factory=list)
     discarded: list[Discarded] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     now_ms: int = NOW_MS
     stop_after: int = 200
 
-    def invoke(self, event: str) -> Outcome:
+    def invoke(self, event: str) -> InvocationResult:
         given_records = [
             (lane, entry["offset"])
             for lane, entries in json.loads(event)["records"].items()
@@ -98,7 +100,7 @@ class Function:
         if len(self.waits) >= self.stop_after:
             raise StoppedError
 
-    def deliver(self, batch: Sequence[Record]) -> esm.Tally:
+    def deliver(self, batch: Sequence[KafkaRecord]) -> esm.Tally:
         return Delivery(
             settings=self.settings,
             source=SOURCE,
@@ -113,14 +115,14 @@ class Function:
         return [[offset for _, offset in call] for call in self.calls]
 
 
-def always(outcome: Outcome) -> Callable[[list[tuple[str, int]], int], Outcome]:
+def always(outcome: InvocationResult) -> Callable[[list[tuple[str, int]], int], InvocationResult]:
     return lambda _given, _call: outcome
 
 
-def poison(*bad: int) -> Callable[[list[tuple[str, int]], int], Outcome]:
+def poison(*bad: int) -> Callable[[list[tuple[str, int]], int], InvocationResult]:
     """A function that raises whenever one of these offsets is in its event."""
 
-    def rule(given_records: list[tuple[str, int]], _call: int) -> Outcome:
+    def rule(given_records: list[tuple[str, int]], _call: int) -> InvocationResult:
         return Failed("boom", "r-1") if any(offset in bad for _, offset in given_records) else Succeeded()
 
     return rule
@@ -239,25 +241,25 @@ class TestSettings:
 
     def test_defaults_are_a_hundred_records_and_half_a_second(self) -> None:
         """Batching behavior: BatchSize is 100 and the window 500 ms where nothing is set."""
-        mapping = Settings.from_api(self.API)
+        mapping = MappingSettings.from_api(self.API)
 
         assert (mapping.batch_size, mapping.window_s) == (100, 0.5)
 
     def test_a_window_of_zero_is_not_an_unset_one(self) -> None:
         """Low latency Kafka: a window of 0 is a setting of its own."""
-        assert Settings.from_api({**self.API, "MaximumBatchingWindowInSeconds": 0}).window_s == 0
+        assert MappingSettings.from_api({**self.API, "MaximumBatchingWindowInSeconds": 0}).window_s == 0
 
     def test_the_group_is_the_mapping_id_unless_given(self) -> None:
         """Customizable consumer group ID: unique unless given; by the CDK README the mapping's UUID."""
         named = {**self.API, "AmazonManagedKafkaEventSourceConfig": {"ConsumerGroupId": "mine"}}
 
-        assert Settings.from_api(self.API).consumer_group_id == "uuid-1"
-        assert Settings.from_api(named).consumer_group_id == "mine"
+        assert MappingSettings.from_api(self.API).consumer_group_id == "uuid-1"
+        assert MappingSettings.from_api(named).consumer_group_id == "mine"
 
     def test_error_controls_are_those_of_provisioned_mode_only(self) -> None:
         """Kafka retry configurations: retries, age, bisecting and partial responses need provisioned mode."""
-        on_demand = Settings.from_api({**self.API, **self.CONTROLS})
-        provisioned = Settings.from_api(
+        on_demand = MappingSettings.from_api({**self.API, **self.CONTROLS})
+        provisioned = MappingSettings.from_api(
             {**self.API, **self.CONTROLS, "ProvisionedPollerConfig": {"MinimumPollers": 2}}
         )
 
@@ -268,7 +270,7 @@ class TestSettings:
 
     def test_zero_retries_are_not_endless_ones(self) -> None:
         """Kafka retry configurations: MaximumRetryAttempts 0 means none, -1 means endless."""
-        mapping = Settings.from_api(
+        mapping = MappingSettings.from_api(
             {**self.API, "MaximumRetryAttempts": 0, "ProvisionedPollerConfig": {"MinimumPollers": 1}}
         )
 
@@ -287,13 +289,13 @@ class TestSettings:
     @pytest.mark.parametrize("state", ["Disabled", "Disabling", "Deleting"])
     def test_a_disabled_mapping_is_not_polled(self, state: str) -> None:
         """API reference, EventSourceMappingConfiguration: states in which nothing is read."""
-        assert not Settings.from_api({**self.API, "State": state}).enabled
+        assert not MappingSettings.from_api({**self.API, "State": state}).enabled
 
     def test_a_starting_time_is_read_in_both_forms(self) -> None:
         """API reference: StartingPositionTimestamp is a time; templates have seconds."""
         moment = datetime(2026, 11, 23, tzinfo=UTC)
         for given_moment in (moment, moment.timestamp()):
-            mapping = Settings.from_api({**self.API, "StartingPositionTimestamp": given_moment})
+            mapping = MappingSettings.from_api({**self.API, "StartingPositionTimestamp": given_moment})
 
             assert mapping.starting_timestamp_ms == int(moment.timestamp() * 1000)
 
@@ -335,7 +337,7 @@ class TestSettings:
 class TestBatching:
     """AWS Lambda developer guide, batching behavior: when records become a batch."""
 
-    def backlog(self, mapping: Settings = ON_DEMAND, **changes: Any) -> Backlog:
+    def backlog(self, mapping: MappingSettings = ON_DEMAND, **changes: Any) -> Backlog:
         return Backlog(replace(mapping, **changes), SOURCE, now=0.0)
 
     def test_nothing_is_sent_before_the_window_ends(self) -> None:
@@ -437,7 +439,7 @@ class TestBatching:
         for each in sent:
             backlog.add(each)
 
-        taken: list[Record] = []
+        taken: list[KafkaRecord] = []
         while batch := backlog.take(now=0.0, in_flight={f"{TOPIC}-{number}" for number in busy}):
             assert len(batch) <= batch_size
             taken += batch
@@ -453,7 +455,7 @@ class TestBatching:
 class TestLedger:
     """Reads are sequential per partition, offsets are committed when the outcome is known (processing messages: MSK)."""
 
-    def ledger(self, *read: Record) -> Ledger:
+    def ledger(self, *read: KafkaRecord) -> Ledger:
         made = Ledger()
         for each in read:
             made.read(each)
@@ -616,7 +618,7 @@ class TestRetries:
         mapping = replace(PROVISIONED, maximum_record_age_s=60, maximum_retry_attempts=INFINITE)
         function.settings = mapping
 
-        def slow_and_broken(_given: list[tuple[str, int]], call: int) -> Outcome:
+        def slow_and_broken(_given: list[tuple[str, int]], call: int) -> InvocationResult:
             function.now_ms = NOW_MS + call * 25_000
             return Failed("boom")
 
@@ -695,7 +697,7 @@ class TestPartialBatchResponse:
     def test_a_record_that_is_always_handed_back_is_given_up_alone(self) -> None:
         """Kafka retry configurations: retries are counted for what is left of a batch."""
 
-        def rule(given_records: list[tuple[str, int]], _call: int) -> Outcome:
+        def rule(given_records: list[tuple[str, int]], _call: int) -> InvocationResult:
             return handed_back(*[item for item in given_records if item[1] == 2])
 
         function = Function(rule, REPORTING)
@@ -806,7 +808,7 @@ class TestConservation:
             PROVISIONED, maximum_retry_attempts=retries, bisect=bisect, report_batch_item_failures=report
         )
 
-        def rule(given_records: list[tuple[str, int]], call: int) -> Outcome:
+        def rule(given_records: list[tuple[str, int]], call: int) -> InvocationResult:
             choice = script[call - 1] if call <= len(script) else 0
             return (
                 Succeeded(),

@@ -19,10 +19,10 @@ from ras_local.mapping.delivery import (
     PAYLOAD_EXCEEDED,
     RETRIES_EXHAUSTED,
     Discarded,
+    EventSource,
     Failed,
-    Record,
-    Settings,
-    Source,
+    KafkaRecord,
+    MappingSettings,
 )
 from ras_local.mapping.destinations import DestinationError, ExecutionRoles, OnFailure
 from ras_local.servers import broker
@@ -33,10 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FUNCTION = "arn:aws:lambda:eu-north-1:000000000000:function:f"
-SETTINGS = Settings("uuid-1", "essays", FUNCTION, provisioned=True)
-SOURCE = Source("arn:aws:kafka:eu-north-1:000000000000:cluster/ras/1", "b-1:9098")
+SETTINGS = MappingSettings("uuid-1", "essays", FUNCTION, provisioned=True)
+SOURCE = EventSource("arn:aws:kafka:eu-north-1:000000000000:cluster/ras/1", "b-1:9098")
 DISCARDED = Discarded(
-    (Record("essays", 0, 5, 1_795_000_000_000, value=b"{}"),), RETRIES_EXHAUSTED, 3, Failed("boom", "r-1")
+    (KafkaRecord("essays", 0, 5, 1_795_000_000_000, value=b"{}"),),
+    RETRIES_EXHAUSTED,
+    3,
+    Failed("boom", "r-1"),
 )
 
 
@@ -167,9 +170,9 @@ def kafka_destination(bootstrap_servers: str, topic: str) -> OnFailure:
 def test_a_kafka_topic_gets_each_record_with_its_key(bootstrap_servers: str) -> None:
     """AWS Lambda developer guide, using a Kafka topic as an on-failure destination: one message a record."""
     records = [
-        Record("essays", 0, 5, 1_795_000_000_000, key=b"k-1", value=b"one", headers=(("h", b"\xff"),)),
-        Record("essays", 2, 9, 1_795_000_001_000, value=None),
-        Record("essays", 0, 6, 1_795_000_002_000, key=b"k-1", value=b"two"),
+        KafkaRecord("essays", 0, 5, 1_795_000_000_000, key=b"k-1", value=b"one", headers=(("h", b"\xff"),)),
+        KafkaRecord("essays", 2, 9, 1_795_000_001_000, value=None),
+        KafkaRecord("essays", 0, 6, 1_795_000_002_000, key=b"k-1", value=b"two"),
     ]
     kafka_destination(bootstrap_servers, "letters")(
         Discarded(tuple(records), RETRIES_EXHAUSTED, 3, Failed("boom", "r-1"))
@@ -199,7 +202,7 @@ def test_other_conditions_are_spelled_alike_everywhere(
     bootstrap_servers: str, condition: str, topic: str
 ) -> None:
     """The guide's samples differ in the word for exhausted retries alone."""
-    discarded = Discarded((Record("essays", 1, 1, 0, value=b"x"),), condition, 0)
+    discarded = Discarded((KafkaRecord("essays", 1, 1, 0, value=b"x"),), condition, 0)
     kafka_destination(bootstrap_servers, topic)(discarded)
     [(_, _, message)] = read_all(bootstrap_servers, topic, 1)
 

@@ -17,13 +17,13 @@ from ras.kafka.publish import Event, publish
 from ras_local.mapping.delivery import (
     RETRIES_EXHAUSTED,
     Discarded,
+    EventSource,
     Failed,
+    InvocationResult,
+    KafkaRecord,
+    MappingSettings,
     NotReached,
     Nulls,
-    Outcome,
-    Record,
-    Settings,
-    Source,
     Succeeded,
 )
 from ras_local.mapping.destinations import DestinationError, OnFailure
@@ -63,8 +63,8 @@ class Bench:
     """One mapping under test, and everything that its function was given."""
 
     bootstrap_servers: str
-    settings: Settings
-    rule: Callable[[list[tuple[str, int]]], Outcome] = lambda _: Succeeded()
+    settings: MappingSettings
+    rule: Callable[[list[tuple[str, int]]], InvocationResult] = lambda _: Succeeded()
     given: list[list[tuple[str, int]]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     discarded: list[Discarded] = field(default_factory=list)
@@ -92,7 +92,7 @@ class Bench:
             raise DestinationError("not now")
         self.discarded.append(discarded)
 
-    def invoke(self, event: str) -> Outcome:
+    def invoke(self, event: str) -> InvocationResult:
         parsed = json.loads(event)
         items = [(lane, entry["offset"]) for lane, entries in parsed["records"].items() for entry in entries]
         lanes = set(parsed["records"])
@@ -134,7 +134,7 @@ class Bench:
 
 @pytest.fixture
 def bench(bootstrap_servers: str, topic: str) -> Iterator[Bench]:
-    mapping = Settings(
+    mapping = MappingSettings(
         "uuid", topic, "arn:aws:lambda:eu-north-1:000000000000:function:f", consumer_group_id=f"group-{topic}"
     )
     made = Bench(bootstrap_servers, replace(mapping, window_s=0.05, provisioned=True, batch_size=20))
@@ -480,7 +480,7 @@ def test_reading_holds_while_the_function_is_slow_and_loses_nothing(bench: Bench
 
 
 def test_a_missing_broker_is_waited_for() -> None:
-    settings = Settings(
+    settings = MappingSettings(
         "uuid", "t", "arn:aws:lambda:eu-north-1:000000000000:function:f", consumer_group_id="g"
     )
     waiting = Bench("127.0.0.1:1", settings)
@@ -493,7 +493,7 @@ def test_a_missing_broker_is_waited_for() -> None:
 
 def test_each_kind_of_problem_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """The client tells every attempt at a broker that is away, each with other milliseconds."""
-    mapping = Bench("127.0.0.1:1", Settings("uuid", "t", "f", consumer_group_id="g")).mapping
+    mapping = Bench("127.0.0.1:1", MappingSettings("uuid", "t", "f", consumer_group_id="g")).mapping
     for milliseconds in range(3):
         mapping.tell(KafkaError(KafkaError._TRANSPORT, f"refused after {milliseconds} ms"))
         mapping.tell(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
@@ -516,8 +516,8 @@ def test_a_failure_too_large_for_its_topic_goes_there_without_its_payload(
     made = admin.create_topics([NewTopic(name, 1, 1, config={"max.message.bytes": "4000"})])
     made[name].result(20)
     settings = replace(bench.settings, on_failure_arn=f"kafka://{name}")
-    records = (Record(topic, 0, 7, 0, value=b"small"), Record(topic, 0, 8, 0, value=b"x" * 5000))
-    OnFailure(cast("Any", None), settings, Source("arn", bench.bootstrap_servers))(
+    records = (KafkaRecord(topic, 0, 7, 0, value=b"small"), KafkaRecord(topic, 0, 8, 0, value=b"x" * 5000))
+    OnFailure(cast("Any", None), settings, EventSource("arn", bench.bootstrap_servers))(
         Discarded(records, RETRIES_EXHAUSTED, 1, Failed("boom"))
     )
     bench.settings = replace(bench.settings, topic=name)
@@ -531,7 +531,7 @@ def test_a_failure_too_large_for_its_topic_goes_there_without_its_payload(
     }
 
 
-def first_word_on(deployed: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def first_word_on(deployed: MappingSettings, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What a poller reports of the only mapping that there is, after it has looked once."""
     told: list[list[dict[str, Any]]] = []
     stopping = threading.Event()
@@ -540,7 +540,7 @@ def first_word_on(deployed: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[s
         def __init__(self, _: object) -> None:
             pass
 
-        def read(self) -> list[Settings]:
+        def read(self) -> list[MappingSettings]:
             return [deployed]
 
     def report(status: list[dict[str, Any]]) -> None:
@@ -557,7 +557,9 @@ def test_a_mapping_that_lambda_would_refuse_is_not_polled_and_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Filtering, Kafka destination: Lambda refuses these when a mapping is made; an emulator takes anything."""
-    refused = Settings("uuid", "t", "arn:aws:lambda:eu-north-1:000000000000:function:f", filters=("{",))
+    refused = MappingSettings(
+        "uuid", "t", "arn:aws:lambda:eu-north-1:000000000000:function:f", filters=("{",)
+    )
     status = first_word_on(refused, monkeypatch)
 
     assert (status["state"], status["mode"], status["read"]) == ("refused", "on-demand", 0)
@@ -567,7 +569,7 @@ def test_a_mapping_that_lambda_would_refuse_is_not_polled_and_says_why(
 def test_a_disabled_mapping_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise it looks as if there were no such topic, and nobody learns why its records wait."""
     arn = "arn:aws:lambda:eu-north-1:000000000000:function:f"
-    disabled = Settings("uuid", "t", arn, consumer_group_id="g", enabled=False)
+    disabled = MappingSettings("uuid", "t", arn, consumer_group_id="g", enabled=False)
     status = first_word_on(disabled, monkeypatch)
 
     assert (status["topic"], status["state"], status["problem"]) == (

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from ras.aws import Cloud
     from ras.state import StateDir
-    from result_aggregator.store.aws import Credentials
+    from result_aggregator.store.aws import AccessKeys
 
 # What each action of a policy is in Kafka's own words, and which other one Kafka takes it to imply: MSK does not.
 # https://docs.aws.amazon.com/msk/latest/developerguide/kafka-actions.html
@@ -96,7 +96,7 @@ class Msk:
     ca: Path
     keys: Path
 
-    def know(self, who: Credentials, principal: str, *, connect: bool = True) -> None:
+    def know(self, who: AccessKeys, principal: str, *, connect: bool = True) -> None:
         """Take tokens that these credentials have signed for the principal's; `connect` is its right to do so."""
         known = f"{who.secret_access_key} {who.session_token or '-'} {principal} {'connect' if connect else 'refused'}"
         write_private(self.keys, f"{who.access_key_id}={known}\n")
@@ -145,7 +145,9 @@ def start(state: StateDir, topics: Sequence[str], partitions: int) -> tuple[str,
     write_private(keys, "")
     port = processes.choose_steady_port("")
     properties = _PROPERTIES.format(keys=keys, region=region(), certificate=certificate)
-    ready = apache_kafka.start(state, topics, partitions, apache_kafka.Guard(port, properties, classes))
+    ready = apache_kafka.start(
+        state, topics, partitions, apache_kafka.SecuredListener(port, properties, classes)
+    )
     bootstrap_servers = f"127.0.0.1:{port}"
     return bootstrap_servers, lambda: Msk(bootstrap_servers, ready(), ca, keys)
 

@@ -14,7 +14,7 @@ from ras.aws import Cloud
 from ras.state import ACCOUNT, region
 from ras_local.commands import main
 from ras_local.servers import emulator
-from result_aggregator.store.aws import Credentials
+from result_aggregator.store.aws import AccessKeys
 
 from tests.msk import cluster
 from tests.real_servers import folder_of_servers
@@ -61,14 +61,14 @@ class Stage:
     msk: Msk
     mapping: str
 
-    def role(self, actions: Iterable[str]) -> Credentials:
+    def role(self, actions: Iterable[str]) -> AccessKeys:
         """Credentials of the operator's role, which may do these things in AWS, and no other."""
         allow = {"Effect": "Allow", "Action": [*actions], "Resource": "*"}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
         self.cloud.iam.put_role_policy(RoleName=ROLE, PolicyName="of-the-test", PolicyDocument=policy)
         role = self.cloud.iam.get_role(RoleName=ROLE)["Role"]["Arn"]
         made = self.cloud.sts.assume_role(RoleArn=role, RoleSessionName="a-test")["Credentials"]
-        return Credentials(made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
+        return AccessKeys(made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
 
     def enabled(self) -> bool:
         found = self.cloud.functions.get_event_source_mapping(UUID=self.mapping)
@@ -80,7 +80,7 @@ class Operator:
     """Somebody with the role's credentials in the environment, at a shell."""
 
     stage: Stage
-    credentials: Credentials
+    credentials: AccessKeys
 
     def may(self, rights: Iterable[Right], *, connect: bool = True) -> None:
         """Have these rights on the cluster, and no other, under a new name."""
@@ -109,7 +109,7 @@ def operator(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Operator:
     return Operator(stage, credentials)
 
 
-def sign_with(credentials: Credentials, monkeypatch: pytest.MonkeyPatch) -> None:
+def sign_with(credentials: AccessKeys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the SDK find these credentials."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", credentials.access_key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key)

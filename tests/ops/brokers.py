@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import threading
 
     from ras.deployment import Brokers
-    from ras_local.mapping.delivery import Record
+    from ras_local.mapping.delivery import KafkaRecord
 
 
 def fill(brokers: Brokers, topic: str, timestamps: dict[int, list[int]], value: bytes = b"x") -> None:
@@ -33,7 +33,7 @@ class Member:
     brokers: Brokers
     group: str
     topic: str
-    read: list[Record] = field(default_factory=list)
+    read: list[KafkaRecord] = field(default_factory=list)
 
     def run(self, stopping: threading.Event) -> None:
         consumer = Consumer(

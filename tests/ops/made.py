@@ -27,12 +27,12 @@ SLOTS = "huleedu.els.essay.slot.assigned.v1"
 REGISTERED = "huleedu.batch.essays.registered.v1"
 RANKING = "huleedu.cj_assessment.completed.v1"
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-SETTINGS = mapping.Settings(
+SETTINGS = mapping.MappingSettings(
     uuid="633e2281-af1d-44c3-b867-c338a611e4f5",
     topic=SPELLCHECK,
     function_arn="arn:aws:lambda:eu-north-1:000000000000:function:ras-local-ingest-essays",
 )
-SOURCE = mapping.Source(msk_event([])["eventSourceArn"], "b-1:9098,b-2:9098")
+SOURCE = mapping.EventSource(msk_event([])["eventSourceArn"], "b-1:9098,b-2:9098")
 EVERY = Filters(kinds=frozenset(Kind))
 
 
@@ -49,11 +49,11 @@ def registered() -> bytes:
 
 def record(
     value: bytes | None, offset: int = 0, partition: int = 0, topic: str = SPELLCHECK, **more: Any
-) -> mapping.Record:
-    return mapping.Record(topic, partition, offset, 1_772_438_400_000, value=value, **more)
+) -> mapping.KafkaRecord:
+    return mapping.KafkaRecord(topic, partition, offset, 1_772_438_400_000, value=value, **more)
 
 
-def received(one: mapping.Record) -> dict[str, Any]:
+def received(one: mapping.KafkaRecord) -> dict[str, Any]:
     """The record as its event has it."""
     return mapping.record_event(one)
 
@@ -61,7 +61,7 @@ def received(one: mapping.Record) -> dict[str, Any]:
 def reject(
     s3: S3Client,
     bucket: str,
-    one: mapping.Record,
+    one: mapping.KafkaRecord,
     code: str = "unknown_status",
     *,
     at: datetime = NOON,
@@ -73,7 +73,7 @@ def reject(
     store.keep(made, RejectedError(code, list(problems)))
 
 
-def given_up(*records: mapping.Record, at: datetime = NOON) -> tuple[str, bytes]:
+def given_up(*records: mapping.KafkaRecord, at: datetime = NOON) -> tuple[str, bytes]:
     """Key and body of a batch that a mapping has given up on."""
     discarded = mapping.Discarded(
         records, mapping.RETRIES_EXHAUSTED, 4, mapping.Failed("out of memory", "request-1")
@@ -82,16 +82,16 @@ def given_up(*records: mapping.Record, at: datetime = NOON) -> tuple[str, bytes]
     return mapping.failure_object_key(discarded, SETTINGS, now=at, unique="unique"), message.encode()
 
 
-def give_up(s3: S3Client, bucket: str, *records: mapping.Record, at: datetime = NOON) -> str:
+def give_up(s3: S3Client, bucket: str, *records: mapping.KafkaRecord, at: datetime = NOON) -> str:
     """Keep a batch as a mapping does that gives it up; its key."""
     key, body = given_up(*records, at=at)
     s3.put_object(Bucket=bucket, Key=key, Body=body)
     return key
 
 
-def in_kafka(one: mapping.Record, **headers: bytes) -> mapping.Record:
+def in_kafka(one: mapping.KafkaRecord, **headers: bytes) -> mapping.KafkaRecord:
     """The record with more headers."""
-    return mapping.Record(
+    return mapping.KafkaRecord(
         one.topic,
         one.partition,
         one.offset,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
     from ras.deployment import Brokers
-    from ras_local.mapping.delivery import Settings
+    from ras_local.mapping.delivery import MappingSettings
 
     from tests.handlers.conftest import Service
 
@@ -41,7 +41,7 @@ class Deployment:
     state: StateDir
     stage: str = "test"
     cloud: Any = field(default_factory=lambda: Cloud("http://127.0.0.1:4566", "eu-north-1"))
-    found: list[Settings] = field(default_factory=list)
+    found: list[MappingSettings] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -55,7 +55,7 @@ class Deployment:
     def brokers(self) -> Brokers:
         return self.kafka
 
-    def mappings(self) -> list[Settings]:
+    def mappings(self) -> list[MappingSettings]:
         return self.found
 
     def choose(self, stage: str | None = None, **options: Any) -> Deployment:
@@ -443,7 +443,7 @@ def test_replay_asks_which_group_where_there_are_several(polled: Deployment) -> 
     ras(*command, "--all-groups")
 
 
-def vars_of(mapping: Settings) -> dict[str, Any]:
+def vars_of(mapping: MappingSettings) -> dict[str, Any]:
     return {
         name: getattr(mapping, name)
         for name in mapping.__dataclass_fields__

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 from ras.errors import StackError
-from ras.rebuild.compare import AGAIN_S, PATIENCE_S, Verdict, compare, lacking, verdict
+from ras.rebuild.compare import AGAIN_S, PATIENCE_S, Difference, compare, lacking, verdict
 from result_aggregator.deadline import Deadline
 from result_aggregator.domain.store_interface import UnavailableError
 from result_aggregator.store.view_store import ViewStore
@@ -30,19 +30,19 @@ TIMES: Item = {"created_at": "20260301T080000000000", "updated_at": "20260302T08
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ({"end": f"{EARLY} 1"}, {"end": f"{EARLY} 1"}, Verdict.SAME),
-        ({"end": f"{EARLY} 1"}, {"end": f"{EARLY} 1", "pipeline": f"{EARLY} 2"}, Verdict.SAME),
-        ({"end": f"{EARLY} 9"}, {"end": f"{EARLY} 1"}, Verdict.CHANGED),
-        ({"end": f"{EARLY} 9"}, {"end": f"{LATE} 1"}, Verdict.NEWER),
-        ({"end": f"{LATE} 1"}, {"end": f"{EARLY} 9"}, Verdict.BEHIND),
-        ({"end": f"{EARLY} 1", "pipeline": f"{EARLY} 2"}, {"end": f"{LATE} 1"}, Verdict.BEHIND),
-        ({"end": f"{EARLY} 1"}, None, Verdict.BEHIND),
-        (TIMES, TIMES, Verdict.SAME),
-        (TIMES, {**TIMES, "created_at": "20260301T090000000000"}, Verdict.BEHIND),
-        (TIMES, {**TIMES, "updated_at": "20260303T090000000000"}, Verdict.SAME),
+        ({"end": f"{EARLY} 1"}, {"end": f"{EARLY} 1"}, Difference.SAME),
+        ({"end": f"{EARLY} 1"}, {"end": f"{EARLY} 1", "pipeline": f"{EARLY} 2"}, Difference.SAME),
+        ({"end": f"{EARLY} 9"}, {"end": f"{EARLY} 1"}, Difference.CHANGED),
+        ({"end": f"{EARLY} 9"}, {"end": f"{LATE} 1"}, Difference.NEWER),
+        ({"end": f"{LATE} 1"}, {"end": f"{EARLY} 9"}, Difference.BEHIND),
+        ({"end": f"{EARLY} 1", "pipeline": f"{EARLY} 2"}, {"end": f"{LATE} 1"}, Difference.BEHIND),
+        ({"end": f"{EARLY} 1"}, None, Difference.BEHIND),
+        (TIMES, TIMES, Difference.SAME),
+        (TIMES, {**TIMES, "created_at": "20260301T090000000000"}, Difference.BEHIND),
+        (TIMES, {**TIMES, "updated_at": "20260303T090000000000"}, Difference.SAME),
     ],
 )
-def test_verdicts(old: Item, new: Item | None, expected: Verdict) -> None:
+def test_verdicts(old: Item, new: Item | None, expected: Difference) -> None:
     """By versions: the same event may read otherwise, a newer one is as good, an older or none is not."""
     assert verdict({**KEYS, **old}, None if new is None else {**KEYS, **new}) is expected
 
@@ -84,7 +84,7 @@ def test_comparing_changes_nothing(dynamodb: DynamoDBClient, tables: tuple[str, 
     waited = list[float]()
     found = compare(dynamodb, *tables, on_progress=progress.append, wait=waited.append)
 
-    assert found.counts == {Verdict.SAME: 199, Verdict.CHANGED: 1, Verdict.BEHIND: 50}
+    assert found.counts == {Difference.SAME: 199, Difference.CHANGED: 1, Difference.BEHIND: 50}
     assert sum(progress) == 250
     assert len(found.behind) == 20
     assert found.behind[0].endswith(" batch")
@@ -104,7 +104,7 @@ def test_copying_brings_what_is_lacking(
     old.pop("batch#50")
     assert new == old
     again = compare(dynamodb, *tables, copy_to=ViewStore("new", http_client))
-    assert (again.counts[Verdict.BEHIND], again.copied) == (0, 0)
+    assert (again.counts[Difference.BEHIND], again.copied) == (0, 0)
 
 
 def test_a_table_that_takes_nothing_is_told(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
@@ -134,7 +134,11 @@ def test_what_is_on_its_way_is_no_difference(dynamodb: DynamoDBClient, tables: t
 
     found = compare(dynamodb, *tables, wait=arrives)
 
-    assert (found.counts, found.lacking, found.behind) == ({Verdict.SAME: 249, Verdict.CHANGED: 1}, 0, [])
+    assert (found.counts, found.lacking, found.behind) == (
+        {Difference.SAME: 249, Difference.CHANGED: 1},
+        0,
+        [],
+    )
 
 
 class Busy:
@@ -175,7 +179,7 @@ def test_a_busy_table_is_asked_slower(dynamodb: DynamoDBClient, tables: tuple[st
         wait=lambda _: None,
     )
 
-    assert found.counts == {Verdict.SAME: 199, Verdict.CHANGED: 1, Verdict.BEHIND: 50}
+    assert found.counts == {Difference.SAME: 199, Difference.CHANGED: 1, Difference.BEHIND: 50}
     assert len(time.pauses) > 10
     assert min(time.pauses) > 0
 

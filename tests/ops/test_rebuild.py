@@ -461,7 +461,7 @@ def test_going_back_needs_an_old_table_that_has_everything(
     def compare(_: Any, old: str, new: str, **options: Any) -> comparing.Comparison:
         compared.append((old, new))
         found = comparing.Comparison()
-        found.note({"pk": "batch#b7", "sk": "batch"}, comparing.Verdict.BEHIND)
+        found.note({"pk": "batch#b7", "sk": "batch"}, comparing.Difference.BEHIND)
         found.copied = 1 if options["copy_to"] is not None else 0
         return found
 

@@ -31,7 +31,7 @@ from tests.ops.made import REGISTERED, SPELLCHECK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ras_local.mapping.delivery import Record
+    from ras_local.mapping.delivery import KafkaRecord
 
     from tests.handlers.conftest import Service
 
@@ -61,7 +61,7 @@ def replay(
     )
 
 
-def deliver(service: Service, *records: Record) -> None:
+def deliver(service: Service, *records: KafkaRecord) -> None:
     """What the mapping delivers."""
     for record in records:
         event = samples.msk_event([made.received(record)])
@@ -447,7 +447,7 @@ class Topic:
     def _ends(self) -> dict[int, int]:
         return {number: held.high for number, held in self._log.bounds().items()}
 
-    def take(self) -> list[Record]:
+    def take(self) -> list[KafkaRecord]:
         from ras_local.mapping.poller import to_record
 
         ends = self._ends()

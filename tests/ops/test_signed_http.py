@@ -17,9 +17,9 @@ from ras.errors import StackError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras_local.callers import Credentials
+    from ras.signed_http import CallerKeys
 
-CREDENTIALS: Credentials = {"access_key_id": "AK", "secret_access_key": "SK", "session_token": "ST"}
+CREDENTIALS: CallerKeys = {"access_key_id": "AK", "secret_access_key": "SK", "session_token": "ST"}
 
 
 @pytest.fixture

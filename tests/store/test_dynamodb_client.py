@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REGION = "eu-north-1"
-KEYS = aws.Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None)
+KEYS = aws.AccessKeys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None)
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ class Nulls(StrEnum):
 
 
 @dataclass(frozen=True)
-class Record:
+class KafkaRecord:
     """One Kafka record. `timestamp_type` is CREATE_TIME or LOG_APPEND_TIME; `timestamp` is in milliseconds."""
 
     topic: str
@@ -81,7 +81,7 @@ class Record:
         return f"{self.topic}-{self.partition}"
 
 
-def record_event(record: Record) -> dict[str, Any]:
+def record_event(record: KafkaRecord) -> dict[str, Any]:
     """A record as the function sees it ("Using Lambda with Amazon MSK": example event).
 
     Keys and values are base64. A key or value that is null is left out or null, as `nulls` says. Each header is an
@@ -109,14 +109,14 @@ def _signed(value: bytes) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Source:
+class EventSource:
     """Where the records come from: the cluster's ARN, and its brokers as one comma-joined string."""
 
     event_source_arn: str
     bootstrap_servers: str
 
 
-def render_event(source: Source, records: Sequence[Record]) -> str:
+def render_event(source: EventSource, records: Sequence[KafkaRecord]) -> str:
     """The event of one invocation, as JSON: records grouped by `topic-partition`, in order."""
     lanes: dict[str, list[str]] = {}
     for record in records:
@@ -125,7 +125,7 @@ def render_event(source: Source, records: Sequence[Record]) -> str:
     return f"{_head(source)}{grouped}}}}}"
 
 
-def _head(source: Source) -> str:
+def _head(source: EventSource) -> str:
     envelope = {
         "eventSource": "aws:kafka",
         "eventSourceArn": source.event_source_arn,
@@ -138,7 +138,7 @@ def _head(source: Source) -> str:
 
 
 @dataclass(frozen=True)
-class Settings:
+class MappingSettings:
     """One mapping's settings, in the units of the Lambda API; -1 is endless."""
 
     uuid: str
@@ -161,7 +161,7 @@ class Settings:
     filters: tuple[str, ...] = ()
 
     @classmethod
-    def from_api(cls, mapping: Mapping[str, Any]) -> Settings:
+    def from_api(cls, mapping: Mapping[str, Any]) -> MappingSettings:
         """Read what `GetEventSourceMapping` answers.
 
         The consumer group is the mapping's own id where none was given ("Customizable consumer group ID").
@@ -276,17 +276,17 @@ class Backlog:
     none of a partition that has a batch in flight, so each partition keeps its order.
     """
 
-    def __init__(self, settings: Settings, source: Source, *, now: float) -> None:
+    def __init__(self, settings: MappingSettings, source: EventSource, *, now: float) -> None:
         self._settings = settings
         # Braces and quotes of a lane are counted per record, which errs on the safe side.
         self._room = PAYLOAD_LIMIT - len(_head(source)) - 2
-        self._records: deque[Record] = deque()
+        self._records: deque[KafkaRecord] = deque()
         self._window_start = now
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: KafkaRecord) -> None:
         self._records.append(record)
 
     def restart_window(self, now: float) -> None:
@@ -298,10 +298,10 @@ class Backlog:
         gone = set(lanes)
         self._records = deque(record for record in self._records if record.lane not in gone)
 
-    def take(self, *, now: float, in_flight: Iterable[str] = ()) -> list[Record]:
+    def take(self, *, now: float, in_flight: Iterable[str] = ()) -> list[KafkaRecord]:
         """The next batch if one is due, else an empty list. Records of lanes in flight stay behind."""
         busy = set(in_flight)
-        batch: list[Record] = []
+        batch: list[KafkaRecord] = []
         size = 0
         full = False
         for record in self._records:
@@ -328,7 +328,7 @@ class Backlog:
         return batch
 
     @staticmethod
-    def _weight(record: Record) -> int:
+    def _weight(record: KafkaRecord) -> int:
         return len(record.encoded) + len(record.lane) + 6
 
 
@@ -352,7 +352,7 @@ class Ledger:
     def __init__(self) -> None:
         self._lanes: dict[str, _Lane] = {}
 
-    def read(self, record: Record) -> None:
+    def read(self, record: KafkaRecord) -> None:
         """A record was read and has no outcome yet. Those of a partition must come in order."""
         lane = self._lanes.setdefault(record.lane, _Lane(record.topic, record.partition))
         if lane.open and record.offset <= lane.open[-1]:
@@ -361,7 +361,7 @@ class Ledger:
             lane.done.clear()
         lane.open.append(record.offset)
 
-    def settle(self, records: Iterable[Record]) -> None:
+    def settle(self, records: Iterable[KafkaRecord]) -> None:
         """The outcome of these records is known. Those that were forgotten meanwhile change nothing."""
         for record in records:
             if (lane := self._lanes.get(record.lane)) is None or not lane.open:
@@ -392,7 +392,7 @@ class Ledger:
                 self._lanes[name].committed = offset
 
 
-def oversized(source: Source, records: Sequence[Record]) -> bool:
+def oversized(source: EventSource, records: Sequence[KafkaRecord]) -> bool:
     """True for a batch that no invocation can carry: one record whose event is over the payload limit."""
     return len(render_event(source, records)) > PAYLOAD_LIMIT
 
@@ -425,15 +425,15 @@ class NotReached:
     reason: str
 
 
-Outcome = Succeeded | Failed | NotReached
-Invoke = Callable[[str], Outcome]
+InvocationResult = Succeeded | Failed | NotReached
+Invoke = Callable[[str], InvocationResult]
 
 
 class MalformedResponseError(ValueError):
     """The function's answer cannot be read as a partial batch response, or names a record it was not given."""
 
 
-def failed_items(payload: bytes, records: Sequence[Record]) -> set[tuple[str, int]]:
+def failed_items(payload: bytes, records: Sequence[KafkaRecord]) -> set[tuple[str, int]]:
     """The (lane, offset) pairs that a function handed back ("Implementing partial batch responses": Kafka).
 
     An empty answer, null, or an empty or absent list means that all went well. Raises MalformedResponseError where
@@ -471,7 +471,7 @@ def failed_items(payload: bytes, records: Sequence[Record]) -> set[tuple[str, in
 class Discarded:
     """Records that the mapping gave up on, and why: what an on-failure destination is told."""
 
-    records: tuple[Record, ...]
+    records: tuple[KafkaRecord, ...]
     condition: str
     invocations: int
     last_failure: Failed | None = None
@@ -498,7 +498,7 @@ class Tally:
 class _Part:
     """A piece of a batch that goes through invocations of its own."""
 
-    records: list[Record]
+    records: list[KafkaRecord]
     retries: int = 0
     invocations: int = 0
     last_failure: Failed | None = None
@@ -521,8 +521,8 @@ class Delivery:
     read again. `on_failure` keeps or drops what is given up on and must not return before that is certain.
     """
 
-    settings: Settings
-    source: Source
+    settings: MappingSettings
+    source: EventSource
     invoke: Invoke
     on_failure: Callable[[Discarded], None]
     now_ms: Callable[[], int]
@@ -530,7 +530,7 @@ class Delivery:
     log: Callable[[str], None] = lambda _: None
     pause: Callable[[int], float] = backoff
 
-    def deliver(self, records: Sequence[Record]) -> Tally:
+    def deliver(self, records: Sequence[KafkaRecord]) -> Tally:
         """Send a batch; returns once each record was taken by the function or given up on.
 
         On-demand mode: a failed batch is sent again as a whole until it succeeds, and whatever the function returns
@@ -589,8 +589,8 @@ class Delivery:
             unreached += 1
 
     def _judge(
-        self, outcome: Succeeded | Failed, records: list[Record]
-    ) -> tuple[list[Record], bool, Failed | None]:
+        self, outcome: Succeeded | Failed, records: list[KafkaRecord]
+    ) -> tuple[list[KafkaRecord], bool, Failed | None]:
         """The records that failed, whether that is the batch as a whole, and the function's error if it had one."""
         if isinstance(outcome, Failed):
             return records, True, outcome
@@ -626,12 +626,12 @@ class Delivery:
         self.on_failure(discarded)
         tally.discarded += len(part.records)
 
-    def _say(self, failed: Sequence[Record], failure: Failed | None) -> None:
+    def _say(self, failed: Sequence[KafkaRecord], failure: Failed | None) -> None:
         reason = failure.reason if failure else ""
         self.log(f"{self.settings.function_name} failed {span(failed)}: {reason}")
 
 
-def span(records: Sequence[Record]) -> str:
+def span(records: Sequence[KafkaRecord]) -> str:
     """Records in words: how many of which partitions and offsets."""
     lanes: dict[str, list[int]] = {}
     for record in records:
@@ -644,7 +644,7 @@ def span(records: Sequence[Record]) -> str:
 
 
 def failure_message(
-    discarded: Discarded, settings: Settings, source: Source, *, now: datetime, with_payload: bool
+    discarded: Discarded, settings: MappingSettings, source: EventSource, *, now: datetime, with_payload: bool
 ) -> str:
     """The JSON that a queue, an SNS topic or a bucket receives ("Capturing discarded batches": MSK).
 
@@ -652,7 +652,7 @@ def failure_message(
     """
     records = discarded.records
     event = render_event(source, records)
-    lanes: dict[str, list[Record]] = {}
+    lanes: dict[str, list[KafkaRecord]] = {}
     for record in records:
         lanes.setdefault(record.lane, []).append(record)
     spans = {
@@ -679,9 +679,9 @@ def failure_message(
 
 def failure_record(
     discarded: Discarded,
-    record: Record,
-    settings: Settings,
-    source: Source,
+    record: KafkaRecord,
+    settings: MappingSettings,
+    source: EventSource,
     *,
     now: datetime,
     with_payload: bool = True,
@@ -712,7 +712,7 @@ def failure_record(
 
 def _failure(
     discarded: Discarded,
-    source: Source,
+    source: EventSource,
     *,
     now: datetime,
     function_arn: str,
@@ -744,7 +744,7 @@ def _failure(
     }
 
 
-def failure_object_key(discarded: Discarded, settings: Settings, *, now: datetime, unique: str) -> str:
+def failure_object_key(discarded: Discarded, settings: MappingSettings, *, now: datetime, unique: str) -> str:
     """Where in the bucket a discarded batch goes.
 
     The guide gives this naming for Kinesis and DynamoDB, `aws/lambda/<mapping>/<shard>/<date>/<time>-<random>`, and none

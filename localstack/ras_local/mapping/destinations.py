@@ -22,9 +22,9 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ras_local.mapping.delivery import (
     PAYLOAD_LIMIT,
     Discarded,
-    Record,
-    Settings,
-    Source,
+    EventSource,
+    KafkaRecord,
+    MappingSettings,
     failure_message,
     failure_object_key,
     failure_record,
@@ -133,7 +133,7 @@ class ExecutionRoles:
 class OnFailure:
     """The on-failure destination of one mapping; without one, what is discarded is gone, as on AWS."""
 
-    def __init__(self, roles: ExecutionRoles, settings: Settings, source: Source) -> None:
+    def __init__(self, roles: ExecutionRoles, settings: MappingSettings, source: EventSource) -> None:
         self._roles = roles
         self._settings = settings
         self._source = source
@@ -186,7 +186,9 @@ class OnFailure:
             f"{topic}: the broker takes not even the metadata of {span(discarded.records)}"
         )
 
-    def _publish_each(self, discarded: Discarded, topic: str, *, with_payload: bool) -> tuple[Record, ...]:
+    def _publish_each(
+        self, discarded: Discarded, topic: str, *, with_payload: bool
+    ) -> tuple[KafkaRecord, ...]:
         """Publish; gives the records whose messages are too large. Raises DestinationError, KafkaException."""
         outcomes: dict[int, KafkaError | None] = {}
         producer = Producer(

@@ -41,15 +41,15 @@ from ras_local.mapping.delivery import (
     Backlog,
     Delivery,
     Discarded,
+    EventSource,
     Failed,
+    InvocationResult,
     Invoke,
+    KafkaRecord,
     Ledger,
+    MappingSettings,
     NotReached,
     Nulls,
-    Outcome,
-    Record,
-    Settings,
-    Source,
     Succeeded,
     Tally,
     span,
@@ -153,7 +153,7 @@ class Gate:
 class Mapping:
     """One running mapping: a thread that reads, and a few that wait for the function."""
 
-    settings: Settings
+    settings: MappingSettings
     bootstrap_servers: str
     invoke: Invoke
     destination: Callable[[Discarded], None]
@@ -166,7 +166,7 @@ class Mapping:
     problem: str = ""
 
     def __post_init__(self) -> None:
-        self._source = Source(self.settings.event_source_arn, self.bootstrap_servers)
+        self._source = EventSource(self.settings.event_source_arn, self.bootstrap_servers)
         self._next: dict[str, int] = {}  # by lane, the offset that should come next
         self._thread = threading.Thread(target=self._run, name=self.settings.topic, daemon=True)
         self._holding = False
@@ -231,7 +231,7 @@ class Mapping:
             )
         )
         backlog = Backlog(self.settings, self._source, now=time.monotonic())
-        in_flight: dict[Future[Tally], list[Record]] = {}
+        in_flight: dict[Future[Tally], list[KafkaRecord]] = {}
         self._ledger = Ledger()
         self._next.clear()
         self._skipping.clear()
@@ -339,7 +339,7 @@ class Mapping:
                 self.counters.filtered_out += 1
                 self._ledger.settle([record])
 
-    def _is_too_early(self, record: Record) -> bool:
+    def _is_too_early(self, record: KafkaRecord) -> bool:
         """Only up to the first record at or after the time: those behind it come whatever their time is."""
         if record.lane not in self._skipping:
             return False
@@ -348,7 +348,7 @@ class Mapping:
         self._skipping.discard(record.lane)
         return False
 
-    def _note_gap(self, record: Record) -> None:
+    def _note_gap(self, record: KafkaRecord) -> None:
         """Say which records the broker dropped before they were read: no retry brings those back."""
         expected = self._next.get(record.lane)
         if expected is not None and record.offset > expected:
@@ -387,7 +387,7 @@ class Mapping:
     # --- delivering ---
 
     def _send(
-        self, pool: ThreadPoolExecutor, in_flight: dict[Future[Tally], list[Record]], backlog: Backlog
+        self, pool: ThreadPoolExecutor, in_flight: dict[Future[Tally], list[KafkaRecord]], backlog: Backlog
     ) -> None:
         while len(in_flight) < self.settings.concurrency(len(self.assigned)):
             busy = {record.lane for records in in_flight.values() for record in records}
@@ -396,7 +396,7 @@ class Mapping:
                 return
             in_flight[pool.submit(self._deliver, batch)] = batch
 
-    def _deliver(self, batch: list[Record]) -> Tally:
+    def _deliver(self, batch: list[KafkaRecord]) -> Tally:
         return Delivery(
             settings=self.settings,
             source=self._source,
@@ -410,7 +410,7 @@ class Mapping:
     def _settle(
         self,
         consumer: Consumer,
-        in_flight: dict[Future[Tally], list[Record]],
+        in_flight: dict[Future[Tally], list[KafkaRecord]],
         backlog: Backlog,
         *,
         wait: bool = False,
@@ -456,7 +456,7 @@ class Mapping:
         if self.stopping.wait(seconds):
             raise StoppedError
 
-    def _invoke(self, event: str) -> Outcome:
+    def _invoke(self, event: str) -> InvocationResult:
         with self.gate:
             if self.stopping.is_set():
                 raise StoppedError
@@ -493,9 +493,9 @@ def _lanes(partitions: Iterable[TopicPartition]) -> set[str]:
     return {f"{partition.topic}-{partition.partition}" for partition in partitions}
 
 
-def to_record(message: Message, nulls: Nulls = Nulls.ABSENT) -> Record:
+def to_record(message: Message, nulls: Nulls = Nulls.ABSENT) -> KafkaRecord:
     kind, timestamp = message.timestamp()
-    return Record(
+    return KafkaRecord(
         topic=str(message.topic()),
         partition=int(message.partition() or 0),
         offset=int(message.offset() or 0),
@@ -518,7 +518,7 @@ def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
 
-def invoke(cloud: Cloud, function_arn: str, event: str) -> Outcome:
+def invoke(cloud: Cloud, function_arn: str, event: str) -> InvocationResult:
     """Call the function and wait for its answer.
 
     Only what the function itself did wrong is a failure; everything on the way there means it was not reached.
@@ -573,8 +573,8 @@ class Poller:
         self._nulls = nulls_from_environment()
         self._unreadable = False
         self._running: dict[str, Mapping] = {}
-        self._refused: dict[str, Settings] = {}
-        self._disabled: list[Settings] = []
+        self._refused: dict[str, MappingSettings] = {}
+        self._disabled: list[MappingSettings] = []
 
     def run(self, stopping: threading.Event) -> None:
         next_refresh = 0.0
@@ -654,8 +654,8 @@ class Poller:
         for uuid_ in self._refused.keys() - {one.uuid for one in deployed.values() if one.enabled}:
             del self._refused[uuid_]
 
-    def _mapping(self, settings: Settings) -> Mapping:
-        source = Source(settings.event_source_arn, self._bootstrap_servers)
+    def _mapping(self, settings: MappingSettings) -> Mapping:
+        source = EventSource(settings.event_source_arn, self._bootstrap_servers)
         return Mapping(
             settings,
             self._bootstrap_servers,

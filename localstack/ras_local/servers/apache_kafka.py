@@ -78,7 +78,7 @@ background.threads=2
 
 
 @dataclass(frozen=True)
-class Guard:
+class SecuredListener:
     """A second listener, GUARDED, that asks who comes: SASL over TLS, at a port of 127.0.0.1.
 
     `properties` are lines of the broker's, such as how it authenticates; `classes` a folder with what they name.
@@ -90,7 +90,7 @@ class Guard:
 
 
 def start(
-    state: StateDir, topics: Sequence[str], partitions: int, guard: Guard | None = None
+    state: StateDir, topics: Sequence[str], partitions: int, guard: SecuredListener | None = None
 ) -> Callable[[], str]:
     """Start a new, empty broker on RAS_KAFKA_PORT, or any free port; the answer waits for it and makes the topics.
 

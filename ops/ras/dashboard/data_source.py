@@ -37,7 +37,7 @@ _CACHE_BYTES = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """One deployment, as the dashboard reads it. `credentials` None: whatever botocore finds."""
 
     deployment: Deployment
@@ -75,7 +75,7 @@ def open_source(
     region: str | None = None,
     api_url: str | None = None,
     state: StateDir | None = None,
-) -> Source:
+) -> DataSource:
     """The deployment that options name, as `ras.deployment.choose`. `api_url`: another way to a stage's API.
 
     Raises StackError, and botocore's errors where AWS refuses.
@@ -87,10 +87,10 @@ def open_source(
         stack = stacks.load(deployment.state)
         keys = stack.callers[CALLER]
         signing = Credentials(keys["access_key_id"], keys["secret_access_key"], keys["session_token"])
-        return Source(deployment, api_url or stack.api_url, signing)
+        return DataSource(deployment, api_url or stack.api_url, signing)
     address = api_url or stack_output(cloud, f"ras-{deployment.stage}-api", "ApiUrl")
     found: Credentials | None = cloud.session.get_credentials()
-    return Source(deployment, address, found)
+    return DataSource(deployment, address, found)
 
 
 class Reopened:
@@ -101,10 +101,10 @@ class Reopened:
 
     def __init__(self, state: StateDir) -> None:
         self._state = state
-        self._opened: tuple[tuple[int, int], Source] | None = None
+        self._opened: tuple[tuple[int, int], DataSource] | None = None
         self._lock = threading.Lock()
 
-    def __call__(self) -> Source:
+    def __call__(self) -> DataSource:
         with self._lock:
             version = _version(self._state.stack_file)
             if self._opened is None or self._opened[0] != version:

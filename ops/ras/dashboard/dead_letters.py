@@ -14,7 +14,7 @@ from ras.dead_letters.letter import DeadLetter, Kind, Place
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras.dead_letters.bucket import DeadLetterBucket, Entry
+    from ras.dead_letters.bucket import DeadLetterBucket, ListedObject
     from ras.deployment import Deployment
 
 LETTERS = 2_000
@@ -67,7 +67,7 @@ class RecentLetters:
         return {"letters": rows, "shown": shown, "objects": len(entries), "bound": bound}
 
 
-def _not_over(entries: list[Entry], at_most: int) -> list[Entry]:
+def _not_over(entries: list[ListedObject], at_most: int) -> list[ListedObject]:
     """As many of the first entries as have no more bytes together."""
     sums = itertools.accumulate(entry.size for entry in entries)
     return [entry for entry, bytes_ in zip(entries, sums, strict=True) if bytes_ <= at_most]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_cloudwatch import CloudWatchClient
 
-    from ras.dashboard.data_source import Source
+    from ras.dashboard.data_source import DataSource
 
 MINUTES = 60
 """How far back the chart of outcomes goes."""
@@ -32,7 +32,7 @@ _LAG_WINDOW = timedelta(minutes=10)
 _BROKER_S = 5.0
 
 
-def outcomes(source: Source, now: datetime) -> dict[str, Any]:
+def outcomes(source: DataSource, now: datetime) -> dict[str, Any]:
     """Records by outcome in each of the last MINUTES minutes, the running one last, and the sums.
 
     `{"minutes": [ISO times], "series": {outcome: [records]}, "totals": {outcome: records}}`. Raises botocore's errors.
@@ -64,7 +64,7 @@ def outcomes(source: Source, now: datetime) -> dict[str, Any]:
     }
 
 
-def lag(source: Source, now: datetime) -> dict[str, Any]:
+def lag(source: DataSource, now: datetime) -> dict[str, Any]:
     """How far behind each topic (on this machine) or function (in AWS) is, in records.
 
     `{"rows": [{"name", "function", "lag", …}], "consumed": records or null}`: `lag` is null where nothing has told.
@@ -73,7 +73,7 @@ def lag(source: Source, now: datetime) -> dict[str, Any]:
     return _local_lag(source) if source.is_local else _reported_lag(source, now)
 
 
-def _local_lag(source: Source) -> dict[str, Any]:
+def _local_lag(source: DataSource) -> dict[str, Any]:
     stack = stacks.load(source.deployment.state)
     groups = stacks.consumer_groups(stack)
     progress = broker.progress(stack.bootstrap_servers, groups, timeout_s=_BROKER_S)
@@ -97,7 +97,7 @@ def _local_lag(source: Source) -> dict[str, Any]:
     return {"rows": rows, "consumed": sum(at.committed for at in progress.values())}
 
 
-def _reported_lag(source: Source, now: datetime) -> dict[str, Any]:
+def _reported_lag(source: DataSource, now: datetime) -> dict[str, Any]:
     names = _functions(source.deployment.stage)
     queries = [
         _query(number, "AWS/Lambda", "OffsetLag", {"FunctionName": name}, "Maximum")

@@ -39,7 +39,7 @@ HEADERS = {
 }
 
 
-class Guard:
+class RequestGuard:
     """Middleware that answers what is not allowed by itself, and gives every answer its protecting headers.
 
     `port` is where the dashboard listens: part of its names. `token` is of this process.

@@ -40,8 +40,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ras.dashboard import batches, dead_letters, ingest_health
-from ras.dashboard.data_source import CALLER, Source
-from ras.dashboard.request_guard import TOKEN_FIELD, Guard
+from ras.dashboard.data_source import CALLER, DataSource
+from ras.dashboard.request_guard import TOKEN_FIELD, RequestGuard
 from ras.dead_letters.bucket import PENDING
 from ras.dead_letters.letter import Kind
 from ras.dead_letters.replay import DEFAULT_LIMIT, OVER_LIMIT, TO_REPLAY
@@ -75,7 +75,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 T = TypeVar("T")
 
-Opener = Callable[[], Source]
+Opener = Callable[[], DataSource]
 """Gives the source to read now. May raise StackError: the stack is not up."""
 
 
@@ -173,7 +173,7 @@ class Dashboard:
         self._token = token
         self._shared = Shared()
         self._recent = dead_letters.RecentLetters()
-        self._sources: list[Source] = []
+        self._sources: list[DataSource] = []
         # Autoescaping for every template, whatever its name.
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
@@ -184,7 +184,7 @@ class Dashboard:
         )
         self._templates.filters["visible"] = dead_letters.visible
 
-    async def source(self) -> Source:
+    async def source(self) -> DataSource:
         found = await _in_thread(self._open)
         if found not in self._sources:
             self._sources.append(found)
@@ -354,7 +354,7 @@ class Dashboard:
     async def health_data(self, request: Request) -> Response:
         """Outcomes and lag. Each has its own failure: the one may be readable while the other is not."""
 
-        async def part(name: str, seconds: float, read: Callable[[Source, datetime], Any]) -> Any:
+        async def part(name: str, seconds: float, read: Callable[[DataSource, datetime], Any]) -> Any:
             try:
                 source = await self.source()
                 kept_s = _LOCAL_S if source.is_local else seconds
@@ -483,4 +483,4 @@ def create(opener: Opener, *, port: int) -> ASGIApp:
         lifespan=dashboard.lifespan,
     )
     # Around all of it: Starlette's own middleware would leave out what it answers to errors by itself.
-    return Guard(application, port=port, token=token)
+    return RequestGuard(application, port=port, token=token)

@@ -81,7 +81,7 @@ class Filters:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedObject:
     """An object of the bucket, not yet read."""
 
     key: str
@@ -94,7 +94,7 @@ class Entry:
 class Stored:
     """An object and the letters in it: one, or those of a batch that was given up."""
 
-    entry: Entry
+    entry: ListedObject
     letters: tuple[DeadLetter, ...] = field(repr=False)
 
 
@@ -102,7 +102,7 @@ class Stored:
 class Malformed:
     """An object that cannot be read as dead letters, and why."""
 
-    entry: Entry
+    entry: ListedObject
     problem: str
 
 
@@ -115,7 +115,7 @@ class DeadLetterBucket:
 
     # --- finding and reading ---
 
-    def entries(self, filters: Filters | None = None) -> Iterator[Entry]:
+    def entries(self, filters: Filters | None = None) -> Iterator[ListedObject]:
         """The objects in which wanted letters can be, in the order of their keys within each prefix."""
         filters = filters or Filters()
         for prefix in filters.prefixes():
@@ -123,7 +123,9 @@ class DeadLetterBucket:
                 for listed in page.get("Contents", []):
                     # A letter may be older than its object but not younger, give or take their clocks.
                     if filters.since is None or listed["LastModified"] >= filters.since - _CLOCKS_DIFFER:
-                        yield Entry(listed["Key"], listed["ETag"], listed["LastModified"], listed["Size"])
+                        yield ListedObject(
+                            listed["Key"], listed["ETag"], listed["LastModified"], listed["Size"]
+                        )
 
     def counts(self) -> Counter[str]:
         """Objects by what they hold: `rejected` and `given-up` records, given-up `batches`, `replayed` records."""
@@ -133,7 +135,7 @@ class DeadLetterBucket:
             found["batches" if entry.key.startswith(BATCH_PREFIX) else top] += 1
         return found
 
-    def objects(self, entries: Iterable[Entry]) -> Iterator[Stored | Malformed]:
+    def objects(self, entries: Iterable[ListedObject]) -> Iterator[Stored | Malformed]:
         """Read entries, some ahead and in their order. What has gone since it was listed is left out."""
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="dead-letters")
         ahead: deque[Future[Stored | Malformed | None]] = deque()
@@ -148,7 +150,7 @@ class DeadLetterBucket:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def read(self, entry: Entry) -> Stored | Malformed | None:
+    def read(self, entry: ListedObject) -> Stored | Malformed | None:
         """The object as it is now; None where it has gone."""
         try:
             answer = self._s3.get_object(Bucket=self.name, Key=entry.key)
@@ -157,13 +159,13 @@ class DeadLetterBucket:
                 return None
             raise
         body = answer["Body"].read()
-        entry = Entry(entry.key, answer["ETag"], answer["LastModified"], len(body))
+        entry = ListedObject(entry.key, answer["ETag"], answer["LastModified"], len(body))
         try:
             return Stored(entry, parse(entry.key, body, answer["LastModified"]))
         except MalformedError as error:
             return Malformed(entry, str(error))
 
-    def body(self, entry: Entry) -> bytes:
+    def body(self, entry: ListedObject) -> bytes:
         """An object as it is."""
         return self._s3.get_object(Bucket=self.name, Key=entry.key)["Body"].read()
 
@@ -172,7 +174,7 @@ class DeadLetterBucket:
         found = list(self._s3.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1).get("Contents", []))
         if not found or found[0]["Key"] != key:
             return None
-        return self.read(Entry(key, found[0]["ETag"], found[0]["LastModified"]))
+        return self.read(ListedObject(key, found[0]["ETag"], found[0]["LastModified"]))
 
     def of(self, place: Place) -> Stored | None:
         """The object that holds a record's letter: its own, else the batch that it was given up with."""
@@ -233,7 +235,7 @@ class DeadLetterBucket:
             for future in [pool.submit(one) for one in work]:
                 future.result()
 
-    def _put(self, key: str, letter: Mapping[str, Any], over: Entry | None = None) -> None:
+    def _put(self, key: str, letter: Mapping[str, Any], over: ListedObject | None = None) -> None:
         condition: dict[str, Any] = {"IfMatch": over.etag} if over else {}
         try:
             self._s3.put_object(
@@ -247,7 +249,7 @@ class DeadLetterBucket:
             if not _changed(error):
                 raise
 
-    def _delete(self, entry: Entry) -> None:
+    def _delete(self, entry: ListedObject) -> None:
         try:
             self._s3.delete_object(Bucket=self.name, Key=entry.key, IfMatch=entry.etag)
         except ClientError as error:

@@ -18,7 +18,7 @@ from ras.terminal import console, many, plain, table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ras.dead_letters.bucket import DeadLetterBucket, Entry, Malformed, Stored
+    from ras.dead_letters.bucket import DeadLetterBucket, ListedObject, Malformed, Stored
     from ras.dead_letters.letter import DeadLetter, Place
     from ras.dead_letters.replay import Choice, Result
 
@@ -262,7 +262,7 @@ def _object(bucket: DeadLetterBucket, name: str) -> Stored | Malformed:
 class _Selection:
     """Objects to go through, and the records wanted of those that were named."""
 
-    entries: list[Entry]
+    entries: list[ListedObject]
     named: frozenset[Place]
 
 
@@ -274,7 +274,7 @@ def _select(bucket: DeadLetterBucket, names: Sequence[str], options: dict[str, A
         return _Selection(list(bucket.entries(shared.filters(options))), frozenset())
     if shared.filters_given(options):
         raise click.UsageError("Name records, or give filters, not both.")
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ListedObject] = {}
     places: set[Place] = set()
     for name in names:
         found = _object(bucket, name)

@@ -48,7 +48,7 @@ _LOOKED_UP_AGAIN = 1000
 T = TypeVar("T")
 
 
-class Verdict(StrEnum):
+class Difference(StrEnum):
     """What an item of the one table is to the same one of the other."""
 
     SAME = "the same"
@@ -62,29 +62,31 @@ class Verdict(StrEnum):
 class Comparison:
     """Items of the old table by verdict, and some of those that the new one lacks."""
 
-    counts: Counter[Verdict] = field(default_factory=Counter)
+    counts: Counter[Difference] = field(default_factory=Counter)
     kept: list[Item] = field(default_factory=list)
     copied: int = 0
 
     @property
     def lacking(self) -> int:
         """How many the new table lacks, in whole or in part; less those that were copied."""
-        return self.counts[Verdict.BEHIND] - self.copied
+        return self.counts[Difference.BEHIND] - self.copied
 
     @property
     def behind(self) -> list[str]:
         """Some of what the new one lacks, as `batch sort-key`."""
-        return [f"{table_layout.batch_id_of(str(item['pk']))} {item['sk']!s}" for item in self.kept[:_EXAMPLES]]
+        return [
+            f"{table_layout.batch_id_of(str(item['pk']))} {item['sk']!s}" for item in self.kept[:_EXAMPLES]
+        ]
 
-    def note(self, item: Item, verdict: Verdict) -> None:
+    def note(self, item: Item, verdict: Difference) -> None:
         self.counts[verdict] += 1
-        if verdict is Verdict.BEHIND and len(self.kept) <= _LOOKED_UP_AGAIN:
+        if verdict is Difference.BEHIND and len(self.kept) <= _LOOKED_UP_AGAIN:
             self.kept.append(item)
 
     def forget(self) -> list[Item]:
         """Take back all that is lacking, to look it up again."""
         found, self.kept = self.kept, []
-        del self.counts[Verdict.BEHIND]
+        del self.counts[Difference.BEHIND]
         return found
 
 
@@ -105,18 +107,18 @@ def lacking(old: Item, new: Item | None) -> Change | None:
     return change if change.registers or change.times else None
 
 
-def verdict(old: Item, new: Item | None) -> Verdict:
+def verdict(old: Item, new: Item | None) -> Difference:
     """What the new item is to the old one, by its registers and times."""
     if new is None or lacking(old, new):
-        return Verdict.BEHIND
+        return Difference.BEHIND
     differing = [
         (str(new[name]), value)
         for name, value in table_layout.change_to(old).registers.items()
         if new[name] != value
     ]
     if any(registers.version_of(there) == registers.version_of(value) for there, value in differing):
-        return Verdict.CHANGED
-    return Verdict.NEWER if differing else Verdict.SAME
+        return Difference.CHANGED
+    return Difference.NEWER if differing else Difference.SAME
 
 
 def compare(

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from ras_local.mapping.delivery import Settings
+    from ras_local.mapping.delivery import MappingSettings
 
     from ras.deployment import Brokers, Deployment
-    from ras.replay.rewind import Plan
+    from ras.replay.rewind import RewindPlan
 
 _BY_TOPIC = ("topic", "group", "partitions", "again")
 
@@ -131,7 +131,7 @@ def _check(
 
 def _mappings(
     deployment: Deployment, topics: Sequence[str], group: str | None, *, every: bool
-) -> list[Settings]:
+) -> list[MappingSettings]:
     """The mappings of the topics, one for each unless `every`. Raises StackError where that cannot be told."""
     all_of_them = [mapping for mapping in deployment.mappings() if mapping.topic in topics]
     found = [mapping for mapping in all_of_them if group in (None, mapping.consumer_group_id)]
@@ -150,7 +150,7 @@ def _mappings(
 
 def _rewind(
     deployment: Deployment,
-    mappings: Sequence[Settings],
+    mappings: Sequence[MappingSettings],
     start: datetime,
     *,
     wait: bool,
@@ -192,7 +192,7 @@ def _rewind(
         _wait(deployment, brokers, moving)
 
 
-def _show(plans: Sequence[Plan]) -> None:
+def _show(plans: Sequence[RewindPlan]) -> None:
     """Each partition of one topic; of several, each topic."""
     one = len(plans) == 1
     columns = ("partition", "oldest", "committed", "goes back to", "again") if one else _BY_TOPIC
@@ -210,7 +210,7 @@ def _show(plans: Sequence[Plan]) -> None:
         console().print(listing)
 
 
-def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[Plan]) -> None:
+def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[RewindPlan]) -> None:
     from ras.progress import progress
     from ras.replay import rewind
 
@@ -237,7 +237,7 @@ def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[Plan]) -> No
 def _redrive(
     deployment: Deployment,
     topics: Sequence[str],
-    mappings: Sequence[Settings],
+    mappings: Sequence[MappingSettings],
     start: datetime,
     end: datetime | None,
     *,

@@ -25,7 +25,7 @@ from ras.kafka.topic import AT_A_TIME, TopicLog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ras_local.mapping.delivery import Settings
+    from ras_local.mapping.delivery import MappingSettings
 
     from ras.deployment import Brokers, Deployment
 
@@ -67,10 +67,10 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RewindPlan:
     """What rewinding one mapping comes to."""
 
-    mapping: Settings
+    mapping: MappingSettings
     moves: tuple[Move, ...]
 
     @property
@@ -206,7 +206,7 @@ class Group:
             closing.join(_CLOSE_S)
 
 
-def plan(brokers: Brokers, mapping: Settings, moment_ms: int) -> Plan:
+def plan(brokers: Brokers, mapping: MappingSettings, moment_ms: int) -> RewindPlan:
     """Where a mapping's group would go: to the first record at or after a moment, never past what it has read."""
     log = TopicLog(brokers, mapping.topic)
     found, bounds = log.positions_at(moment_ms), log.bounds()
@@ -217,12 +217,12 @@ def plan(brokers: Brokers, mapping: Settings, moment_ms: int) -> Plan:
         # Without a commit nothing was read yet, and the mapping begins where its StartingPosition says.
         target = None if done is None else min(done, max(found.get(number, held.high), held.low))
         moves.append(Move(number, done, target, held.low, held.high))
-    return Plan(mapping, tuple(moves))
+    return RewindPlan(mapping, tuple(moves))
 
 
 def rewind(
     deployment: Deployment,
-    plans: Sequence[Plan],
+    plans: Sequence[RewindPlan],
     *,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -252,7 +252,7 @@ class _Rewind:
 
     deployment: Deployment
     brokers: Brokers
-    plan: Plan
+    plan: RewindPlan
     say: Callable[[str], None]
     stopping: threading.Event
 
@@ -315,7 +315,7 @@ class _Rewind:
             raise StackError("interrupted")
 
 
-def check_read(deployment: Deployment, mapping: Settings) -> None:
+def check_read(deployment: Deployment, mapping: MappingSettings) -> None:
     """Raises StackError where the mapping is disabled, so that its group does not read."""
     state = deployment.cloud.functions.get_event_source_mapping(UUID=mapping.uuid).get("State", "")
     if state in ("Disabled", "Disabling"):
@@ -336,7 +336,7 @@ def enabling(deployment: Deployment, uuid: str) -> str:
     return f"{there} lambda update-event-source-mapping --enabled --uuid {uuid}"
 
 
-def behind(brokers: Brokers, mapping: Settings, ends: Mapping[int, int] | None = None) -> int:
+def behind(brokers: Brokers, mapping: MappingSettings, ends: Mapping[int, int] | None = None) -> int:
     """Records that a mapping's group has yet to read: all, or those below `ends` by partition."""
     bounds = TopicLog(brokers, mapping.topic).bounds()
     committed = Group(brokers, mapping.consumer_group_id, mapping.topic).committed(list(bounds))

@@ -256,7 +256,7 @@ ROUTES = {
 }
 
 
-class Answer(NamedTuple):
+class RouteAnswer(NamedTuple):
     """What a route answers: the body, and what callers may keep of it.
 
     `is_cacheable`: as long as it is revalidated. Otherwise for `max_age` seconds, None of them for not at all.
@@ -296,7 +296,7 @@ class Api:
         }
         # Only emulators tell nobody's identity, and only the local stage says so (the setting `serve_unidentified`).
         self._unidentified = allowed_callers.get("")
-        self._work: dict[str, Callable[[Request], Answer]] = {
+        self._work: dict[str, Callable[[Request], RouteAnswer]] = {
             "get_batch_status": self._batch_status,
             "get_user_batches": self._user_batches,
             "healthz": self._health,
@@ -336,7 +336,7 @@ class Api:
         report_request(route.endpoint, request.method, status, code, watch.seconds(), revalidates=revalidates)
         return made
 
-    def _answer(self, route: Route, request: Request) -> Answer:
+    def _answer(self, route: Route, request: Request) -> RouteAnswer:
         work = self._work.get(route.endpoint)
         if work is None:
             raise NotFoundError("no such route", code="unknown_route")
@@ -365,7 +365,7 @@ class Api:
             raise ForbiddenError("the caller is not allowed to ask")
         return service
 
-    def _batch_status(self, request: Request) -> Answer:
+    def _batch_status(self, request: Request) -> RouteAnswer:
         batch_id = request.identifier("batch_id")
         user_id = request.parameter("user_id")
         if user_id is not None:
@@ -386,9 +386,9 @@ class Api:
             raise NotFoundError("no such batch", code="batch_not_found") from error
         finally:
             logger.remove_keys(["batch_id"])
-        return Answer(found.json(), is_cacheable=True)
+        return RouteAnswer(found.json(), is_cacheable=True)
 
-    def _user_batches(self, request: Request) -> Answer:
+    def _user_batches(self, request: Request) -> RouteAnswer:
         status = request.parameter("status")
         if status is not None and status.upper() not in statuses.OVERALL:
             raise BadRequestError(
@@ -408,21 +408,21 @@ class Api:
             cursor=cursor,
             status=status and status.upper(),
         )
-        return Answer(query.encode(found), is_cacheable=True)
+        return RouteAnswer(query.encode(found), is_cacheable=True)
 
-    def _health(self, _request: Request) -> Answer:
+    def _health(self, _request: Request) -> RouteAnswer:
         if not self._store.is_active():
             raise UnavailableApiError("the table is not active")
         healthy = {"status": "healthy", "service": "result_aggregator_service"}
-        return Answer(query.encode(healthy), is_cacheable=False)
+        return RouteAnswer(query.encode(healthy), is_cacheable=False)
 
-    def _scrape(self, _request: Request) -> Answer:
+    def _scrape(self, _request: Request) -> RouteAnswer:
         try:
             scrape = self._metrics().scrape()
         except StoreError as error:
             logger.warning("metrics not readable", reason=str(error))
             raise UnavailableApiError("the metrics cannot be read now, try again") from error
-        return Answer(
+        return RouteAnswer(
             scrape.text.encode(),
             is_cacheable=False,
             content_type=prometheus.CONTENT_TYPE,
@@ -430,7 +430,7 @@ class Api:
         )
 
 
-def _response(request: Request, answer: Answer, *, compress: bool) -> dict[str, Any]:
+def _response(request: Request, answer: RouteAnswer, *, compress: bool) -> dict[str, Any]:
     """The proxy answer of a success, or of one that the caller has already."""
     body = answer.body
     headers = {CORRELATION_HEADER: request.correlation_id, "Cache-Control": "no-store"}

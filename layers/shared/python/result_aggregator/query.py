@@ -16,9 +16,9 @@ from result_aggregator.domain.store_interface import Listed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from result_aggregator.domain.store_interface import Entry, ReadableView
+    from result_aggregator.domain.store_interface import IndexEntry, ReadableView
     from result_aggregator.domain.table_layout import Item
-    from result_aggregator.domain.view import Answer
+    from result_aggregator.domain.view import JsonObject
 
 ESSAYS_BUDGET = 5_400_000
 """Bytes of essays in an answer.
@@ -56,9 +56,9 @@ class OutdatedCursorError(Exception):
 class Status(NamedTuple):
     """A batch with a page of its essays. The essays are JSON already: how long they are decides how many they are."""
 
-    batch: Answer
+    batch: JsonObject
     essays: list[bytes]
-    pagination: Answer
+    pagination: JsonObject
 
     def json(self) -> bytes:
         """The guide's BatchStatusResponse, with `phases` and `pagination`."""
@@ -193,7 +193,7 @@ def user_batches(
     offset: int = 0,
     cursor: str | None = None,
     status: str | None = None,
-) -> Answer:
+) -> JsonObject:
     """A user's batches without their essays, newest first: `{batches, pagination}`.
 
     With an offset, all of the index is read, a Query per megabyte (thousands of batches), and counted. Behind a cursor it is
@@ -247,9 +247,9 @@ class _Batches:
 
     def __init__(self, store: ReadableView, user_id: str, default_pipeline: Sequence[str]) -> None:
         self._store, self._user_id, self._default_pipeline = store, user_id, default_pipeline
-        self._answers: dict[str, Answer | None] = {}
+        self._answers: dict[str, JsonObject | None] = {}
 
-    def answers(self, places: Iterable[Listed]) -> Iterator[Answer]:
+    def answers(self, places: Iterable[Listed]) -> Iterator[JsonObject]:
         """The answers of those that are the user's: the index lags behind the table by milliseconds."""
         batch_ids = [place.batch_id for place in places]
         unread = [batch_id for batch_id in batch_ids if batch_id not in self._answers]
@@ -263,7 +263,7 @@ class _Batches:
             )
         return (answer for batch_id in batch_ids if (answer := self._answers[batch_id]) is not None)
 
-    def of_status(self, entries: Iterable[Entry], status: str) -> Iterator[Listed]:
+    def of_status(self, entries: Iterable[IndexEntry], status: str) -> Iterator[Listed]:
         """The places of those with an overall status.
 
         The index tells how a batch ended. Those that run are looked at, a hundred together, where such are asked for.

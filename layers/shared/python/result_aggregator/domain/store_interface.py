@@ -51,7 +51,7 @@ class Listed(NamedTuple):
     batch_id: str
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """A batch in the user index: its place, and how it ended (`view.status_of` reads it)."""
 
     place: Listed
@@ -91,7 +91,7 @@ class ReadableView(Protocol):
 
     def batches_of(
         self, user_id: str, after: Listed | None = None, page_size: int | None = None
-    ) -> Iterator[Entry]:
+    ) -> Iterator[IndexEntry]:
         """The user's batches (behind `after`), greatest first, read `page_size` at a time as they are asked for."""
         ...
 

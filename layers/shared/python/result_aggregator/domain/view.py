@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from result_aggregator.domain.table_layout import Item
 
-Answer = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 class Batch(NamedTuple):
@@ -198,7 +198,7 @@ def _status_of_phases(ended: str, default_pipeline: tuple[str, ...]) -> str:
     return RUNS if ended_at is None else status
 
 
-def batch_answer(batch_id: str, batch: Batch, default_pipeline: Sequence[str]) -> Answer:
+def batch_answer(batch_id: str, batch: Batch, default_pipeline: Sequence[str]) -> JsonObject:
     """A batch as the API shows it, without its essays."""
     pipeline = pipeline_of(batch, default_pipeline)
     judged = verdict(batch, pipeline)
@@ -223,7 +223,7 @@ def batch_answer(batch_id: str, batch: Batch, default_pipeline: Sequence[str]) -
 
 def phase_summaries(
     batch: Batch, default_pipeline: Sequence[str], essays: Mapping[str, Mapping[str, int]] | None
-) -> list[Answer]:
+) -> list[JsonObject]:
     """The phases of the pipeline, then others that have a register: what the batch's events say of each.
 
     `essays`: phase -> status -> essays whose own register says so; None where they were not counted.
@@ -235,7 +235,7 @@ def phase_summaries(
 
 def _phase_summary(
     name: str, register: tuple[str, PhaseState] | None, essays: Mapping[str, int] | None
-) -> Answer:
+) -> JsonObject:
     version, state = register or ("", None)
     time = registers.api_time(registers.time_of(version)) if state else None
     return {
@@ -257,7 +257,7 @@ class StatusCounts:
         # By the statuses of all phases together: most essays of a batch look alike, so that is one count an essay.
         self._tally: dict[tuple[str | None, ...], int] = {}
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: JsonObject) -> None:
         """Count an essay."""
         found = _STATUSES(answer)
         self._tally[found] = self._tally.get(found, 0) + 1
@@ -272,7 +272,7 @@ class StatusCounts:
         return counts
 
 
-def essay_answers(essays: Iterable[Item], ranking: Item | None, after: str = "") -> Iterator[Answer]:
+def essay_answers(essays: Iterable[Item], ranking: Item | None, after: str = "") -> Iterator[JsonObject]:
     """A batch's essays as the API shows them, by essay id: those with an item of their own and those only ranked.
 
     `essays` come in that order, and are read as the answers are asked for. `after`: the id that they come after.
@@ -304,7 +304,7 @@ _NO_ITEM: Item = {}
 _STATUSES = itemgetter(*(f"{name}_status" for name in PHASE_NAMES))
 
 # An essay of which nothing is known: every field of an answer, in its order.
-_EMPTY: Answer = dict.fromkeys(
+_EMPTY: JsonObject = dict.fromkeys(
     [
         "essay_id",
         "filename",
@@ -330,7 +330,7 @@ _RANKED_FIELDS = tuple(
 
 def _essay_answer(
     essay_id: str, item: Item, entry: Sequence[Any] | None, ranked_at: str, ranking_status: str
-) -> Answer:
+) -> JsonObject:
     answer = _EMPTY.copy()
     answer["essay_id"] = essay_id
     updated_at = ""

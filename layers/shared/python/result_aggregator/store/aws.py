@@ -45,7 +45,7 @@ _NOT_SOON = frozenset(
 )
 
 
-class Credentials(NamedTuple):
+class AccessKeys(NamedTuple):
     """Keys to sign with; a role's have a token."""
 
     access_key_id: str
@@ -76,11 +76,11 @@ def config() -> Config:
     )
 
 
-def credentials() -> Credentials:
+def credentials() -> AccessKeys:
     """The keys of this moment. Raises UnavailableError where there are none."""
     key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if key_id and secret:  # what Lambda gives its functions, all but those that are restored from a snapshot
-        return Credentials(key_id, secret, os.environ.get("AWS_SESSION_TOKEN"))
+        return AccessKeys(key_id, secret, os.environ.get("AWS_SESSION_TOKEN"))
     try:
         found = _sdk_credentials()
         if found is None:
@@ -88,7 +88,7 @@ def credentials() -> Credentials:
         frozen = found.get_frozen_credentials()
     except sdk_errors() as error:
         raise translated(error) from error
-    return Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token)
+    return AccessKeys(str(frozen.access_key), str(frozen.secret_key), frozen.token)
 
 
 @cache

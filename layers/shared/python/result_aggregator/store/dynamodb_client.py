@@ -208,7 +208,7 @@ def _tls() -> ssl.SSLContext:
 class Signer:
     """Signature Version 4 for POSTs to `/` of one DynamoDB endpoint."""
 
-    def __init__(self, host: str, region: str, credentials: Callable[[], aws.Credentials]) -> None:
+    def __init__(self, host: str, region: str, credentials: Callable[[], aws.AccessKeys]) -> None:
         """`credentials` are asked for with every request, so that they may be refreshed."""
         self._host = host
         self._region = region
@@ -260,7 +260,7 @@ class DynamoDB:
         self,
         endpoint_url: str,
         region: str,
-        credentials: Callable[[], aws.Credentials],
+        credentials: Callable[[], aws.AccessKeys],
         *,
         transport: Transport | None = None,
         attempts: int = aws.ATTEMPTS,

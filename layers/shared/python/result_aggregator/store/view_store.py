@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from result_aggregator.domain import registers, table_layout, view
-from result_aggregator.domain.store_interface import Entry, Listed, UnavailableError, Written
+from result_aggregator.domain.store_interface import IndexEntry, Listed, UnavailableError, Written
 from result_aggregator.store import dynamodb_client
 from result_aggregator.store.dynamodb_client import ConditionFailedError
 
@@ -147,7 +147,7 @@ class ViewStore:
 
     def batches_of(
         self, user_id: str, after: Listed | None = None, page_size: int | None = None
-    ) -> Iterator[Entry]:
+    ) -> Iterator[IndexEntry]:
         """The user's batches, newest first, those of one moment by id backwards; those behind `after`, where it is given.
 
         Index entries are keys and a word: thousands to the megabyte, a page a Query. `page_size` entries are read at a
@@ -167,7 +167,7 @@ class ViewStore:
         found = self._pages(query, None if page_size is None else page_size + _SHARING)
         for created_at, raws in groupby(found, key=lambda raw: str(raw["created_at"]["S"])):
             entries = (
-                Entry(
+                IndexEntry(
                     Listed(created_at, table_layout.batch_id_of(raw["pk"]["S"])),
                     _text(raw.get(table_layout.STANDING)),
                 )
