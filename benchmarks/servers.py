@@ -19,11 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras.aws import ROOT_KEY, ROOT_SECRET, dynamodb_client
+from ras.aws import ROOT_KEY, ROOT_SECRET
 from ras.errors import StackError
-from ras.state import REPOSITORY, StateDir, region
+from ras.state import REPOSITORY
 from ras_local import stack
+from ras_local.clients import dynamodb_at
 from ras_local.servers import broker, dynoxide, rust_servers
+from ras_local.settings import StackDir, region
 
 from benchmarks import workload
 from tests.table import create_table_arguments
@@ -62,12 +64,12 @@ def dynamodb() -> Iterator[str]:
     """dynoxide with the view's table as it is deployed; its address."""
     rust_servers.fetch(dynoxide.SERVER)
     with _folder() as folder:
-        state = StateDir(folder)
+        state = StackDir(folder)
         state.create()
         try:
             url, answers = dynoxide.start(state)
             answers()
-            dynamodb_client(url).create_table(**create_table_arguments(TABLE))
+            dynamodb_at(url).create_table(**create_table_arguments(TABLE))
             yield url
         finally:
             stack.down(state)
@@ -78,7 +80,7 @@ def kafka() -> Iterator[str]:
     """The embedded broker with the workload's topics; its bootstrap servers."""
     topics = (workload.REGISTERED, workload.SPELLCHECKED, workload.OUTCOME, workload.RANKED)
     with _folder() as folder:
-        state = StateDir(folder)
+        state = StackDir(folder)
         state.create()
         try:
             yield broker.start_embedded(state, topics, partitions=1)()

@@ -9,23 +9,27 @@ import webbrowser
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ras import stack_file
 from ras.errors import StackError
 from ras.kafka.publish import publish, read_events
-from ras.state import REPOSITORY, StateDir
+from ras.signed_http import ALLOWED
+from ras.state import REPOSITORY
 from ras.terminal import plain, table
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ras_local import stack as stacks
-from ras_local.callers import ALLOWED, NOT_ALLOWED
-from ras_local.stack import Stack, Timings
+from ras_local.callers import NOT_ALLOWED
+from ras_local.stack import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ras.kafka.lag import Progress as TopicProgress
+    from ras.stack_file import Stack
     from rich.console import Console
     from rich.table import Table
 
-    from ras_local.servers.broker import Progress as TopicProgress
+    from ras_local.settings import StackDir
 
 EVENTS = REPOSITORY / "tests" / "events"
 EXPECTATIONS = REPOSITORY / "tests" / "expectations"
@@ -39,7 +43,7 @@ _STYLE = {
 }
 
 
-def run(state: StateDir, console: Console, *, keep: bool, look: bool = False) -> bool:
+def run(state: StackDir, console: Console, *, keep: bool, look: bool = False) -> bool:
     """Show the service at work. True if everything was as expected; the stack is stopped again unless `keep`.
 
     With `look` it ends on the dashboard, in the browser, until Ctrl-C. A stack that is up already is used and left running. Raises StackError for what went wrong on the way.
@@ -126,7 +130,7 @@ def _follow(stack: Stack, console: Console, *, timeout_s: float) -> None:
     """Show how far each topic is until all of it is consumed."""
     pace = _Pace()
     if not console.is_terminal:
-        stacks.wait_consumed(stack, timeout_s=timeout_s, on_progress=partial(_tell, console, pace))
+        stack_file.wait_consumed(stack, timeout_s=timeout_s, on_progress=partial(_tell, console, pace))
         return
     with Progress(
         TextColumn("  {task.description}"),
@@ -148,7 +152,7 @@ def _follow(stack: Stack, console: Console, *, timeout_s: float) -> None:
                         each[name] = bars.add_task(name, total=topic.end, pace="")
                     bars.update(each[name], completed=topic.committed, total=topic.end)
 
-        stacks.wait_consumed(stack, timeout_s=timeout_s, on_progress=update)
+        stack_file.wait_consumed(stack, timeout_s=timeout_s, on_progress=update)
 
 
 def _tell(console: Console, pace: _Pace, state: Mapping[str, TopicProgress]) -> None:

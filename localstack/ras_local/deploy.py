@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 
 from ras import aws
 from ras.errors import StackError
-from ras.state import ACCOUNT, REPOSITORY, STAGE
+from ras.state import LOCAL, REPOSITORY
 
 from ras_local.servers import emulator, processes
+from ras_local.settings import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ras.aws import Cloud
-    from ras.state import StateDir
+
+    from ras_local.settings import StackDir
 
 CDK = REPOSITORY / "node_modules" / ".bin" / "cdk"
 LOG = "deploy"
@@ -55,7 +57,7 @@ def create_asset_bucket(cloud: Cloud) -> None:
         )
 
 
-def deploy(state: StateDir, cloud: Cloud, settings: Mapping[str, str] | None = None) -> Outputs:
+def deploy(state: StackDir, cloud: Cloud, settings: Mapping[str, str] | None = None) -> Outputs:
     """Synthesise the local stage, with `settings` beside its own, and deploy every stack of it.
 
     Raises StackError with the end of CDK's own output when it fails.
@@ -66,7 +68,7 @@ def deploy(state: StateDir, cloud: Cloud, settings: Mapping[str, str] | None = N
         "deploy",
         "--all",
         "--require-approval=never",
-        "--context=stage=" + STAGE,
+        "--context=stage=" + LOCAL,
         f"--context=region={cloud.region}",
         *_functions(cloud),
         *(f"--context={name}={value}" for name, value in (settings or {}).items()),
@@ -97,7 +99,7 @@ def read_outputs(path: Path) -> Outputs:
     """Raises StackError when an output that the local stack needs is missing."""
     try:
         stacks: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
-        data, api = stacks[f"ras-{STAGE}-data"], stacks[f"ras-{STAGE}-api"]
+        data, api = stacks[f"ras-{LOCAL}-data"], stacks[f"ras-{LOCAL}-api"]
         return Outputs(data["TableName"], data["DeadLetterBucketName"], api["ApiId"])
     except (OSError, ValueError, KeyError) as error:
         raise StackError(

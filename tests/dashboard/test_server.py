@@ -21,11 +21,11 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
+from ras.cli import main
 from ras.dashboard import dead_letters, serve
 from ras.dashboard.dead_letters import visible
 from ras.dashboard.request_guard import HEADERS
 from ras.errors import StackError
-from ras_local.commands import main
 from result_aggregator.contracts.rejection import Problem
 
 from tests.client.server import SILENCE, CannedResponse, Server
@@ -792,7 +792,7 @@ def test_ctrl_c_ends_it_while_aws_does_not_answer(tmp_path: Path) -> None:
         aws.otherwise = plan
         up(tmp_path, endpoint_url=aws.url.removesuffix("/stage"))
         process = subprocess.Popen(
-            [sys.executable, "-c", "from ras_local.commands import main; main()", "dashboard"],
+            [sys.executable, "-c", "from ras.cli import main; main()", "dashboard"],
             env={**os.environ, "RAS_STATE_DIR": str(tmp_path)},
             stdout=subprocess.PIPE,
             text=True,

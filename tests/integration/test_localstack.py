@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ras.aws import Cloud
 from ras.errors import StackError
-from ras.state import REPOSITORY, StateDir, region
+from ras.state import REPOSITORY
 from ras_local import capabilities, deploy, stack
 from ras_local.capabilities import Lack
 from ras_local.servers import processes
+from ras_local.settings import StackDir, region
 
 from tests import samples
 from tests.handlers.conftest import service
@@ -41,7 +42,7 @@ def cloud(localstack_url: str) -> Cloud:
 @pytest.fixture(scope="module")
 def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The data stack, by the real command; its outputs."""
-    state = StateDir(tmp_path_factory.mktemp("localstack"))
+    state = StackDir(tmp_path_factory.mktemp("localstack"))
     state.create()
     deploy.create_asset_bucket(cloud)
     code = processes.run(
@@ -129,7 +130,7 @@ def test_a_stack_on_it_says_what_it_lacks(
 ) -> None:
     """Before anything is deployed; that functions do not run without Docker is where it ends."""
     said: list[str] = []
-    state = StateDir(tmp_path / "stack")
+    state = StackDir(tmp_path / "stack")
     monkeypatch.setenv("RAS_EMULATOR", localstack_url)
 
     with pytest.raises(StackError, match="runs no functions") as error:

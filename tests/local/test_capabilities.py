@@ -10,9 +10,9 @@ import requests
 from ras import signed_http
 from ras.aws import Cloud
 from ras.errors import StackError
-from ras.state import region
 from ras_local import capabilities
 from ras_local.capabilities import Lack
+from ras_local.settings import region
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from confluent_kafka import Consumer, TopicPartition
 from ras.aws import Cloud
-from ras.state import ACCOUNT, region
+from ras.kafka.client import quiet_client
 from ras_local.mapping.delivery import (
     AGE_EXCEEDED,
     PAYLOAD_EXCEEDED,
@@ -26,6 +26,7 @@ from ras_local.mapping.delivery import (
 )
 from ras_local.mapping.destinations import DestinationError, ExecutionRoles, OnFailure
 from ras_local.servers import broker
+from ras_local.settings import ACCOUNT, region
 
 from tests.real_servers import folder_of_servers
 
@@ -146,9 +147,7 @@ def read_all(
     bootstrap_servers: str, topic: str, count: int
 ) -> list[tuple[int, bytes | None, dict[str, Any]]]:
     """(partition, key, parsed value) of the topic's first records."""
-    consumer = Consumer(
-        broker.quiet_client(bootstrap_servers, group_id="reader", auto_offset_reset="earliest")
-    )
+    consumer = Consumer(quiet_client(bootstrap_servers, group_id="reader", auto_offset_reset="earliest"))
     consumer.assign([TopicPartition(topic, number, 0) for number in range(3)])
     found: list[tuple[int, bytes | None, dict[str, Any]]] = []
     deadline = time.monotonic() + 120

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FETCHER = """
 import sys, time
 from pathlib import Path
-from ras_local import fetched
+from ras_local.servers import fetched
 from ras.errors import StackError
 
 kept, marks = map(Path, sys.argv[1:])

@@ -13,6 +13,8 @@ import pytest
 from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
 from ras.errors import StackError
+from ras.kafka import lag
+from ras.kafka.client import quiet_client
 from ras.kafka.publish import Event, publish
 from ras_local.mapping.delivery import (
     RETRIES_EXHAUSTED,
@@ -28,7 +30,6 @@ from ras_local.mapping.delivery import (
 )
 from ras_local.mapping.destinations import DestinationError, OnFailure
 from ras_local.mapping.poller import Gate, Mapping, Poller, nulls_from_environment
-from ras_local.servers import broker
 
 from tests.real_servers import KAFKA, running_broker, server
 
@@ -129,7 +130,7 @@ class Bench:
     @property
     def lag(self) -> int:
         groups = {self.settings.topic: self.settings.consumer_group_id}
-        return broker.progress(self.bootstrap_servers, groups)[self.settings.topic].lag
+        return lag.progress(self.bootstrap_servers, groups)[self.settings.topic].lag
 
 
 @pytest.fixture
@@ -211,7 +212,7 @@ def test_a_partition_stands_still_while_the_others_go_on(bench: Bench, topic: st
     )
 
     assert {offset for lane, offset in bench.items if lane == stuck} == {0}
-    assert broker.progress(bench.bootstrap_servers, groups)[topic].lag > 0
+    assert lag.progress(bench.bootstrap_servers, groups)[topic].lag > 0
 
 
 def test_what_is_given_up_on_is_committed_after_the_destination_has_it(bench: Bench, topic: str) -> None:
@@ -357,7 +358,7 @@ def test_on_demand_a_partition_stands_still_until_the_function_succeeds(bench: B
 
 def at(bootstrap_servers: str, topic: str, times: list[int], partition: int = 0) -> None:
     """Publish one record per time, in this order."""
-    producer = Producer(broker.quiet_client(bootstrap_servers))
+    producer = Producer(quiet_client(bootstrap_servers))
     for number, moment in enumerate(times):
         producer.produce(topic, b"%d" % number, partition=partition, timestamp=moment)
     assert producer.flush(10) == 0
@@ -456,7 +457,7 @@ def test_the_brokers_own_time_is_told_as_such(
     if KAFKA not in request.node.callspec.id:
         pytest.skip("the embedded broker's topics have no settings")
     name = f"{topic}-appended"
-    admin = AdminClient(broker.quiet_client(bench.bootstrap_servers))
+    admin = AdminClient(quiet_client(bench.bootstrap_servers))
     made = admin.create_topics([NewTopic(name, 1, 1, config={"message.timestamp.type": "LogAppendTime"})])
     made[name].result(20)
     bench.settings = replace(bench.settings, topic=name)
@@ -512,7 +513,7 @@ def test_a_failure_too_large_for_its_topic_goes_there_without_its_payload(
     if KAFKA not in request.node.callspec.id:
         pytest.skip("the embedded broker's topics have no settings")
     name = f"{topic}-letters"
-    admin = AdminClient(broker.quiet_client(bench.bootstrap_servers))
+    admin = AdminClient(quiet_client(bench.bootstrap_servers))
     made = admin.create_topics([NewTopic(name, 1, 1, config={"max.message.bytes": "4000"})])
     made[name].result(20)
     settings = replace(bench.settings, on_failure_arn=f"kafka://{name}")

@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner
 from ras.aws import Cloud
-from ras.state import ACCOUNT, region
-from ras_local.commands import main
+from ras.cli import main
 from ras_local.servers import emulator
+from ras_local.settings import ACCOUNT, region
 from result_aggregator.store.aws import AccessKeys
 
 from tests.msk import cluster
@@ -22,7 +22,7 @@ from tests.real_servers import folder_of_servers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
 
     from tests.msk.cluster import Msk, Right
 
@@ -123,7 +123,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield _stage(state)
 
 
-def _stage(state: StateDir) -> Stage:
+def _stage(state: StackDir) -> Stage:
     bootstrap_servers, kafka_ready = cluster.start(state, [REGISTERED, SPELLCHECK], PARTITIONS)
     endpoint_url, emulator_ready = emulator.start(state, cluster.named(bootstrap_servers))
     emulator_ready()

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from ras.deployment import Brokers, choose
+from ras.deployment import choose
 from ras.errors import StackError
+from ras.kafka.client import quiet_client
+from ras.kafka.group import Group
+from ras.kafka.msk_iam import Brokers
 from ras.kafka.publish import Event, publish
 from ras.kafka.topic import Bounds, TopicLog
-from ras.replay.rewind import Group, behind
-from ras_local.servers.broker import quiet_client
+from ras.replay.rewind import behind
 
 from tests.msk.cluster import Right
 from tests.msk.conftest import (

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
 from confluent_kafka.admin import AdminClient
-from ras.deployment import Brokers, choose, msk_iam
+from ras.deployment import choose
 from ras.errors import StackError
+from ras.kafka.client import quiet_client
 from ras.kafka.errors import Door
+from ras.kafka.msk_iam import Brokers, msk_iam
 from ras.kafka.publish import Event, publish
 from ras.kafka.topic import TopicLog
-from ras_local.servers.broker import quiet_client
 
 from tests.msk.cluster import Right
 from tests.msk.conftest import REGISTERED, SPELLCHECK

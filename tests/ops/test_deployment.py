@@ -16,12 +16,13 @@ from botocore.exceptions import ClientError, CredentialRetrievalError, NoCredent
 from botocore.stub import Stubber
 from click.testing import CliRunner
 from confluent_kafka import Consumer
-from ras.deployment import Account, Brokers, Deployment, choose, msk_iam
+from ras.cli import main
+from ras.deployment import Account, Deployment, choose
 from ras.errors import StackError
+from ras.kafka.client import quiet_client
+from ras.kafka.msk_iam import Brokers, msk_iam
 from ras.mappings import DeployedMappings
 from ras.state import StateDir, write_private
-from ras_local.commands import main
-from ras_local.servers.broker import quiet_client
 
 from tests.dynamodb import REGION
 from tests.ops.made import SETTINGS

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 from ras import options
+from ras.cli import main
 from ras.dead_letters.bucket import DeadLetterBucket
-from ras.deployment import Brokers
 from ras.errors import StackError
 from ras.invoke import BATCH_RECORDS, FunctionFailedError
+from ras.kafka.msk_iam import Brokers
 from ras.kafka.publish import Event, publish
 from ras.kafka.topic import Bounds, TopicLog
 from ras.rebuild import command as rebuild_command
@@ -24,9 +25,10 @@ from ras.rebuild import compare as comparing
 from ras.rebuild import rebuild
 from ras.rebuild.command import _compare
 from ras.rebuild.rebuild import Fill, Table, Tables, deploy_command, gone, read_tables
+from ras.stack_file import Stack
 from ras.state import REPOSITORY, StateDir, write_private
 from ras_local import stack as stacks
-from ras_local.commands import main
+from ras_local.settings import StackDir
 from result_aggregator.topics import TOPICS
 
 from infra.settings import as_context, load_settings
@@ -516,8 +518,8 @@ def test_the_switch_is_refused_where_something_is_lacking(
 
 def test_a_stack_on_dynoxide_cannot_be_rebuilt(tmp_path: Path) -> None:
     """Said before anything is deployed, as its second table would not be where the functions look for it."""
-    state = StateDir(tmp_path)
-    written = {one.name: {} if one.name == "callers" else "" for one in fields(stacks.Stack)}
+    state = StackDir(tmp_path)
+    written = {one.name: {} if one.name == "callers" else "" for one in fields(Stack)}
     write_private(state.stack_file, json.dumps(written))
     state.dynoxide.mkdir()
     with pytest.raises(StackError, match="dynoxide"):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ras.deployment import Brokers
+    from ras.kafka.msk_iam import Brokers
 
     from tests.handlers.conftest import Service
 

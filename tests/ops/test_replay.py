@@ -14,9 +14,9 @@ from ras.dead_letters import replay as replaying
 from ras.dead_letters.bucket import DeadLetterBucket, Filters
 from ras.dead_letters.letter import Kind, Place
 from ras.dead_letters.replay import Choice, Result
-from ras.deployment import Brokers
 from ras.errors import StackError
 from ras.invoke import FunctionFailedError
+from ras.kafka.msk_iam import Brokers
 from ras.kafka.publish import publish as publish_events
 from ras.kafka.topic import TopicLog
 from result_aggregator.domain import statuses

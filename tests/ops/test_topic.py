@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from ras.deployment import Brokers
 from ras.errors import StackError
 from ras.kafka import topic as topic_log
+from ras.kafka.msk_iam import Brokers
 from ras.kafka.topic import Bounds, TopicLog
 from ras_local.mapping.poller import to_record
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
+from ras.cli import main
 from ras.dead_letters.letter import BATCH_PREFIX
-from ras_local.commands import main
 from result_aggregator.domain.outcomes import HANDED_BACK, OUTCOMES
 from result_aggregator.metrics import DLQ_MESSAGES_SENT, RECORDS, SERVICE, SERVICE_DIMENSION
 from result_aggregator.topics import TOPICS

@@ -18,6 +18,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from confluent_kafka import KafkaError, KafkaException, Producer
+from ras.kafka.client import quiet_client
 
 from ras_local.mapping.delivery import (
     PAYLOAD_LIMIT,
@@ -30,7 +31,6 @@ from ras_local.mapping.delivery import (
     failure_record,
     span,
 )
-from ras_local.servers.broker import quiet_client
 
 if TYPE_CHECKING:
     from ras.aws import Cloud

@@ -33,9 +33,11 @@ from confluent_kafka import (
     TopicPartition,
 )
 from ras.aws import Cloud
+from ras.environment import number
 from ras.errors import StackError
+from ras.kafka.client import quiet_client
 from ras.mappings import DeployedMappings
-from ras.state import number, write_private
+from ras.state import write_private
 
 from ras_local.mapping.delivery import (
     Backlog,
@@ -56,7 +58,6 @@ from ras_local.mapping.delivery import (
 )
 from ras_local.mapping.destinations import DestinationError, ExecutionRoles, OnFailure
 from ras_local.mapping.filters import FilterCriteria
-from ras_local.servers.broker import quiet_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

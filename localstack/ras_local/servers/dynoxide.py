@@ -9,10 +9,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from ras.aws import dynamodb_client
 from ras.errors import StackError
 from ras.state import write_private
 
+from ras_local.clients import dynamodb_at
 from ras_local.servers import processes, rust_servers
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from ras.aws import Cloud
-    from ras.state import StateDir
+
+    from ras_local.settings import StackDir
 
 PROCESS = "dynoxide"
 SERVER = "dynoxide"
@@ -47,7 +48,7 @@ def command() -> list[str]:
     return [str(rust_servers.fetch(SERVER)), "serve", "--host", "127.0.0.1", "--log", "quiet"]
 
 
-def start(state: StateDir) -> tuple[str, Callable[[], None]]:
+def start(state: StackDir) -> tuple[str, Callable[[], None]]:
     """Start it, empty, on RAS_DYNAMODB_PORT, or any free port.
 
     Gives its address, and how to wait until it answers. Raises StackError when it cannot be built, or the wished port
@@ -60,7 +61,7 @@ def start(state: StateDir) -> tuple[str, Callable[[], None]]:
     return restart(state)
 
 
-def restart(state: StateDir) -> tuple[str, Callable[[], None]]:
+def restart(state: StackDir) -> tuple[str, Callable[[], None]]:
     """Start the one of this folder again, empty, on its port; answers as `start` does.
 
     Raises StackError when there never was one, or it still runs.
@@ -73,7 +74,7 @@ def restart(state: StateDir) -> tuple[str, Callable[[], None]]:
     )
 
     def wait() -> None:
-        dynamodb = dynamodb_client(endpoint_url)
+        dynamodb = dynamodb_at(endpoint_url)
         processes.wait_until(
             "dynoxide",
             lambda: _answers(dynamodb),
@@ -86,7 +87,7 @@ def restart(state: StateDir) -> tuple[str, Callable[[], None]]:
     return endpoint_url, wait
 
 
-def endpoint(state: StateDir) -> str:
+def endpoint(state: StackDir) -> str:
     """The address of the one of this folder, whether it runs or not. Raises StackError when there never was one."""
     try:
         return _address(state).read_text(encoding="utf-8")
@@ -96,14 +97,14 @@ def endpoint(state: StateDir) -> str:
         ) from None
 
 
-def stop(state: StateDir) -> None:
+def stop(state: StackDir) -> None:
     """Stop it; its tables are gone."""
     for record in processes.recorded(state):
         if record.name == PROCESS:
             processes.stop(state, record)
 
 
-def kill(state: StateDir) -> None:
+def kill(state: StackDir) -> None:
     """Kill it as a crash would (SIGKILL). Returns when it is gone."""
     for record in processes.recorded(state):
         if record.name == PROCESS:
@@ -112,21 +113,21 @@ def kill(state: StateDir) -> None:
 
 def copy_table(cloud: Cloud, table_name: str, endpoint_url: str) -> None:
     """Create the table that was deployed into the emulator once more, empty, over there: same name, keys and indexes."""
-    deployed: Any = dynamodb_client(cloud.endpoint_url).describe_table(TableName=table_name)["Table"]
+    deployed: Any = dynamodb_at(cloud.endpoint_url).describe_table(TableName=table_name)["Table"]
     definition: dict[str, Any] = {name: deployed[name] for name in _OF_TABLE}
     if indexes := deployed.get("GlobalSecondaryIndexes"):
         definition["GlobalSecondaryIndexes"] = [
             {name: index[name] for name in _OF_INDEX} for index in indexes
         ]
-    dynamodb_client(endpoint_url).create_table(**definition, BillingMode="PAY_PER_REQUEST")
+    dynamodb_at(endpoint_url).create_table(**definition, BillingMode="PAY_PER_REQUEST")
 
 
-def _refuse_running(state: StateDir) -> None:
+def _refuse_running(state: StackDir) -> None:
     if processes.running(state, PROCESS) is not None:
         raise StackError("dynoxide still runs", "Stop or kill it first.")
 
 
-def _address(state: StateDir) -> Path:
+def _address(state: StackDir) -> Path:
     return state.dynoxide / "endpoint"
 
 

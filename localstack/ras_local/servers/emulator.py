@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import requests
 from ras.errors import StackError
-from ras.state import ACCOUNT, REPOSITORY, region
+from ras.state import REPOSITORY
 
 from ras_local.servers import processes
+from ras_local.settings import ACCOUNT, region
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
 
 PROCESS = "emulator"
 DEFAULT_PORT = 4566
@@ -49,7 +50,7 @@ def _has(url: str) -> bool:
 
 
 def start(
-    state: StateDir, functions_environment: Mapping[str, str] | None = None
+    state: StackDir, functions_environment: Mapping[str, str] | None = None
 ) -> tuple[str, Callable[[], None]]:
     """Start it on RAS_EMULATOR_PORT, or 4566, or any free port. Gives its address, and how to wait until it answers.
 

@@ -6,9 +6,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from ras import interrupts
 from ras.errors import StackError
 
-from ras_local.servers import fetched, java_servers, processes, rust_servers
+from ras_local.servers import fetched, java_servers, rust_servers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted: list[str] = options.server or names()
     if unknown := sorted(set(wanted) - set(names())):
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(names())}")
-    processes.end_as_interrupted()
+    interrupts.end_as_interrupted()
     failed = False
     for name in wanted:
         try:

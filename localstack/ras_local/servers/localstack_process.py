@@ -11,15 +11,16 @@ import shlex
 from typing import TYPE_CHECKING
 
 from ras.errors import StackError
-from ras.state import REPOSITORY, region
+from ras.state import REPOSITORY
 
 from ras_local.servers import dynoxide, emulator, processes
+from ras_local.settings import region
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
 
 PROCESS = "localstack"
 PYTHON = REPOSITORY / ".venv-localstack" / "bin" / "python"
@@ -41,7 +42,7 @@ def installed() -> bool:
     return PYTHON.exists()
 
 
-def start(state: StateDir) -> tuple[str, Callable[[], None]]:
+def start(state: StackDir) -> tuple[str, Callable[[], None]]:
     """Start it on any free port. Gives its address, and how to wait until it answers.
 
     Raises StackError when it is not installed, or dynoxide cannot be built.

@@ -10,23 +10,25 @@ import contextlib
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
-import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import psutil
+from ras.environment import number
 from ras.errors import StackError
-from ras.state import number, write_private
+from ras.state import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
+
+BROKER = "broker"
+"""The name of the broker's process, whichever kind it is."""
 
 # psutil derives start times from the boot time, which moves a little when the clock is set.
 _START_TOLERANCE_S = 2.0
@@ -66,7 +68,7 @@ class Started:
 
 
 def start(
-    state: StateDir, name: str, command: Sequence[str], *, environment: Mapping[str, str], folder: Path
+    state: StackDir, name: str, command: Sequence[str], *, environment: Mapping[str, str], folder: Path
 ) -> Started:
     """Start a command in the background, its output in the state folder's logs.
 
@@ -99,7 +101,7 @@ def start(
 
 
 def run(
-    state: StateDir,
+    state: StackDir,
     name: str,
     command: Sequence[str],
     *,
@@ -121,7 +123,7 @@ def run(
         stop(state, record, grace_s=2.0)
 
 
-def recorded(state: StateDir) -> list[Started]:
+def recorded(state: StackDir) -> list[Started]:
     """What the state folder says was started, running or not; an unreadable record counts as none."""
     records = []
     for path in sorted(state.processes.glob("*.json")):
@@ -130,40 +132,12 @@ def recorded(state: StateDir) -> list[Started]:
     return records
 
 
-def running(state: StateDir, name: str) -> psutil.Process | None:
+def running(state: StackDir, name: str) -> psutil.Process | None:
     """The named process, if it was started from this folder and still runs."""
     return next((record.leader() for record in recorded(state) if record.name == name), None)
 
 
-def end_as_interrupted() -> None:
-    """Let SIGTERM, and SIGHUP of a terminal that is closed, raise KeyboardInterrupt as Ctrl-C does: then what cleans up runs."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    # Under nohup it stays ignored.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _interrupt)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Keep a second, impatient Ctrl-C from stopping the cleaning up; only the main thread can and needs to."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-def stop(state: StateDir, record: Started, *, grace_s: float = 5.0) -> bool:
+def stop(state: StackDir, record: Started, *, grace_s: float = 5.0) -> bool:
     """End a process and its children: asked first, killed after `grace_s`. True if anything was running."""
     family = record.family()
     leader = record.leader()
@@ -179,7 +153,7 @@ def stop(state: StateDir, record: Started, *, grace_s: float = 5.0) -> bool:
     return bool(family)
 
 
-def kill(state: StateDir, record: Started) -> bool:
+def kill(state: StackDir, record: Started) -> bool:
     """End a process and its children as a crash would, with SIGKILL and nothing before. True if anything ran."""
     family = record.family()
     _signal(family, kill=True)
@@ -226,7 +200,7 @@ def wait_until(
     ready: Callable[[], bool],
     *,
     timeout_s: float,
-    state: StateDir,
+    state: StackDir,
     process: str,
     interval_s: float = 0.1,
 ) -> None:

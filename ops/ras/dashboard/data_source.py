@@ -12,11 +12,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from botocore.credentials import Credentials
-from ras_local import stack as stacks
 from result_aggregator_client import AsyncResultAggregatorClient, Retries, Timeouts
 
+from ras import stack_file
 from ras.deployment import Account, choose, stack_output
-from ras.state import STAGE as LOCAL
+from ras.state import LOCAL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ def open_source(
     cloud = replace(deployment.cloud, retries=_AWS_ATTEMPTS, read_timeout_s=_AWS_READ_S)
     deployment = replace(deployment, cloud=cloud)
     if not isinstance(cloud, Account):
-        stack = stacks.load(deployment.state)
+        stack = stack_file.load(deployment.state)
         keys = stack.callers[CALLER]
         signing = Credentials(keys["access_key_id"], keys["secret_access_key"], keys["session_token"])
         return DataSource(deployment, api_url or stack.api_url, signing)

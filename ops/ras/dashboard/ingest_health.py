@@ -9,11 +9,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ras_local import stack as stacks
-from ras_local.servers import broker
 from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.metrics import RECORDS, SERVICE, SERVICE_DIMENSION, namespace
 from result_aggregator.topics import TOPICS
+
+from ras import stack_file
+from ras.kafka import lag as kafka_lag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -74,10 +75,10 @@ def lag(source: DataSource, now: datetime) -> dict[str, Any]:
 
 
 def _local_lag(source: DataSource) -> dict[str, Any]:
-    stack = stacks.load(source.deployment.state)
-    groups = stacks.consumer_groups(stack)
-    progress = broker.progress(stack.bootstrap_servers, groups, timeout_s=_BROKER_S)
-    told = {entry["topic"]: entry for entry in stacks.mappings(source.deployment.state)}
+    stack = stack_file.load(source.deployment.state)
+    groups = stack_file.consumer_groups(stack)
+    progress = kafka_lag.progress(stack.bootstrap_servers, groups, timeout_s=_BROKER_S)
+    told = {entry["topic"]: entry for entry in stack_file.mappings(source.deployment.state)}
     rows = []
     for topic, route in sorted(TOPICS.items()):
         entry: Mapping[str, Any] = told.get(topic, {})

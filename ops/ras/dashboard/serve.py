@@ -18,8 +18,9 @@ import uvicorn
 from ras.dashboard import PORT
 from ras.dashboard.data_source import Reopened
 from ras.dashboard.web import create
+from ras.environment import number
 from ras.errors import StackError
-from ras.state import StateDir, number, write_private
+from ras.state import StateDir, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable

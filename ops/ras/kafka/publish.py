@@ -11,9 +11,9 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
-from ras_local.servers.broker import quiet_client, unreachable
 
 from ras.errors import StackError
+from ras.kafka.client import quiet_client, unreachable
 from ras.kafka.errors import Door, lacking
 
 DELIVERY_TIMEOUT_S = 30

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from ras_local.servers.broker import quiet_client
 
 from ras.errors import StackError
+from ras.kafka.client import quiet_client
 from ras.kafka.errors import Door, lacking, needing
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
     from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]  # its stubs forget it
 
-    from ras.deployment import Brokers
+    from ras.kafka.msk_iam import Brokers
 
 _Of = TypeVar("_Of")
 _Told = TypeVar("_Told")

@@ -9,7 +9,7 @@ import click
 
 from ras import options as shared
 from ras.errors import StackError
-from ras.state import STAGE as LOCAL
+from ras.plugins import deployer
 from ras.terminal import console, many, plain
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def _finish(deployment: Deployment, tables: Tables, *, dry_run: bool, yes: bool)
 def _only_said(deployment: Deployment, *, dry_run: bool, steps: list[dict[str, str]]) -> bool:
     if dry_run:
         for settings in steps:
-            if deployment.stage == LOCAL:
+            if deployer(deployment.stage):
                 chosen = " ".join(f"{name}={value}" for name, value in settings.items())
                 click.echo(f"would be deployed here: {chosen}")
             else:
@@ -283,11 +283,10 @@ def _command(deployment: Deployment, settings: dict[str, str]) -> str:
 
 def _deploy(deployment: Deployment, settings: dict[str, str], what: str, *, then: str) -> Tables:
     """Make a step live, where that is ours to do. Raises StackError with what to run elsewhere, and what comes `then`."""
-    from ras_local import stack as stacks
-
     from ras.rebuild.rebuild import other_settings, read_tables
 
-    if deployment.stage != LOCAL:
+    deploy = deployer(deployment.stage)
+    if deploy is None:
         # Alone on standard output, in one line: it is there to be copied.
         click.echo(_command(deployment, settings))
         kept = f"Keep these settings for later deployments. {then}"
@@ -301,5 +300,5 @@ def _deploy(deployment: Deployment, settings: dict[str, str], what: str, *, then
             f"the next step is a deployment ({what}), and stage {deployment.stage} is yours to deploy", advice
         )
     console(stderr=True).print(f"deploying: {what}")
-    stacks.deploy_again(deployment.state, settings)
+    deploy(deployment.state, settings)
     return read_tables(deployment)

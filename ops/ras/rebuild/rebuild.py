@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ras.checkpoints import Notes
-    from ras.deployment import Brokers, Deployment
+    from ras.deployment import Deployment
+    from ras.kafka.msk_iam import Brokers
 
 NOTES_PREFIX = "rebuilds/"
 """Where the stage's bucket has how far fills came, beside its dead letters: who runs a rebuild has rights there already

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from ras_local.mapping.delivery import MappingSettings
 
-    from ras.deployment import Brokers, Deployment
+    from ras.deployment import Deployment
+    from ras.kafka.msk_iam import Brokers
     from ras.replay.rewind import RewindPlan
 
 _BY_TOPIC = ("topic", "group", "partitions", "again")

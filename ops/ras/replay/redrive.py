@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from ras.checkpoints import Notes
-    from ras.deployment import Brokers
     from ras.invoke import Invoke, Outcome
+    from ras.kafka.msk_iam import Brokers
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Before records that were handed back are tried again; after the last one the run stops."""
