@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 from ras import stack_file
-from ras.errors import StackError
+from ras.errors import FailedError
 from ras.kafka.publish import Event, publish
 from ras.terminal import expected_failures
 from ras_local import stack
@@ -146,7 +146,7 @@ class Watch:
     def _process(state: StackDir, name: str) -> psutil.Process:
         found = processes.running(state, name)
         if found is None:
-            raise StackError(f"{name} does not run")
+            raise FailedError(f"{name} does not run")
         return found
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ras.aws import ROOT_KEY, ROOT_SECRET
-from ras.errors import StackError
+from ras.errors import FailedError, OperatorError
 from ras.state import REPOSITORY
 from ras_local import stack
 from ras_local.clients import dynamodb_at
@@ -38,7 +38,7 @@ PATIENCE_S = 60
 _UNPRIVILEGED = ("postgres", "nobody")
 
 
-class MissingServerError(StackError):
+class MissingServerError(OperatorError):
     """A server is not installed here."""
 
 
@@ -215,7 +215,7 @@ def _wait_for(port: int, process: subprocess.Popen[Any], log: Path) -> None:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise StackError(
+                raise FailedError(
                     "a server of the benchmark did not start", log.read_text(errors="replace")
                 ) from None
             time.sleep(0.05)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ras import interrupts
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras_local import stack
 from ras_local.servers import broker, dynoxide, emulator, fetch, localstack_process, processes
 from ras_local.settings import StackDir
@@ -53,7 +53,7 @@ def require(*names: str) -> None:
             continue  # tried before: cargo and Maven take their time to fail without a network
         try:
             fetch.fetch(name)
-        except StackError as error:
+        except OperatorError as error:
             _missing[name] = f"{error.message}. {error.advice}"
     _decide([_missing[name] for name in names if name in _missing])
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from ras.dashboard import PORT as DASHBOARD_PORT
 from ras.dead_letters.command import described
-from ras.errors import StackError
+from ras.errors import SettingError
 from ras.options import failures
 from ras.plugins import Plugin
 from ras.state import LOCAL
@@ -216,7 +216,7 @@ def query(path: str, caller: str, headers: tuple[str, ...], *, unsigned: bool, i
     from ras import stack_file
 
     if not path.startswith("/"):
-        raise StackError(f"{path!r} is not a path of the API", "It begins with a slash: /healthz.")
+        raise SettingError(f"{path!r} is not a path of the API", "It begins with a slash: /healthz.")
     parsed = dict(_header(text) for text in headers)
     stack = stack_file.load(StackDir.default())
     answer = stack.get(path, caller=None if unsigned else caller, headers=parsed)
@@ -234,7 +234,7 @@ def query(path: str, caller: str, headers: tuple[str, ...], *, unsigned: bool, i
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        raise StackError(f"{text!r} is not a header", "Write it as NAME:VALUE.")
+        raise SettingError(f"{text!r} is not a header", "Write it as NAME:VALUE.")
     return name.strip(), value.strip()
 
 

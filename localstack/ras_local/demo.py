@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ras import stack_file
-from ras.errors import StackError
+from ras.errors import FailedError
 from ras.kafka.publish import publish, read_events
 from ras.signed_http import ALLOWED
 from ras.state import REPOSITORY
@@ -46,7 +46,7 @@ _STYLE = {
 def run(state: StackDir, console: Console, *, keep: bool, look: bool = False) -> bool:
     """Show the service at work. True if everything was as expected; the stack is stopped again unless `keep`.
 
-    With `look` it ends on the dashboard, in the browser, until Ctrl-C. A stack that is up already is used and left running. Raises StackError for what went wrong on the way.
+    With `look` it ends on the dashboard, in the browser, until Ctrl-C. A stack that is up already is used and left running. Raises OperatorError for what went wrong on the way.
     """
     begun = time.monotonic()
     was_up = stacks.is_up(state)
@@ -208,7 +208,7 @@ def _batches(stack: Stack, users: Sequence[str]) -> list[dict[str, Any]]:
     for user in users:
         answer = stack.get(f"/internal/v1/batches/user/{user}?limit=100")
         if answer.status_code != 200:
-            raise StackError(
+            raise FailedError(
                 f"the batches of {user} were answered with {answer.status_code}: {answer.text[:500]}"
             )
         found += answer.json()["batches"]
@@ -251,7 +251,7 @@ def _show_batch(stack: Stack, console: Console, batch_id: str) -> None:
     answer = stack.get(path)
     console.print(f"\n[bold]GET {path}[/] as {ALLOWED[0]}: {answer.status_code}")
     if answer.status_code != 200:
-        raise StackError(f"the batch was answered with {answer.status_code}: {answer.text[:500]}")
+        raise FailedError(f"the batch was answered with {answer.status_code}: {answer.text[:500]}")
     batch = answer.json()
     essays = batch.pop("essays")
     console.print_json(json.dumps(batch))

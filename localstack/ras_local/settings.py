@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ras.errors import StackError
+from ras.errors import SettingError
 from ras.state import StateDir
 
 if TYPE_CHECKING:
@@ -17,10 +17,12 @@ ACCOUNT = "000000000000"
 
 
 def region() -> str:
-    """The region that the stack pretends to run in. Raises StackError where RAS_REGION is none."""
+    """The region that the stack pretends to run in. Raises OperatorError where RAS_REGION is none."""
     wished = os.environ.get("RAS_REGION", "") or "eu-north-1"
     if not re.fullmatch(r"[a-z]+(-[a-z]+)+-[0-9]", wished):
-        raise StackError(f"RAS_REGION={wished!r} is no region", "Unset it, or give it one such as eu-west-1.")
+        raise SettingError(
+            f"RAS_REGION={wished!r} is no region", "Unset it, or give it one such as eu-west-1."
+        )
     return wished
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 from ras import interrupts, stack_file
 from ras.aws import Cloud
-from ras.errors import StackError
+from ras.errors import ConflictError, FailedError, OperatorError
 from ras.stack_file import Stack
 from ras.state import LOCAL, REPOSITORY, write_private
 from result_aggregator import metrics
@@ -78,7 +78,7 @@ def expected(state: StackDir) -> tuple[str, ...]:
 def up(state: StackDir | None = None, *, say: Callable[[str], None] = lambda _: None) -> Stack:
     """Start everything and wait until it answers. A stack that is up already is left alone; half of one is replaced.
 
-    `say` is told each finished step. Raises StackError, with nothing left running, or where the stack that is up is on
+    `say` is told each finished step. Raises OperatorError, with nothing left running, or where the stack that is up is on
     another emulator or broker than is asked for.
     """
     state = state or StackDir.default()
@@ -99,7 +99,7 @@ def up(state: StackDir | None = None, *, say: Callable[[str], None] = lambda _: 
 
 
 def _check_settings() -> None:
-    """Raises StackError for what a process would be told by the environment, and end over, in a minute."""
+    """Raises OperatorError for what a process would be told by the environment, and end over, in a minute."""
     from ras_local.mapping import poller  # the loops and their clients, which nothing else here needs
 
     region()
@@ -114,7 +114,7 @@ def _check_it_is_meant(running: Stack) -> None:
         ("RAS_BROKER", broker.named(), running.bootstrap_servers),
     ):
         if wished not in (None, here):
-            raise StackError(
+            raise ConflictError(
                 f"a stack is up already, with {here}, not {name}={wished}", "Run `make down` first."
             )
 
@@ -172,10 +172,10 @@ def _find_lacks(cloud: Cloud, timings: Timings) -> list[str]:
 
 
 def deploy_again(state: StackDir, settings: Mapping[str, str]) -> Stack:
-    """Deploy the running stack with these settings beside the local stage's own. Raises StackError."""
+    """Deploy the running stack with these settings beside the local stage's own. Raises OperatorError."""
     stack = stack_file.load(state)
     if state.dynoxide.exists():
-        raise StackError(
+        raise ConflictError(
             "tables created later are not copied to dynoxide", "Start the stack without RAS_DYNAMODB."
         )
     outputs = deploy.deploy(state, stack.cloud, {**capabilities.settings(stack.lacks), **settings})
@@ -244,7 +244,7 @@ def _warm(stack: Stack) -> None:
         over.set()
         pool.shutdown(wait=False)
     if problems:
-        raise StackError("the deployed functions do not work", "\n".join(problems))
+        raise FailedError("the deployed functions do not work", "\n".join(problems))
 
 
 def _ingest_functions() -> list[str]:
@@ -264,7 +264,7 @@ def _ask_health(stack: Stack, over: Event) -> str:
             if answer.status_code == 200:
                 return ""
             problem = f"GET /healthz answered {answer.status_code}: {answer.text[:500]}"
-        except StackError as error:
+        except OperatorError as error:
             problem = error.message
         if time.monotonic() > deadline or over.wait(0.2):
             return problem

@@ -22,7 +22,7 @@ from result_aggregator.store.dynamodb_client import DynamoDB
 from ras import stack_file
 from ras.aws import Cloud
 from ras.dead_letters.bucket import DeadLetterBucket
-from ras.errors import StackError
+from ras.errors import NotFoundError, SettingError
 from ras.invoke import Invoke, of_lambda
 from ras.kafka.msk_iam import Brokers, msk_iam
 from ras.mappings import DeployedMappings, outputs
@@ -67,11 +67,11 @@ class Account(Cloud):
         return DynamoDB(self.dynamodb.meta.endpoint_url, self.region, credentials)
 
     def bootstrap_servers(self, cluster_arn: str) -> str:
-        """The brokers of a cluster, for IAM authentication. Raises StackError where it has none."""
+        """The brokers of a cluster, for IAM authentication. Raises OperatorError where it has none."""
         answer = self._client("kafka").get_bootstrap_brokers(ClusterArn=cluster_arn)
         servers: str = answer.get("BootstrapBrokerStringSaslIam", "")
         if not servers:
-            raise StackError(
+            raise SettingError(
                 f"{cluster_arn} offers no IAM authentication", "Name its brokers with --bootstrap-servers."
             )
         return servers
@@ -109,7 +109,7 @@ class Deployment:
         return self.cloud.profile if isinstance(self.cloud, Account) else None
 
     def outputs(self) -> dict[str, str]:
-        """What the stack of the view and the dead letters tells. Raises StackError where there is none."""
+        """What the stack of the view and the dead letters tells. Raises OperatorError where there is none."""
         return _outputs(self.cloud, f"ras-{self.stage}-data")
 
     def environment(self, folder: str) -> dict[str, str]:
@@ -137,12 +137,12 @@ class Deployment:
             return lambda_.get_function_configuration(FunctionName=name)
 
     def brokers(self) -> Brokers:
-        """The cluster that the mappings read, unless one was given. Raises StackError where none can be told."""
+        """The cluster that the mappings read, unless one was given. Raises OperatorError where none can be told."""
         if self.given_brokers is not None:
             return self.given_brokers
         clusters = {mapping.event_source_arn for mapping in self.mappings()}
         if len(clusters) != 1 or not isinstance(self.cloud, Account):
-            raise StackError(
+            raise SettingError(
                 f"the mappings of stage {self.stage} read {len(clusters)} clusters",
                 "Name the brokers with --bootstrap-servers.",
             )
@@ -162,12 +162,12 @@ def choose(
     """The deployment that a command's options name; without a stage, the running stack of the state folder.
 
     `plaintext` leaves authentication out where `bootstrap_servers` name the brokers of a stage in AWS.
-    Raises StackError.
+    Raises OperatorError.
     """
     state = state or StateDir.default()
     if stage in (None, LOCAL):
         if profile or region:
-            raise StackError(
+            raise SettingError(
                 "--profile and --region go with --stage", "Without it, the local stack is meant."
             )
         stack = stack_file.load(state)
@@ -180,7 +180,7 @@ def choose(
         if not session.region_name:
             raise NoRegionError
     except NoRegionError:
-        raise StackError("no AWS region is set", "Name it with --region, or set AWS_REGION.") from None
+        raise SettingError("no AWS region is set", "Name it with --region, or set AWS_REGION.") from None
     account = Account("", session.region_name, profile=profile)
     letters = stack_output(account, f"ras-{stage}-data", "DeadLetterBucketName")
     given = None
@@ -190,17 +190,17 @@ def choose(
 
 
 def stack_output(cloud: Cloud, stack_name: str, key: str) -> str:
-    """An output of a stack in AWS. Raises StackError where there is no such stack, or it lacks the output."""
+    """An output of a stack in AWS. Raises OperatorError where there is no such stack, or it lacks the output."""
     value = _outputs(cloud, stack_name).get(key)
     if not value:
-        raise StackError(f"stack {stack_name} has no output {key}")
+        raise NotFoundError(f"stack {stack_name} has no output {key}")
     return value
 
 
 def _outputs(cloud: Cloud, stack_name: str) -> dict[str, str]:
     told = outputs(cloud, stack_name)
     if told is None:
-        raise StackError(
+        raise NotFoundError(
             f"there is no stack {stack_name} in {cloud.region}",
             "Name another --stage, --profile or --region.",
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras import signed_http
 from ras.aws import Cloud
-from ras.errors import StackError
+from ras.errors import FailedError, NotFoundError, UnreachableError
 from ras.kafka import lag
 from ras.mappings import DeployedMappings
 
@@ -52,10 +52,10 @@ class Stack:
     ) -> requests.Response:
         """GET a path of the API as a caller of the stack file; None sends the request unsigned.
 
-        Raises StackError for an unknown caller, or when nothing answers.
+        Raises OperatorError for an unknown caller, or when nothing answers.
         """
         if caller is not None and caller not in self.callers:
-            raise StackError(f"there is no caller {caller!r}", f"There are: {', '.join(self.callers)}.")
+            raise NotFoundError(f"there is no caller {caller!r}", f"There are: {', '.join(self.callers)}.")
         return signed_http.get(
             f"{self.api_url}/{path.lstrip('/')}",
             region=self.region,
@@ -67,14 +67,14 @@ class Stack:
 def load(state: StateDir) -> Stack:
     """The stack that the state folder's file describes.
 
-    Raises StackError when there is none, or its file cannot be read.
+    Raises OperatorError when there is none, or its file cannot be read.
     """
     try:
         return Stack(**json.loads(state.stack_file.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise StackError("the stack is not up", "Start it with `make up`.") from None
+        raise NotFoundError("the stack is not up", "Start it with `make up`.") from None
     except (OSError, ValueError, TypeError) as error:
-        raise StackError(
+        raise FailedError(
             f"{state.stack_file} cannot be read: {error}", "Run `make down`, then `make up`."
         ) from error
 
@@ -107,7 +107,7 @@ def wait_consumed(
 ) -> dict[str, Progress]:
     """Wait until every published record is consumed: the committed offsets have reached the topics' ends.
 
-    Raises StackError when `timeout_s` is over first.
+    Raises OperatorError when `timeout_s` is over first.
     """
     groups = consumer_groups(stack)
     deadline = time.monotonic() + timeout_s
@@ -118,7 +118,7 @@ def wait_consumed(
             return state
         if time.monotonic() > deadline:
             behind = ", ".join(f"{name} by {topic.lag}" for name, topic in state.items() if topic.lag)
-            raise StackError(
+            raise UnreachableError(
                 f"not consumed within {timeout_s:.0f} s: {behind}", "The poller's log says why: poller.log."
             )
         time.sleep(interval_s)

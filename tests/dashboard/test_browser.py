@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from ras.dashboard import dead_letters
 from ras.dashboard.data_source import open_source
 from ras.dead_letters.bucket import DeadLetterBucket
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.kafka.publish import Event, publish, read_events
 from ras.state import REPOSITORY
 from ras_local import stack
@@ -696,7 +696,7 @@ def test_a_lost_connection_is_told_and_gets_over(
 
 def test_the_stack_is_not_up_yet(page: Page) -> None:
     def opener() -> Any:
-        raise StackError("the stack is not up", "Start it with `ras up`.")
+        raise OperatorError("the stack is not up", "Start it with `ras up`.")
 
     with serving(opener) as url:
         for path in ("/?user=u", "/batch?id=b", "/letters"):

@@ -25,7 +25,7 @@ from ras.cli import main
 from ras.dashboard import dead_letters, serve
 from ras.dashboard.dead_letters import visible
 from ras.dashboard.request_guard import HEADERS
-from ras.errors import StackError
+from ras.errors import OperatorError
 from result_aggregator.contracts.rejection import Problem
 
 from tests.client.server import SILENCE, CannedResponse, Server
@@ -125,7 +125,7 @@ def test_it_listens_on_this_machine_only() -> None:
     listening = serve.listen()
     try:
         assert listening.getsockname()[0] == "127.0.0.1"
-        with pytest.raises(StackError, match="is taken"):
+        with pytest.raises(OperatorError, match="is taken"):
             serve.listen(listening.getsockname()[1])
     finally:
         listening.close()
@@ -514,7 +514,7 @@ def test_an_empty_id_is_a_bad_request(dashboard: Dashboard) -> None:
 @pytest.mark.parametrize("path", ["/data/batch?id=b", "/data/batches?user=u", "/data/letters"])
 def test_a_stack_that_is_not_up_is_told(dashboard: Dashboard, path: str) -> None:
     """The pages themselves are there, and fill themselves once it is."""
-    dashboard.failure.append(StackError("the stack is not up", "Start it with `ras up`."))
+    dashboard.failure.append(OperatorError("the stack is not up", "Start it with `ras up`."))
     answer = ask(dashboard.url, path)
 
     assert (answer.status, answer.json["error"]) == (503, "the stack is not up")

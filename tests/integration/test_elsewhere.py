@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ras import stack_file
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.kafka.client import wait_for_topics
 from ras.kafka.publish import Event, publish, read_events
 from ras_local import capabilities, stack
@@ -64,7 +64,7 @@ def test_servers_that_run_already_are_used_and_left_alone(
             with monkeypatch.context() as another:
                 another.setenv("RAS_BROKER", "127.0.0.1:1")
                 with pytest.raises(
-                    StackError, match=f"up already, with {bootstrap_servers}, not RAS_BROKER="
+                    OperatorError, match=f"up already, with {bootstrap_servers}, not RAS_BROKER="
                 ):
                     stack.up(state)
             assert stack.is_up(state)
@@ -116,7 +116,7 @@ def test_what_is_no_address_of_an_emulator_is_told(
 ) -> None:
     monkeypatch.setenv("RAS_EMULATOR", address)
 
-    with pytest.raises(StackError, match="is no address"):
+    with pytest.raises(OperatorError, match="is no address"):
         emulator.start(others)
 
 
@@ -125,7 +125,7 @@ def test_an_emulator_elsewhere_cannot_be_given_another_dynamodb(
 ) -> None:
     monkeypatch.setenv("RAS_EMULATOR", "http://127.0.0.1:1")
 
-    with pytest.raises(StackError, match="cannot be given AWS_ENDPOINT_URL_DYNAMODB"):
+    with pytest.raises(OperatorError, match="cannot be given AWS_ENDPOINT_URL_DYNAMODB"):
         emulator.start(others, {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:2"})
 
 
@@ -134,5 +134,5 @@ def test_a_broker_that_is_neither_a_kind_nor_an_address_is_told(
 ) -> None:
     monkeypatch.setenv("RAS_BROKER", "rabbit")
 
-    with pytest.raises(StackError, match="'rabbit' is unknown"):
+    with pytest.raises(OperatorError, match="'rabbit' is unknown"):
         broker.start(others, [])

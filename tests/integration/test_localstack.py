@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ras.aws import Cloud
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.state import REPOSITORY
 from ras_local import capabilities, deploy, stack
 from ras_local.capabilities import Lack
@@ -120,7 +120,7 @@ def test_what_it_lacks_is_found_out(cloud: Cloud, emulator_url: str) -> None:
     found = capabilities.found(cloud)
 
     assert [next(found), next(found), next(found)] == [Lack.POLICIES, Lack.SIGNATURES, Lack.MSK]
-    with pytest.raises(StackError, match="runs no functions"):
+    with pytest.raises(OperatorError, match="runs no functions"):
         next(found)
     assert list(capabilities.found(Cloud(emulator_url, region()))) == []
 
@@ -133,7 +133,7 @@ def test_a_stack_on_it_says_what_it_lacks(
     state = StackDir(tmp_path / "stack")
     monkeypatch.setenv("RAS_EMULATOR", localstack_url)
 
-    with pytest.raises(StackError, match="runs no functions") as error:
+    with pytest.raises(OperatorError, match="runs no functions") as error:
         stack.up(state, say=said.append)
 
     assert "Docker" in error.value.advice

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from ras.aws import Cloud
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.kafka import lag
 from ras.kafka.client import create_topics, quiet_client, wait_for_topics
 from ras.kafka.publish import Event, publish
@@ -110,9 +110,9 @@ def test_what_kafka_took_outlives_its_process(
 
 def test_kafka_is_started_once(state: StackDir, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Restarting what runs, or what never was, is told, and topics that are there stay."""
-    with pytest.raises(StackError, match="still runs"):
+    with pytest.raises(OperatorError, match="still runs"):
         apache_kafka.restart(state)
-    with pytest.raises(StackError, match="there is no Apache Kafka"):
+    with pytest.raises(OperatorError, match="there is no Apache Kafka"):
         apache_kafka.restart(StackDir(tmp_path_factory.mktemp("none")))
     create_topics(kafka, [TOPIC, "another"], PARTITIONS)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.kafka import lag
 from ras.kafka.client import quiet_client
 from ras.kafka.publish import Event, publish
@@ -271,7 +271,7 @@ def test_the_setting_for_nulls_is_read_from_the_environment(monkeypatch: pytest.
     monkeypatch.setenv("RAS_NULLS", "alternate")
     assert nulls_from_environment() is Nulls.ALTERNATE
     monkeypatch.setenv("RAS_NULLS", "nil")
-    with pytest.raises(StackError, match="RAS_NULLS='nil' is unknown"):
+    with pytest.raises(OperatorError, match="RAS_NULLS='nil' is unknown"):
         nulls_from_environment()
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from ras import interrupts
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras_local.servers import processes
 from ras_local.settings import StackDir
 
@@ -113,7 +113,7 @@ def test_children_are_stopped_when_their_parent_was_killed(state: StackDir) -> N
 
 
 def test_a_missing_program_is_told(state: StackDir) -> None:
-    with pytest.raises(StackError, match="cannot be started") as raised:
+    with pytest.raises(OperatorError, match="cannot be started") as raised:
         start(state, ["/nonexistent/program"])
     assert "make setup" in raised.value.advice
 
@@ -121,7 +121,7 @@ def test_a_missing_program_is_told(state: StackDir) -> None:
 def test_waiting_ends_with_the_log_when_the_process_ends(state: StackDir) -> None:
     start(state, [sys.executable, "-c", "raise SystemExit('no such luck')"])
 
-    with pytest.raises(StackError, match="ended while it was starting") as raised:
+    with pytest.raises(OperatorError, match="ended while it was starting") as raised:
         processes.wait_until("the thing", lambda: False, timeout_s=20, state=state, process="thing")
     assert "no such luck" in raised.value.advice
 
@@ -129,7 +129,7 @@ def test_waiting_ends_with_the_log_when_the_process_ends(state: StackDir) -> Non
 def test_waiting_ends_when_the_time_is_up(state: StackDir) -> None:
     start(state, SLEEPER)
 
-    with pytest.raises(StackError, match="did not answer within"):
+    with pytest.raises(OperatorError, match="did not answer within"):
         processes.wait_until("the thing", lambda: False, timeout_s=0.2, state=state, process="thing")
 
 
@@ -192,14 +192,14 @@ class TestPorts:
         with self.taken() as listener:
             monkeypatch.setenv("RAS_TEST_PORT", str(listener.getsockname()[1]))
 
-            with pytest.raises(StackError, match="RAS_TEST_PORT"):
+            with pytest.raises(OperatorError, match="RAS_TEST_PORT"):
                 processes.choose_port("RAS_TEST_PORT", 4566)
 
     @pytest.mark.parametrize("wish", ["many", "-1", "70000"])
     def test_a_wish_that_is_no_port_is_told(self, monkeypatch: pytest.MonkeyPatch, wish: str) -> None:
         monkeypatch.setenv("RAS_TEST_PORT", wish)
 
-        with pytest.raises(StackError, match="RAS_TEST_PORT"):
+        with pytest.raises(OperatorError, match="RAS_TEST_PORT"):
             processes.choose_port("RAS_TEST_PORT", 4566)
 
 
@@ -213,7 +213,7 @@ class TestRun:
         assert processes.recorded(state) == []
 
     def test_a_command_that_takes_too_long_is_stopped_with_its_children(self, state: StackDir) -> None:
-        with pytest.raises(StackError, match="took over"):
+        with pytest.raises(OperatorError, match="took over"):
             processes.run(
                 state, "thing", STUBBORN_PARENT, environment=os.environ, folder=state.root, timeout_s=1.5
             )

@@ -15,7 +15,7 @@ from ras import deployment as deployments
 from ras.aws import Cloud
 from ras.cli import main
 from ras.dead_letters.bucket import DeadLetterBucket
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.state import StateDir
 
 from tests.ops import brokers as kafka
@@ -464,7 +464,7 @@ def vars_of(mapping: MappingSettings) -> dict[str, Any]:
         (ClientError({"Error": {"Code": "NoSuchBucket", "Message": "no"}}, "ListObjectsV2"), "NoSuchBucket"),
         (NoCredentialsError(), "Are there credentials"),
         (KafkaException(KafkaError(KafkaError._TRANSPORT)), "Do the brokers answer"),
-        (StackError("the stack is not up", "Start it"), "Start it"),
+        (OperatorError("the stack is not up", "Start it"), "Start it"),
     ],
 )
 def test_what_others_refuse_is_told_in_a_line(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.kafka import group as groups
 from ras.kafka.errors import Door
 from ras.kafka.group import Group
@@ -79,7 +79,7 @@ def test_a_refusal_is_told_where_the_wait_is_over(
     monkeypatch.setattr(groups, "Door", Ajar)
     monkeypatch.setattr(groups, "LEAVE_WAIT_S", 0.0)
 
-    with pytest.raises(StackError, match="SSL handshake failed"):
+    with pytest.raises(OperatorError, match="SSL handshake failed"):
         Group(brokers, mapping.consumer_group_id, mapping.topic).commit({0: 0})
 
 
@@ -126,10 +126,10 @@ def test_groups_are_joined_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
             return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None})})
 
     def enough() -> None:
-        raise StackError("enough")
+        raise OperatorError("enough")
 
     def commit(number: int) -> None:
-        with suppress(StackError):
+        with suppress(OperatorError):
             Group(Brokers("127.0.0.1:1"), f"g{number}", "t").commit({0: 0}, check=enough)
 
     monkeypatch.setattr(groups, "Door", Crowded)
@@ -158,7 +158,7 @@ def test_a_broker_that_hangs_is_not_waited_for_without_end(
     monkeypatch.setattr(groups, "_CLOSE_S", 0.1)
     monkeypatch.setattr(groups, "Consumer", Hanging)
 
-    with pytest.raises(StackError, match="no answer on the commits of group"):
+    with pytest.raises(OperatorError, match="no answer on the commits of group"):
         Group(brokers, mapping.consumer_group_id, mapping.topic).commit({0: 0})
     assert waited == []
     over.set()

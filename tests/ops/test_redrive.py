@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 from ras.checkpoints import FolderNotes
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.invoke import BATCH_RECORDS, FunctionFailedError
 from ras.kafka.publish import Event, publish
 from ras.replay.redrive import NOTE_EVERY_S, PAUSES_S, Run, again, prepare, redrive
@@ -161,11 +161,11 @@ def test_why_a_run_stopped_is_told_where_nothing_can_be_noted(
 
     def invoke(folder: str, event: dict[str, Any]) -> dict[str, Any]:
         if why := next(calls):
-            raise StackError(why)
+            raise OperatorError(why)
         return Function()(folder, event)
 
     notes = Full(tmp_path)
-    with pytest.raises(StackError, match="out of reach"):
+    with pytest.raises(OperatorError, match="out of reach"):
         redrive(prepare(brokers, consumed, from_ms=0, to_ms=None, notes=notes), brokers, invoke)
     assert notes.offsets == [BATCH_RECORDS]
 
@@ -235,7 +235,7 @@ def test_a_run_stops_where_everything_is_handed_back(brokers: Brokers, consumed:
     """And goes on there once the table answers again."""
     kafka.fill(brokers, consumed, {0: [1, 2]})
     function, pauses = Function(lambda _: "handed_back"), list[float]()
-    with pytest.raises(StackError, match="2 records are handed back again and again: why"):
+    with pytest.raises(OperatorError, match="2 records are handed back again and again: why"):
         redrive(run(brokers, consumed, tmp_path), brokers, function, wait=pauses.append)
     assert tuple(pauses) == PAUSES_S
 

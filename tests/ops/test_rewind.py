@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.kafka import group as groups
 from ras.kafka.group import Group
 from ras.replay.rewind import behind, plan, rewind
@@ -201,7 +201,7 @@ def test_somebody_else_in_the_group_is_told(
     )
     other.start()
     try:
-        with pytest.raises(StackError, match="somebody else reads"):
+        with pytest.raises(OperatorError, match="somebody else reads"):
             rewind(deployment, [plan(brokers, mapping, 0)])
     finally:
         stopping.set()

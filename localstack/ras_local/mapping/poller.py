@@ -34,7 +34,7 @@ from confluent_kafka import (
 )
 from ras.aws import Cloud
 from ras.environment import number
-from ras.errors import StackError
+from ras.errors import SettingError
 from ras.kafka.client import quiet_client
 from ras.mappings import DeployedMappings
 from ras.state import write_private
@@ -543,15 +543,15 @@ def invoke(cloud: Cloud, function_arn: str, event: str) -> InvocationResult:
 
 
 def nulls_from_environment() -> Nulls:
-    """How events show null keys and values: RAS_NULLS, by default absent. Raises StackError for anything else."""
+    """How events show null keys and values: RAS_NULLS, by default absent. Raises OperatorError for anything else."""
     wished = os.environ.get("RAS_NULLS", "").lower() or Nulls.ABSENT
     if wished not in set(Nulls):
-        raise StackError(f"RAS_NULLS={wished!r} is unknown", f"It may be {', '.join(Nulls)}.")
+        raise SettingError(f"RAS_NULLS={wished!r} is unknown", f"It may be {', '.join(Nulls)}.")
     return Nulls(wished)
 
 
 def limit_from_environment() -> int:
-    """How many invocations of one function run at a time: RAS_FUNCTION_CONCURRENCY. Raises StackError as `number`."""
+    """How many invocations of one function run at a time: RAS_FUNCTION_CONCURRENCY. Raises OperatorError as `number`."""
     return number("RAS_FUNCTION_CONCURRENCY", 2, least=1)
 
 

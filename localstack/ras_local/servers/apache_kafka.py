@@ -15,7 +15,7 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ras.errors import StackError
+from ras.errors import ConflictError, FailedError, SettingError
 from ras.kafka.client import create_topics, wait_for_topics
 from ras.kafka.lag import progress
 from ras.state import write_private
@@ -93,7 +93,7 @@ def start(
 ) -> Callable[[], str]:
     """Start a new, empty broker on RAS_KAFKA_PORT, or any free port; the answer waits for it and makes the topics.
 
-    Raises StackError when Java or its jars are missing, or the wished port is taken.
+    Raises OperatorError when Java or its jars are missing, or the wished port is taken.
     """
     _refuse_running(state)
     remove(state)
@@ -123,10 +123,10 @@ def start(
 def restart(state: StackDir) -> Callable[[], str]:
     """Start the broker of this folder again, with its data and on its port; the answer waits for it.
 
-    Raises StackError when there never was one, or it still runs.
+    Raises OperatorError when there never was one, or it still runs.
     """
     if not _properties(state).exists():
-        raise StackError(
+        raise SettingError(
             f"there is no Apache Kafka in {state.root}", "Start it with `RAS_BROKER=kafka make up`."
         )
     _refuse_running(state)
@@ -173,7 +173,7 @@ def remove(state: StackDir) -> None:
 
 def _refuse_running(state: StackDir) -> None:
     if processes.running(state, processes.BROKER) is not None:
-        raise StackError("the broker still runs", "Stop or kill it first.")
+        raise ConflictError("the broker still runs", "Stop or kill it first.")
 
 
 def _format(state: StackDir) -> None:
@@ -193,7 +193,7 @@ def _format(state: StackDir) -> None:
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
     if done.returncode != 0:
-        raise StackError(
+        raise FailedError(
             "Apache Kafka's storage could not be formatted", f"{done.stdout}{done.stderr}".strip()
         )
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ras.environment import number
-from ras.errors import StackError
+from ras.errors import SettingError
 from ras.kafka.client import create_topics, wait_for_topics
 from ras.state import REPOSITORY
 
@@ -82,7 +82,7 @@ def start(state: StackDir, topics: Sequence[str]) -> Callable[[], str]:
     if address := named():
         return join(address, topics, partitions)
     if kind not in KINDS:
-        raise StackError(
+        raise SettingError(
             f"RAS_BROKER={kind!r} is unknown",
             f"It may be {', '.join(KINDS)}, or the address of one that runs (host:port).",
         )

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from ras.errors import StackError
+from ras.errors import ConflictError, SettingError
 from ras.state import write_private
 
 from ras_local.clients import dynamodb_at
@@ -35,23 +35,23 @@ _OF_INDEX = ("IndexName", "KeySchema", "Projection")
 def wanted() -> bool:
     """Whether RAS_DYNAMODB asks for it (`dynoxide`) instead of the emulator's own (`emulator`, the default).
 
-    Raises StackError for any other value.
+    Raises OperatorError for any other value.
     """
     kind = os.environ.get("RAS_DYNAMODB", "") or "emulator"
     if kind not in ("emulator", SERVER):
-        raise StackError(f"RAS_DYNAMODB={kind!r} is unknown", f"It may be: emulator, {SERVER}.")
+        raise SettingError(f"RAS_DYNAMODB={kind!r} is unknown", f"It may be: emulator, {SERVER}.")
     return kind == SERVER
 
 
 def command() -> list[str]:
-    """The command line that serves an empty DynamoDB, without its port. Raises StackError as `rust.fetch` does."""
+    """The command line that serves an empty DynamoDB, without its port. Raises OperatorError as `rust.fetch` does."""
     return [str(rust_servers.fetch(SERVER)), "serve", "--host", "127.0.0.1", "--log", "quiet"]
 
 
 def start(state: StackDir) -> tuple[str, Callable[[], None]]:
     """Start it, empty, on RAS_DYNAMODB_PORT, or any free port.
 
-    Gives its address, and how to wait until it answers. Raises StackError when it cannot be built, or the wished port
+    Gives its address, and how to wait until it answers. Raises OperatorError when it cannot be built, or the wished port
     is taken.
     """
     _refuse_running(state)
@@ -64,7 +64,7 @@ def start(state: StackDir) -> tuple[str, Callable[[], None]]:
 def restart(state: StackDir) -> tuple[str, Callable[[], None]]:
     """Start the one of this folder again, empty, on its port; answers as `start` does.
 
-    Raises StackError when there never was one, or it still runs.
+    Raises OperatorError when there never was one, or it still runs.
     """
     endpoint_url = endpoint(state)
     _refuse_running(state)
@@ -88,11 +88,11 @@ def restart(state: StackDir) -> tuple[str, Callable[[], None]]:
 
 
 def endpoint(state: StackDir) -> str:
-    """The address of the one of this folder, whether it runs or not. Raises StackError when there never was one."""
+    """The address of the one of this folder, whether it runs or not. Raises OperatorError when there never was one."""
     try:
         return _address(state).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise StackError(
+        raise SettingError(
             f"there is no dynoxide in {state.root}", "Start it with `RAS_DYNAMODB=dynoxide make up`."
         ) from None
 
@@ -124,7 +124,7 @@ def copy_table(cloud: Cloud, table_name: str, endpoint_url: str) -> None:
 
 def _refuse_running(state: StackDir) -> None:
     if processes.running(state, PROCESS) is not None:
-        raise StackError("dynoxide still runs", "Stop or kill it first.")
+        raise ConflictError("dynoxide still runs", "Stop or kill it first.")
 
 
 def _address(state: StackDir) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
-from ras.errors import StackError
+from ras.errors import NotInstalledError, SettingError, UnreachableError
 from ras.state import REPOSITORY
 
 from ras_local.servers import processes
@@ -56,12 +56,12 @@ def start(
 
     Where RAS_EMULATOR is the address of one that runs, that one is used and nothing is started.
     `functions_environment` is what every function finds in its environment besides what its configuration says.
-    Raises StackError when it is not installed, the wished port is taken, or RAS_EMULATOR is no address.
+    Raises OperatorError when it is not installed, the wished port is taken, or RAS_EMULATOR is no address.
     """
     if address := named():
         return _join(address, functions_environment)
     if not PYTHON.exists():
-        raise StackError("the AWS emulator is not installed", "Run `make setup`.")
+        raise NotInstalledError("the AWS emulator is not installed", "Run `make setup`.")
     port = processes.choose_port("RAS_EMULATOR_PORT", DEFAULT_PORT)
     scratch = state.emulator / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -103,12 +103,12 @@ def _join(
     endpoint_url: str, functions_environment: Mapping[str, str] | None
 ) -> tuple[str, Callable[[], None]]:
     if not endpoint_url.startswith(("http://", "https://")):
-        raise StackError(
+        raise SettingError(
             f"RAS_EMULATOR={endpoint_url!r} is no address",
             f"Unset it, or give it one such as http://127.0.0.1:{DEFAULT_PORT}.",
         )
     if functions_environment:
-        raise StackError(
+        raise SettingError(
             f"an emulator that runs already cannot be given {', '.join(functions_environment)}",
             "Unset RAS_EMULATOR, or RAS_DYNAMODB.",
         )
@@ -117,7 +117,7 @@ def _join(
         deadline = time.monotonic() + 60
         while not healthy(endpoint_url):
             if time.monotonic() > deadline:
-                raise StackError(
+                raise UnreachableError(
                     f"no AWS emulator answers at {endpoint_url}", "Start it, or unset RAS_EMULATOR."
                 )
             time.sleep(0.2)

@@ -10,7 +10,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from ras.errors import StackError
+from ras.errors import NotInstalledError
 from ras.state import REPOSITORY
 
 from ras_local.servers import dynoxide, emulator, processes
@@ -45,10 +45,10 @@ def installed() -> bool:
 def start(state: StackDir) -> tuple[str, Callable[[], None]]:
     """Start it on any free port. Gives its address, and how to wait until it answers.
 
-    Raises StackError when it is not installed, or dynoxide cannot be built.
+    Raises OperatorError when it is not installed, or dynoxide cannot be built.
     """
     if not installed():
-        raise StackError("LocalStack is not installed", "Run `make localstack-free`.")
+        raise NotInstalledError("LocalStack is not installed", "Run `make localstack-free`.")
     root = state.root / "localstack"
     _give_dynamodb(root)
     port = processes.choose_port("RAS_LOCALSTACK_PORT", 4567)

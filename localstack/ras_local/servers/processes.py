@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 from ras.environment import number
-from ras.errors import StackError
+from ras.errors import ConflictError, FailedError, NotInstalledError, SettingError, UnreachableError
 from ras.state import write_private
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def start(
 ) -> Started:
     """Start a command in the background, its output in the state folder's logs.
 
-    Raises StackError when the program is missing.
+    Raises OperatorError when the program is missing.
     """
     with state.log(name).open("ab") as log:
         try:
@@ -86,7 +86,7 @@ def start(
                 start_new_session=True,
             )
         except OSError as error:
-            raise StackError(
+            raise NotInstalledError(
                 f"{command[0]} cannot be started: {error.strerror}", "Run `make setup`."
             ) from error
     # Collecting the handle of a running child is a warning, and this one is meant to outlive the command.
@@ -94,7 +94,7 @@ def start(
     try:
         started_at = psutil.Process(process.pid).create_time()
     except psutil.NoSuchProcess:
-        raise StackError(f"{name} ended at once", tail(state.log(name))) from None
+        raise FailedError(f"{name} ended at once", tail(state.log(name))) from None
     record = Started(name, process.pid, started_at, list(command))
     write_private(state.processes / f"{name}.json", json.dumps(asdict(record)))
     return record
@@ -111,14 +111,14 @@ def run(
 ) -> int:
     """Run a command to its end, output in its log; its exit code. However this ends, so do all its children.
 
-    Raises StackError when the program is missing or the time is up.
+    Raises OperatorError when the program is missing or the time is up.
     """
     record = start(state, name, command, environment=environment, folder=folder)
     try:
         code = psutil.Process(record.pid).wait(timeout=timeout_s)
         return -1 if code is None else int(code)
     except psutil.TimeoutExpired:
-        raise StackError(f"{name} took over {timeout_s:.0f} s", tail(state.log(name))) from None
+        raise FailedError(f"{name} took over {timeout_s:.0f} s", tail(state.log(name))) from None
     finally:
         stop(state, record, grace_s=2.0)
 
@@ -206,14 +206,16 @@ def wait_until(
 ) -> None:
     """Wait until `ready` answers True.
 
-    Raises StackError with the end of the process's log when it ends first or the time is up.
+    Raises OperatorError with the end of the process's log when it ends first or the time is up.
     """
     deadline = time.monotonic() + timeout_s
     while not ready():
         if running(state, process) is None:
-            raise StackError(f"{what} ended while it was starting", tail(state.log(process)))
+            raise FailedError(f"{what} ended while it was starting", tail(state.log(process)))
         if time.monotonic() > deadline:
-            raise StackError(f"{what} did not answer within {timeout_s:.0f} s", tail(state.log(process)))
+            raise UnreachableError(
+                f"{what} did not answer within {timeout_s:.0f} s", tail(state.log(process))
+            )
         time.sleep(interval_s)
 
 
@@ -230,7 +232,7 @@ def port_is_free(port: int) -> bool:
 def choose_port(setting: str, default: int) -> int:
     """The port that the environment names, else the default, else any free one.
 
-    Raises StackError when the environment names one that is taken: a wish that cannot be met is said, not bent.
+    Raises OperatorError when the environment names one that is taken: a wish that cannot be met is said, not bent.
     """
     wish = wished_port(setting)
     if wish:
@@ -251,7 +253,7 @@ def choose_steady_port(setting: str, *, other_than: int = 0) -> int:
     """The port that the environment names, else any free one that stays free while its server is away.
 
     A port from the range of outgoing connections would not: some connection may take it meanwhile, and a client
-    that keeps trying to reach the dead server may even get connected to itself. Raises StackError as `choose_port`.
+    that keeps trying to reach the dead server may even get connected to itself. Raises OperatorError as `choose_port`.
     """
     wish = wished_port(setting)
     if wish:
@@ -259,7 +261,7 @@ def choose_steady_port(setting: str, *, other_than: int = 0) -> int:
     for port in random.sample(_STEADY_PORTS, 200):
         if port != other_than and port_is_free(port) and _claim(port):
             return port
-    raise StackError("no free port was found", f"Choose one: {setting}=… make up")
+    raise ConflictError("no free port was found", f"Choose one: {setting}=… make up")
 
 
 def _claim(port: int) -> bool:
@@ -280,10 +282,10 @@ def _claim(port: int) -> bool:
 
 
 def wished_port(setting: str) -> int:
-    """The port that the environment names, 0 where it names none. Raises StackError where that cannot be had."""
+    """The port that the environment names, 0 where it names none. Raises OperatorError where that cannot be had."""
     wish = number(setting, 0)
     if wish and (not 0 < wish < 65536 or not port_is_free(wish)):
-        raise StackError(
+        raise SettingError(
             f"port {wish} ({setting}) is taken or not a port",
             f"Stop what listens there, or choose another: {setting}=… make up",
         )

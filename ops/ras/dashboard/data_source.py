@@ -78,7 +78,7 @@ def open_source(
 ) -> DataSource:
     """The deployment that options name, as `ras.deployment.choose`. `api_url`: another way to a stage's API.
 
-    Raises StackError, and botocore's errors where AWS refuses.
+    Raises OperatorError, and botocore's errors where AWS refuses.
     """
     deployment = choose(stage, profile=profile, region=region, state=state)
     cloud = replace(deployment.cloud, retries=_AWS_ATTEMPTS, read_timeout_s=_AWS_READ_S)
@@ -96,7 +96,7 @@ def open_source(
 class Reopened:
     """The source of the stack of a state folder, opened on the first request and again once it was started anew.
 
-    Raises StackError while the stack is not up.
+    Raises OperatorError while the stack is not up.
     """
 
     def __init__(self, state: StateDir) -> None:

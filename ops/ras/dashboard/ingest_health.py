@@ -69,7 +69,7 @@ def lag(source: DataSource, now: datetime) -> dict[str, Any]:
     """How far behind each topic (on this machine) or function (in AWS) is, in records.
 
     `{"rows": [{"name", "function", "lag", …}], "consumed": records or null}`: `lag` is null where nothing has told.
-    Raises StackError, botocore's errors.
+    Raises OperatorError, botocore's errors.
     """
     return _local_lag(source) if source.is_local else _reported_lag(source, now)
 

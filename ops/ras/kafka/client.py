@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
 
-from ras.errors import StackError
+from ras.errors import FailedError, NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,7 +42,7 @@ def quiet_client(
 
 
 def wait_for_topics(bootstrap_servers: str, topics: Iterable[str], timeout_s: float = 10) -> None:
-    """Raises StackError when the broker does not answer for `timeout_s`, or a topic is missing."""
+    """Raises OperatorError when the broker does not answer for `timeout_s`, or a topic is missing."""
     admin = AdminClient(quiet_client(bootstrap_servers))
     deadline = time.monotonic() + timeout_s
     while True:
@@ -56,18 +56,18 @@ def wait_for_topics(bootstrap_servers: str, topics: Iterable[str], timeout_s: fl
         time.sleep(0.1)
     missing = sorted(set(topics) - set(known))
     if missing:
-        raise StackError(f"the broker at {bootstrap_servers} has no topic {', '.join(missing)}")
+        raise NotFoundError(f"the broker at {bootstrap_servers} has no topic {', '.join(missing)}")
 
 
-def unreachable(bootstrap_servers: str, error: Exception) -> StackError:
-    return StackError(
+def unreachable(bootstrap_servers: str, error: Exception) -> UnreachableError:
+    return UnreachableError(
         f"no broker answers at {bootstrap_servers}: {error}",
         "On this machine see `.venv/bin/ras status`, or start one with `make up`; MSK's answer inside their VPC.",
     )
 
 
 def create_topics(bootstrap_servers: str, topics: Sequence[str], partitions: int) -> None:
-    """Create the topics that are not there yet. Raises StackError when the broker refuses one."""
+    """Create the topics that are not there yet. Raises OperatorError when the broker refuses one."""
     if not topics:
         return
     admin = AdminClient(quiet_client(bootstrap_servers))
@@ -78,4 +78,4 @@ def create_topics(bootstrap_servers: str, topics: Sequence[str], partitions: int
         except KafkaException as error:
             problem: KafkaError = error.args[0]
             if problem.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise StackError(f"topic {name} could not be created: {problem.str()}") from error
+                raise FailedError(f"topic {name} could not be created: {problem.str()}") from error

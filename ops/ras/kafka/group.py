@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from ras.errors import StackError
+from ras.errors import ConflictError, UnreachableError
 from ras.kafka.client import quiet_client
 from ras.kafka.errors import Door, lacking, needing
 from ras.kafka.topic import AT_A_TIME
@@ -39,7 +39,7 @@ _UNSETTLED = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS, Ka
 
 
 class Group:
-    """A consumer group's commits on one topic. Methods raise StackError where a right is missing, KafkaException."""
+    """A consumer group's commits on one topic. Methods raise OperatorError where a right is missing, KafkaException."""
 
     def __init__(self, brokers: Brokers, group: str, topic: str) -> None:
         self.name = group
@@ -75,7 +75,7 @@ class Group:
         return {p.partition: p.offset if p.offset >= 0 else None for p in answered}
 
     def commit(self, offsets: Mapping[int, int], *, check: Callable[[], None] = lambda: None) -> None:
-        """Commit offsets as the only member of the group. Raises StackError when another member stays.
+        """Commit offsets as the only member of the group. Raises OperatorError when another member stays.
 
         `check` is asked now and then, and raises to give up. Kafka would take commits from outside an empty group as
         well, but librdkafka's mock broker does not.
@@ -126,10 +126,10 @@ class Group:
                     # Only now: a broker of several may refuse for a moment, while the others have let this client in.
                     door.check()
                     if asked:
-                        raise StackError(
+                        raise UnreachableError(
                             f"no answer on the commits of group {self.name}", "Run the same command again."
                         )
-                    raise StackError(
+                    raise ConflictError(
                         f"somebody else reads {self._topic} as group {self.name}",
                         "Stop it; a group can be rewound only while nobody is in it.",
                     )

@@ -91,7 +91,7 @@ _REQUEST_S = 5.0
 def progress(bootstrap_servers: str, groups: Mapping[str, str], timeout_s: float = 10) -> dict[str, Progress]:
     """The committed and the last offsets of each topic, given its consumer group: `groups` maps topic to group.
 
-    Raises StackError when the broker does not answer, or goes on settling, for `timeout_s`.
+    Raises OperatorError when the broker does not answer, or goes on settling, for `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
     while True:

@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from ras.errors import StackError
+from ras.errors import FailedError, SettingError
 from ras.kafka.client import quiet_client, unreachable
 from ras.kafka.errors import Door, lacking
 
@@ -46,7 +46,7 @@ class Published:
 def read_events(path: Path) -> Iterator[Event]:
     """The events of one file; empty lines are skipped, `-` is standard input.
 
-    Raises StackError that names the file and line of what cannot be read.
+    Raises OperatorError that names the file and line of what cannot be read.
     """
     try:
         with Path("/dev/stdin" if str(path) == "-" else path).open(encoding="utf-8") as lines:
@@ -55,12 +55,12 @@ def read_events(path: Path) -> Iterator[Event]:
                     try:
                         yield parse_event(line)
                     except ValueError as error:
-                        raise StackError(
+                        raise SettingError(
                             f"{path}:{number}: {error}",
                             'A line is {"topic": "…", "key": "…", "value": {…}}; "headers" may be added.',
                         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise StackError(f"{path} cannot be read: {error}") from error
+        raise SettingError(f"{path} cannot be read: {error}") from error
 
 
 def parse_event(line: str) -> Event:
@@ -115,7 +115,7 @@ def publish(
     """Publish events in order and wait until the broker has confirmed every one.
 
     `on_delivery` is told the number confirmed so far; `settings` are more of the client, in librdkafka's own names.
-    Raises StackError when no broker answers or lets nobody in, or one record was not taken. After one that was not
+    Raises OperatorError when no broker answers or lets nobody in, or one record was not taken. After one that was not
     confirmed within `timeout_s` no more are: each queue full of them would take as long.
     """
     begun = time.monotonic()
@@ -170,7 +170,7 @@ def publish(
         # Now and then the client forgets that it was a Ctrl-C that ended its call, and says that nobody knows.
         raise KeyboardInterrupt from error
     if delivery.failed or left:
-        raise StackError(
+        raise FailedError(
             f"{delivery.failed + left} of {delivery.count + delivery.failed + left} records were not delivered:"
             f" {delivery.problem or 'not confirmed in time'}{'; the rest was not tried' if untried else ''}",
             "Those that were stay published; publishing all of them again is harmless.",

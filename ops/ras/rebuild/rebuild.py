@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from result_aggregator.topics import TOPICS
 
 from ras.checkpoints import BucketNotes
-from ras.errors import StackError
+from ras.errors import ConflictError, NotFoundError
 from ras.kafka.topic import TopicLog, each
 from ras.replay import redrive
 
@@ -57,7 +57,7 @@ class Tables:
 
     @property
     def rebuilt(self) -> Table:
-        """The newer of the two tables. Raises StackError where there is one table, or the second is not written."""
+        """The newer of the two tables. Raises OperatorError where there is one table, or the second is not written."""
         return max(self._pair(), key=lambda table: table.generation)
 
     @property
@@ -73,14 +73,14 @@ class Tables:
         }
 
     def swapped(self) -> dict[str, str]:
-        """The settings with the other table asked. Raises StackError as `rebuilt`."""
+        """The settings with the other table asked. Raises OperatorError as `rebuilt`."""
         live, second = self._pair()
         return {"table_generation": str(second.generation), "second_generation": str(live.generation)}
 
     def left(self) -> dict[str, str]:
         """The settings with the second table kept, but written no more."""
         if self.second is None:
-            raise StackError("there is no second table")
+            raise NotFoundError("there is no second table")
         return {
             "table_generation": str(self.live.generation),
             "second_generation": str(self.second.generation),
@@ -93,9 +93,9 @@ class Tables:
 
     def _pair(self) -> tuple[Table, Table]:
         if self.second is None:
-            raise StackError("there is no second table")
+            raise NotFoundError("there is no second table")
         if not self.in_step:
-            raise StackError(
+            raise ConflictError(
                 f"events do not go into {self.second.name} any more",
                 "It cannot be asked again. End this rebuild with --finish, and begin another.",
             )
@@ -103,10 +103,10 @@ class Tables:
 
 
 def read_tables(deployment: Deployment) -> Tables:
-    """The tables as they are deployed. Raises StackError where stacks and functions disagree: a deployment is not through."""
+    """The tables as they are deployed. Raises OperatorError where stacks and functions disagree: a deployment is not through."""
     told = deployment.outputs()
     if "TableGeneration" not in told:
-        raise StackError(
+        raise ConflictError(
             f"stage {deployment.stage} was deployed by a version that knows no generations",
             "Deploy it first.",
         )
@@ -128,7 +128,7 @@ def read_tables(deployment: Deployment) -> Tables:
         )
     )
     if reads != live.name or writes not in ({(live.name,)}, {both}):
-        raise StackError(
+        raise ConflictError(
             f"the functions of stage {deployment.stage} use other tables than its stacks say",
             "Finish its deployment (all of its stacks), then run the same command again.",
         )
@@ -205,7 +205,7 @@ class Fill:
     def runs(self) -> list[redrive.Run]:
         """What is still to hand over, to the ends that the topics have now, or had when a stopped run began.
 
-        Of a topic on whose records the function broke, only the stretch that they are in. Raises StackError where
+        Of a topic on whose records the function broke, only the stretch that they are in. Raises OperatorError where
         other functions than today's began to fill the table.
         """
         note = self._note()
@@ -221,7 +221,7 @@ class Fill:
     def hand_over(self, run: redrive.Run, on_progress: Callable[[int], None]) -> Counter[str]:
         """One topic; numbers of records by outcome. It counts as filled if the function broke on none of them.
 
-        Raises StackError as `redriving.redrive`, and where the functions were deployed anew meanwhile.
+        Raises OperatorError as `redriving.redrive`, and where the functions were deployed anew meanwhile.
         """
         note = self._note()
         self._save(note)
@@ -245,7 +245,7 @@ class Fill:
 
     def _check(self, readers: dict[str, list[str]]) -> None:
         if readers != self.readers:
-            raise StackError(
+            raise ConflictError(
                 f"{self.table.name} was filled, in whole or in part, by functions that were deployed anew since",
                 "Of the same event it keeps what those read. If events are read otherwise now, give the table up with"
                 " --finish and begin another; if they are not, --restart hands everything over again.",

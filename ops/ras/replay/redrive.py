@@ -21,7 +21,7 @@ from result_aggregator.domain.outcomes import HANDED_BACK
 
 from ras import invoke as functions
 from ras.dead_letters.letter import Place
-from ras.errors import StackError
+from ras.errors import FailedError
 from ras.invoke import FAILED, Redelivery
 from ras.kafka.topic import TopicLog
 
@@ -146,7 +146,7 @@ def redrive(
     """Hand every record of the run to its function; returns the number of records by outcome.
 
     `on_progress` is told the offsets gone through. Records that are handed back are tried again after PAUSES_S.
-    Raises StackError where they are still, or the function is out of reach; the run then goes on from there.
+    Raises OperatorError where they are still, or the function is out of reach; the run then goes on from there.
     """
     log = TopicLog(brokers, run.topic)
     noted, due = True, clock()  # the first at once: it holds the topic's end
@@ -192,7 +192,7 @@ def _settled(
         if not records:
             break
         if pause is None:
-            raise StackError(
+            raise FailedError(
                 f"{len(records)} records are handed back again and again: {found[records[0].place].reason}",
                 "The run goes on from there when the same command is run again.",
             )

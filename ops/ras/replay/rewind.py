@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ras.deployment import Account
-from ras.errors import StackError
+from ras.errors import ConflictError, DeclinedError, FailedError, NotFoundError
 from ras.kafka.group import Group
 from ras.kafka.topic import TopicLog
 
@@ -87,7 +87,7 @@ def rewind(
     """Disable the mappings, move their groups back as planned, and enable them again, whatever happens in between.
 
     What a group has read since the plan was made, it reads again as well. A mapping that was disabled before stays
-    so. Raises the first mapping's StackError where a state is not reached, or somebody else is in a group; the others
+    so. Raises the first mapping's OperatorError where a state is not reached, or somebody else is in a group; the others
     are finished nevertheless. An interrupted run enables what it has disabled, which may take some seconds.
     """
     brokers = deployment.brokers()
@@ -134,7 +134,7 @@ class _Rewind:
         group.commit(targets, check=self._check)
         kept = group.committed(list(targets))
         if kept != targets:
-            raise StackError(f"the brokers have kept {kept} instead of {targets} for group {group.name}")
+            raise FailedError(f"the brokers have kept {kept} instead of {targets} for group {group.name}")
         self.say(f"{mapping.topic}: group {group.name} is rewound by {self.plan.again}")
 
     def _switch(self, wanted: str, check: Callable[[], None]) -> None:
@@ -152,7 +152,7 @@ class _Rewind:
                         lambda_.update_event_source_mapping(UUID=uuid, Enabled=wanted == "Enabled")
                     except lambda_.exceptions.ResourceNotFoundException as error:
                         # As on an emulator that makes no mappings for MSK: they are told, and nothing can disable them.
-                        raise StackError(
+                        raise NotFoundError(
                             f"Lambda has no mapping {uuid} that could be disabled",
                             "Hand the records to the function instead: --via function.",
                         ) from error
@@ -161,7 +161,7 @@ class _Rewind:
             if asked and state == wanted:
                 return
             if time.monotonic() > deadline:
-                raise StackError(
+                raise FailedError(
                     f"mapping {uuid} is {state}, not {wanted}, after {STATE_WAIT_S:.0f} s",
                     "See it in the Lambda console.",
                 )
@@ -170,14 +170,14 @@ class _Rewind:
 
     def _check(self) -> None:
         if self.stopping.is_set():
-            raise StackError("interrupted")
+            raise DeclinedError("interrupted")
 
 
 def check_read(deployment: Deployment, mapping: MappingSettings) -> None:
-    """Raises StackError where the mapping is disabled, so that its group does not read."""
+    """Raises OperatorError where the mapping is disabled, so that its group does not read."""
     state = deployment.cloud.functions.get_event_source_mapping(UUID=mapping.uuid).get("State", "")
     if state in ("Disabled", "Disabling"):
-        raise StackError(
+        raise ConflictError(
             f"{mapping.topic} is not read by group {mapping.consumer_group_id}: its mapping is {state.lower()}",
             f"What is rewound stays so. Enable it with `{enabling(deployment, mapping.uuid)}`.",
         )
