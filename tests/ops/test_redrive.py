@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ras.checkpoints import FolderNotes
+from ras.checkpoints import FolderCheckpoints
 from ras.errors import OperatorError
 from ras.invoke import BATCH_RECORDS, FunctionFailedError
 from ras.kafka.publish import Event, publish
@@ -60,7 +60,7 @@ class Function:
 def run(
     brokers: Brokers, topic: str, folder: Path, start: int = 0, end: int | None = None, **more: bool
 ) -> Run:
-    return prepare(brokers, topic, from_ms=start, to_ms=end, notes=FolderNotes(folder), **more)
+    return prepare(brokers, topic, from_ms=start, to_ms=end, notes=FolderCheckpoints(folder), **more)
 
 
 def test_a_stretch_is_handed_over(brokers: Brokers, consumed: str, tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_a_stopped_run_goes_on_where_it_was(brokers: Brokers, consumed: str, tmp
     assert counts == {"applied": 360}
 
 
-class Written(FolderNotes):
-    """Notes of which it is kept how far each said that the run was."""
+class Written(FolderCheckpoints):
+    """Checkpoints of which it is kept how far each said that the run was."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -212,8 +212,8 @@ def test_records_that_broke_the_function_are_handed_over_again(
         return function(folder, event)
 
     with pytest.raises(KeyboardInterrupt):
-        redrive(again(consumed, failed, FolderNotes(tmp_path)), brokers, invoke)
-    rest = again(consumed, failed, FolderNotes(tmp_path))
+        redrive(again(consumed, failed, FolderCheckpoints(tmp_path)), brokers, invoke)
+    rest = again(consumed, failed, FolderCheckpoints(tmp_path))
     assert (rest.resumed, rest.left) == (True, 35)
 
     assert redrive(rest, brokers, invoke) == {"applied": 135}

@@ -44,7 +44,7 @@ def wanted() -> bool:
 
 
 def command() -> list[str]:
-    """The command line that serves an empty DynamoDB, without its port. Raises OperatorError as `rust.fetch` does."""
+    """The command line that serves an empty DynamoDB, without its port. Raises OperatorError as `rust_servers.fetch` does."""
     return [str(rust_servers.fetch(SERVER)), "serve", "--host", "127.0.0.1", "--log", "quiet"]
 
 

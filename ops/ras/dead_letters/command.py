@@ -1,4 +1,4 @@
-"""`ras dead-letters`: what is asked, and what is shown. What is done stands in `bucket` and `replaying`."""
+"""`ras dead-letters`: what is asked, and what is shown. What is done stands in `bucket` and `replay`."""
 
 from __future__ import annotations
 

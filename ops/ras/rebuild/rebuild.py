@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from result_aggregator.topics import TOPICS
 
-from ras.checkpoints import BucketNotes
+from ras.checkpoints import BucketCheckpoints
 from ras.errors import ConflictError, NotFoundError
 from ras.kafka.topic import TopicLog, each
 from ras.replay import redrive
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
 
-    from ras.checkpoints import Notes
+    from ras.checkpoints import Checkpoints
     from ras.deployment import Deployment
     from ras.kafka.msk_iam import Brokers
 
@@ -190,7 +190,7 @@ class Fill:
     deployment: Deployment
     brokers: Brokers
     table: Table
-    notes: Notes
+    notes: Checkpoints
     readers: dict[str, list[str]]
 
     @classmethod
@@ -199,7 +199,7 @@ class Fill:
         told = deployment.cloud.dynamodb.describe_table(TableName=table.name)["Table"]
         # A table that is made again can have its predecessor's name, and is empty.
         prefix = f"{NOTES_PREFIX}{table.name}-{told['CreationDateTime'].timestamp():.0f}/"
-        notes = BucketNotes(deployment.cloud.s3, deployment.bucket_name, prefix)
+        notes = BucketCheckpoints(deployment.cloud.s3, deployment.bucket_name, prefix)
         return cls(deployment, deployment.brokers(), table, notes, _readers(deployment))
 
     def runs(self) -> list[redrive.Run]:
@@ -221,7 +221,7 @@ class Fill:
     def hand_over(self, run: redrive.Run, on_progress: Callable[[int], None]) -> Counter[str]:
         """One topic; numbers of records by outcome. It counts as filled if the function broke on none of them.
 
-        Raises OperatorError as `redriving.redrive`, and where the functions were deployed anew meanwhile.
+        Raises OperatorError as `redrive.redrive`, and where the functions were deployed anew meanwhile.
         """
         note = self._note()
         self._save(note)

@@ -250,13 +250,13 @@ def _redrive(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    from ras.checkpoints import FolderNotes
+    from ras.checkpoints import FolderCheckpoints
     from ras.kafka.topic import each
     from ras.progress import progress
     from ras.replay import redrive
 
     brokers = deployment.brokers()
-    notes = FolderNotes(deployment.state.root / "replays")
+    notes = FolderCheckpoints(deployment.state.root / "replays")
     out = console(stderr=True)
     prepare = partial(
         redrive.prepare,

@@ -1,6 +1,6 @@
 """Re-driving a topic: a stretch of its records handed to their function again, without touching a consumer group.
 
-How far a run is stands in a note (`notes`), every few seconds and when it stops: a run that was stopped goes on there,
+How far a run is stands in a note (`checkpoints`), every few seconds and when it stops: a run that was stopped goes on there,
 to the end that the topic had when it began. One that was killed hands what came after its last note over again, which
 changes nothing.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-    from ras.checkpoints import Notes
+    from ras.checkpoints import Checkpoints
     from ras.invoke import Invoke, Outcome
     from ras.kafka.msk_iam import Brokers
 
@@ -48,7 +48,7 @@ class Run:
     topic: str
     next: dict[int, int]
     end: dict[int, int]
-    notes: Notes
+    notes: Checkpoints
     name: str
     resumed: bool = False
     counts: Counter[str] = field(default_factory=Counter)
@@ -75,7 +75,7 @@ def prepare(
     *,
     from_ms: int,
     to_ms: int | None,
-    notes: Notes,
+    notes: Checkpoints,
     restart: bool = False,
 ) -> Run:
     """A new run, or the one with the same topic, moments and cluster that was stopped.
@@ -98,7 +98,7 @@ def prepare(
     return Run(topic, starts, ends, notes, name)
 
 
-def again(topic: str, failed: Iterable[tuple[str, str]], notes: Notes) -> Run:
+def again(topic: str, failed: Iterable[tuple[str, str]], notes: Checkpoints) -> Run:
     """A run over the stretches that hold the records on which the function broke (`Run.failed`), or the stopped one."""
     name = _name(f"{topic} failed")
     if (found := _saved(topic, notes, name)) is not None:
@@ -116,7 +116,7 @@ def _name(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
-def _saved(topic: str, notes: Notes, name: str) -> Run | None:
+def _saved(topic: str, notes: Checkpoints, name: str) -> Run | None:
     saved = notes.read(name)
     try:
         return Run(

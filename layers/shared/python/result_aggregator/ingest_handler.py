@@ -51,7 +51,7 @@ def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Returns a partial batch response where PARTIAL_BATCH_RESPONSE says that the mapping honours it. Elsewhere a
     returned list would be taken for success and its records lost, so there it raises HandedBackError.
-    A replay (`replays.EVENT_SOURCE`) has no mapping behind it: it is told what became of each record.
+    A replay (`replay_headers.EVENT_SOURCE`) has no mapping behind it: it is told what became of each record.
     """
     watch = Stopwatch()
     view, dead_letters = _stores()
