@@ -251,7 +251,7 @@ def test_code_holds_what_layers_would_by_setting(local: Assembly) -> None:
         assert key == f"{hashlib.sha256(code.name.encode()).hexdigest()}.zip"
         assert (code / "handler.py").read_bytes() == (FUNCTIONS / folder / "handler.py").read_bytes()
         assert (code / "dependencies.py").exists()
-        assert (code / "result_aggregator" / "http.py").exists()
+        assert (code / "result_aggregator" / "api.py").exists()
         assert not list(code.rglob("*.pyc"))
 
 
