@@ -17,6 +17,7 @@ from ras.rebuild.command import rebuild
 from ras.replay.command import replay
 from ras.state import STAGE, StateDir
 from ras.terminal import console, expected_failures, many, plain, table
+from result_aggregator.names import resource_name
 
 from ras_local.servers import processes
 
@@ -159,7 +160,7 @@ def status(*, as_json: bool) -> None:
             lag = str(progress[entry["topic"]].lag) if entry["topic"] in progress else "?"
             listing.add_row(
                 entry["topic"],
-                entry["function"].removeprefix(f"ras-{STAGE}-"),
+                entry["function"].removeprefix(resource_name(STAGE, "")),
                 entry["state"],
                 lag,
                 str(entry["delivered"]),

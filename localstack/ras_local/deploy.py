@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ras import aws
 from ras.errors import StackError
 from ras.state import ACCOUNT, REPOSITORY, STAGE
+from result_aggregator.names import stack_name
 
 from ras_local.servers import emulator, processes
 
@@ -97,7 +98,7 @@ def read_outputs(path: Path) -> Outputs:
     """Raises StackError when an output that the local stack needs is missing."""
     try:
         stacks: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
-        data, api = stacks[f"ras-{STAGE}-data"], stacks[f"ras-{STAGE}-api"]
+        data, api = stacks[stack_name(STAGE, "data")], stacks[stack_name(STAGE, "api")]
         return Outputs(data["TableName"], data["DeadLetterBucketName"], api["ApiId"])
     except (OSError, ValueError, KeyError) as error:
         raise StackError(

@@ -20,6 +20,7 @@ from ras.errors import StackError
 from ras.mappings import DeployedMappings
 from ras.state import REPOSITORY, STAGE, StateDir, region, write_private
 from result_aggregator import metrics
+from result_aggregator.names import function_name, log_group_name
 from result_aggregator.topics import TOPICS
 
 from ras_local import callers, capabilities, deploy
@@ -251,7 +252,7 @@ def start_poller(state: StateDir, stack: Stack) -> None:
 
 def start_metrics(state: StateDir, stack: Stack) -> None:
     """Start making metrics of what the functions print; it goes on where it was stopped."""
-    groups = [f"/aws/lambda/{name}" for name in (*_ingest_functions(), f"ras-{STAGE}-query")]
+    groups = [log_group_name(name) for name in (*_ingest_functions(), function_name(STAGE, "query"))]
     command = [sys.executable, "-m", "ras_local.servers.emf_to_cloudwatch"]
     now = str(int(time.time() * 1000))
     arguments = [
@@ -315,7 +316,7 @@ def _warm(stack: Stack) -> None:
 
 def _ingest_functions() -> list[str]:
     """The deployed names of the functions that topics are mapped to."""
-    return sorted({f"ras-{STAGE}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
+    return sorted({function_name(STAGE, topic.function) for topic in TOPICS.values()})
 
 
 def _ask_health(stack: Stack, over: Event) -> str:

@@ -23,6 +23,7 @@ from botocore.exceptions import (
     NoRegionError,
 )
 from ras_local import stack as stacks
+from result_aggregator.names import LIVE_ALIAS, function_name, resource_name, stack_name
 from result_aggregator.store.aws import AccessKeys
 from result_aggregator.store.dynamodb_client import DynamoDB
 
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
 
 _CHANGE_WAIT_S = 120
 _TOKEN_RETRY_S = 60
-
-LIVE = "live"
-"""The alias of functions that start from a snapshot (`infra.functions`)."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ class Deployment:
         return [
             mapping
             for mapping in DeployedMappings(self.cloud).read()
-            if mapping.function_name.startswith(f"ras-{self.stage}-")
+            if mapping.function_name.startswith(resource_name(self.stage, ""))
         ]
 
     @property
@@ -188,7 +186,7 @@ class Deployment:
 
     def outputs(self) -> dict[str, str]:
         """What the stack of the view and the dead letters tells. Raises StackError where there is none."""
-        return _outputs(self.cloud, f"ras-{self.stage}-data")
+        return _outputs(self.cloud, stack_name(self.stage, "data"))
 
     def environment(self, folder: str) -> dict[str, str]:
         """What a deployed function finds in its environment, see `configuration`."""
@@ -204,13 +202,13 @@ class Deployment:
 
         Where callers use an alias, that is the version behind it.
         """
-        name = f"ras-{self.stage}-{folder.replace('_', '-')}"
+        name = function_name(self.stage, folder)
         lambda_ = self.cloud.functions
         lambda_.get_waiter("function_updated").wait(
             FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": _CHANGE_WAIT_S}
         )
         try:
-            return lambda_.get_function_configuration(FunctionName=name, Qualifier=LIVE)
+            return lambda_.get_function_configuration(FunctionName=name, Qualifier=LIVE_ALIAS)
         except lambda_.exceptions.ResourceNotFoundException:
             return lambda_.get_function_configuration(FunctionName=name)
 
@@ -260,7 +258,7 @@ def choose(
     except NoRegionError:
         raise StackError("no AWS region is set", "Name it with --region, or set AWS_REGION.") from None
     account = Account("", session.region_name, profile=profile)
-    letters = stack_output(account, f"ras-{stage}-data", "DeadLetterBucketName")
+    letters = stack_output(account, stack_name(stage or LOCAL, "data"), "DeadLetterBucketName")
     given = None
     if bootstrap_servers:
         given = Brokers(bootstrap_servers, {} if plaintext else msk_iam(account.region, profile))

@@ -19,7 +19,7 @@ from moto import mock_aws
 from ras.aws import dynamodb_client
 from ras.state import REPOSITORY, region
 from ras_local.servers import fetched
-from result_aggregator.store.view_store import USER_INDEX
+from result_aggregator.names import USER_INDEX
 
 from tests.real_servers import DYNOXIDE, EMULATOR
 

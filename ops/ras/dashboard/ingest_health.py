@@ -13,6 +13,7 @@ from ras_local import stack as stacks
 from ras_local.servers import broker
 from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.metrics import RECORDS, SERVICE, SERVICE_DIMENSION, namespace
+from result_aggregator.names import function_name, resource_name
 from result_aggregator.topics import TOPICS
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _reported_lag(source: DataSource, now: datetime) -> dict[str, Any]:
     rows = [
         {
             "name": name,
-            "function": name.removeprefix(f"ras-{source.deployment.stage}-"),
+            "function": name.removeprefix(resource_name(source.deployment.stage, "")),
             "lag": round(latest[number][1]) if number in latest else None,
             "at": latest[number][0].isoformat() if number in latest else None,
         }
@@ -120,7 +121,7 @@ def _reported_lag(source: DataSource, now: datetime) -> dict[str, Any]:
 
 
 def _functions(stage: str) -> list[str]:
-    return sorted({f"ras-{stage}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
+    return sorted({function_name(stage, topic.function) for topic in TOPICS.values()})
 
 
 def _query(number: int, of: str, name: str, dimensions: Mapping[str, str], statistic: str) -> dict[str, Any]:
