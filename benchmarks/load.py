@@ -24,11 +24,13 @@ import requests
 from ras import interrupts, signed_http, stack_file
 from ras.kafka.publish import publish
 from ras.signed_http import ALLOWED
+from ras.state import LOCAL
 from ras.terminal import console, expected_failures, table
 from ras_local import stack as stacks
 from ras_local.servers import dynoxide
 from ras_local.settings import StackDir
-from result_aggregator.api import RETRY_AFTER_S
+from result_aggregator.domain.statuses import COMPLETED, PROCESSING
+from result_aggregator.names import RETRY_AFTER_S, function_name
 
 from benchmarks import load_data
 from benchmarks.report import machine
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
     from benchmarks.load_data import Batch
 
-FUNCTION = "ras-local-query"
+FUNCTION = function_name(LOCAL, "query")
 TABLE_VARIABLE = "AWS_ENDPOINT_URL_DYNAMODB"
 PATIENCE_S = 60
 
@@ -164,7 +166,7 @@ class Caller:
             case "listing":
                 return listing, {}
             case "listing by status":
-                return f"{listing}&status={'COMPLETED' if batch.ended else 'PROCESSING'}", {}
+                return f"{listing}&status={COMPLETED if batch.ended else PROCESSING}", {}
             case "missing batch":
                 return status.replace(batch.batch_id, "load-missing"), {}
             case "someone else's batch":

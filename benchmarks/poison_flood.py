@@ -32,6 +32,7 @@ from ras_local.clients import dynamodb_at
 from ras_local.servers import dynoxide, emulator, rust_servers
 from ras_local.settings import StackDir, region
 from result_aggregator import observability
+from result_aggregator.names import ENV_DEAD_LETTER_BUCKET, ENV_PARTIAL_BATCH_RESPONSE, ENV_TABLE_NAME
 from result_aggregator.store import dead_letters as s3_module
 from result_aggregator.store import dynamodb_client
 
@@ -190,9 +191,9 @@ def servers() -> Iterator[None]:
                 "AWS_ACCESS_KEY_ID": ROOT_KEY,
                 "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
                 "AWS_DEFAULT_REGION": region(),
-                "TABLE_NAME": TABLE,
-                "DEAD_LETTER_BUCKET": BUCKET,
-                "PARTIAL_BATCH_RESPONSE": "true",
+                ENV_TABLE_NAME: TABLE,
+                ENV_DEAD_LETTER_BUCKET: BUCKET,
+                ENV_PARTIAL_BATCH_RESPONSE: "true",
             }
             dynamodb_at(dynamodb_url).create_table(**create_table_arguments(TABLE))
             location: Any = region()

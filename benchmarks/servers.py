@@ -26,6 +26,14 @@ from ras_local import stack
 from ras_local.clients import dynamodb_at
 from ras_local.servers import broker, dynoxide, rust_servers
 from ras_local.settings import StackDir, region
+from result_aggregator.names import (
+    ENV_ALLOWED_CALLERS,
+    ENV_COMPRESS_ANSWERS,
+    ENV_DEAD_LETTER_BUCKET,
+    ENV_DEFAULT_PIPELINE,
+    ENV_PARTIAL_BATCH_RESPONSE,
+    ENV_TABLE_NAME,
+)
 
 from benchmarks import workload
 from tests.table import create_table_arguments
@@ -50,12 +58,12 @@ def functions_settings(dynamodb_url: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
         "AWS_DEFAULT_REGION": region(),
         "AWS_REGION": region(),
-        "TABLE_NAME": TABLE,
-        "DEAD_LETTER_BUCKET": "nowhere",
-        "PARTIAL_BATCH_RESPONSE": "true",
-        "DEFAULT_PIPELINE": "spellcheck,cj_assessment",
-        "COMPRESS_ANSWERS": "true",
-        "ALLOWED_CALLERS": '{"arn:aws:iam::123456789012:role/platform/api-gateway-service": "api-gateway-service"}',
+        ENV_TABLE_NAME: TABLE,
+        ENV_DEAD_LETTER_BUCKET: "nowhere",
+        ENV_PARTIAL_BATCH_RESPONSE: "true",
+        ENV_DEFAULT_PIPELINE: "spellcheck,cj_assessment",
+        ENV_COMPRESS_ANSWERS: "true",
+        ENV_ALLOWED_CALLERS: '{"arn:aws:iam::123456789012:role/platform/api-gateway-service": "api-gateway-service"}',
     }
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 from ras import signed_http
 from ras.errors import FailedError
+from result_aggregator.names import log_group_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -140,7 +141,7 @@ def _answers_of_a_function(cloud: Cloud, user: Cloud, name: str) -> tuple[dict[s
             answer = _asked(_make_api(cloud, name, function_arn, afterwards), user)
             # Their output, by whoever kept it.
             with suppress(ClientError):
-                cloud.logs.delete_log_group(logGroupName=f"/aws/lambda/{name}")
+                cloud.logs.delete_log_group(logGroupName=log_group_name(name))
             return invoked, answer
     except WaiterError as error:
         described: Any = error.last_response

@@ -16,6 +16,7 @@ from ras.options import failures
 from ras.plugins import Plugin
 from ras.state import LOCAL
 from ras.terminal import console, expected_failures, many, plain, table
+from result_aggregator.names import resource_name
 
 from ras_local.servers import processes
 from ras_local.settings import StackDir
@@ -146,7 +147,7 @@ def status(*, as_json: bool) -> None:
             lag = str(progress[entry["topic"]].lag) if entry["topic"] in progress else "?"
             listing.add_row(
                 entry["topic"],
-                entry["function"].removeprefix(f"ras-{LOCAL}-"),
+                entry["function"].removeprefix(resource_name(LOCAL, "")),
                 entry["state"],
                 lag,
                 str(entry["delivered"]),

@@ -15,6 +15,13 @@ from ras.kafka.publish import publish, read_events
 from ras.signed_http import ALLOWED
 from ras.state import REPOSITORY
 from ras.terminal import plain, table
+from result_aggregator.domain.statuses import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    PARTIALLY_COMPLETED,
+    PROCESSING,
+)
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ras_local import stack as stacks
@@ -35,11 +42,11 @@ EVENTS = REPOSITORY / "tests" / "events"
 EXPECTATIONS = REPOSITORY / "tests" / "expectations"
 
 _STYLE = {
-    "COMPLETED": "green",
-    "PARTIALLY_COMPLETED": "yellow",
-    "FAILED": "red",
-    "PROCESSING": "cyan",
-    "CANCELLED": "magenta",
+    COMPLETED: "green",
+    PARTIALLY_COMPLETED: "yellow",
+    FAILED: "red",
+    PROCESSING: "cyan",
+    CANCELLED: "magenta",
 }
 
 
@@ -242,7 +249,7 @@ def _batch_table(batches: Sequence[Mapping[str, Any]]) -> Table:
 
 def _telling(batch: Mapping[str, Any]) -> tuple[int, int]:
     """Which batch tells most in full: one that went partly wrong, and small enough for a screen."""
-    rank = {"PARTIALLY_COMPLETED": 2, "FAILED": 1}.get(batch["overall_status"], 0)
+    rank = {PARTIALLY_COMPLETED: 2, FAILED: 1}.get(batch["overall_status"], 0)
     return rank, -abs(batch["essay_count"] - 5)
 
 

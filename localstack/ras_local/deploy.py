@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ras import aws
 from ras.errors import FailedError, NotFoundError, NotInstalledError
 from ras.state import LOCAL, REPOSITORY
+from result_aggregator.names import stack_name
 
 from ras_local.servers import emulator, processes
 from ras_local.settings import ACCOUNT
@@ -101,7 +102,7 @@ def read_outputs(path: Path) -> Outputs:
     """Raises OperatorError when an output that the local stack needs is missing."""
     try:
         stacks: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
-        data, api = stacks[f"ras-{LOCAL}-data"], stacks[f"ras-{LOCAL}-api"]
+        data, api = stacks[stack_name(LOCAL, "data")], stacks[stack_name(LOCAL, "api")]
         return Outputs(data["TableName"], data["DeadLetterBucketName"], api["ApiId"])
     except (OSError, ValueError, KeyError) as error:
         raise NotFoundError(

@@ -20,6 +20,7 @@ from ras.errors import ConflictError, FailedError, OperatorError
 from ras.stack_file import Stack
 from ras.state import LOCAL, REPOSITORY, write_private
 from result_aggregator import metrics
+from result_aggregator.names import function_name, log_group_name
 from result_aggregator.topics import TOPICS
 
 from ras_local import callers, capabilities, deploy
@@ -194,7 +195,7 @@ def start_poller(state: StackDir, stack: Stack) -> None:
 
 def start_metrics(state: StackDir, stack: Stack) -> None:
     """Start making metrics of what the functions print; it goes on where it was stopped."""
-    groups = [f"/aws/lambda/{name}" for name in (*_ingest_functions(), f"ras-{LOCAL}-query")]
+    groups = [log_group_name(name) for name in (*_ingest_functions(), function_name(LOCAL, "query"))]
     command = [sys.executable, "-m", "ras_local.servers.emf_to_cloudwatch"]
     now = str(int(time.time() * 1000))
     arguments = [
@@ -249,7 +250,7 @@ def _warm(stack: Stack) -> None:
 
 def _ingest_functions() -> list[str]:
     """The deployed names of the functions that topics are mapped to."""
-    return sorted({f"ras-{LOCAL}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
+    return sorted({function_name(LOCAL, topic.function) for topic in TOPICS.values()})
 
 
 def _ask_health(stack: Stack, over: Event) -> str:

@@ -16,6 +16,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     NoRegionError,
 )
+from result_aggregator.names import LIVE_ALIAS, function_name, resource_name, stack_name
 from result_aggregator.store.aws import AccessKeys
 from result_aggregator.store.dynamodb_client import DynamoDB
 
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from ras_local.mapping.delivery import MappingSettings
 
 _CHANGE_WAIT_S = 120
-
-LIVE = "live"
-"""The alias of functions that start from a snapshot (`infra.functions`)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Deployment:
         return [
             mapping
             for mapping in DeployedMappings(self.cloud).read()
-            if mapping.function_name.startswith(f"ras-{self.stage}-")
+            if mapping.function_name.startswith(resource_name(self.stage, ""))
         ]
 
     @property
@@ -110,7 +108,7 @@ class Deployment:
 
     def outputs(self) -> dict[str, str]:
         """What the stack of the view and the dead letters tells. Raises OperatorError where there is none."""
-        return _outputs(self.cloud, f"ras-{self.stage}-data")
+        return _outputs(self.cloud, stack_name(self.stage, "data"))
 
     def environment(self, folder: str) -> dict[str, str]:
         """What a deployed function finds in its environment, see `configuration`."""
@@ -126,13 +124,13 @@ class Deployment:
 
         Where callers use an alias, that is the version behind it.
         """
-        name = f"ras-{self.stage}-{folder.replace('_', '-')}"
+        name = function_name(self.stage, folder)
         lambda_ = self.cloud.functions
         lambda_.get_waiter("function_updated").wait(
             FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": _CHANGE_WAIT_S}
         )
         try:
-            return lambda_.get_function_configuration(FunctionName=name, Qualifier=LIVE)
+            return lambda_.get_function_configuration(FunctionName=name, Qualifier=LIVE_ALIAS)
         except lambda_.exceptions.ResourceNotFoundException:
             return lambda_.get_function_configuration(FunctionName=name)
 
@@ -182,7 +180,7 @@ def choose(
     except NoRegionError:
         raise SettingError("no AWS region is set", "Name it with --region, or set AWS_REGION.") from None
     account = Account("", session.region_name, profile=profile)
-    letters = stack_output(account, f"ras-{stage}-data", "DeadLetterBucketName")
+    letters = stack_output(account, stack_name(stage or LOCAL, "data"), "DeadLetterBucketName")
     given = None
     if bootstrap_servers:
         given = Brokers(bootstrap_servers, {} if plaintext else msk_iam(account.region, profile))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from result_aggregator import replay_headers
+from result_aggregator.names import function_name
 from result_aggregator.topics import TOPICS
 
 from ras.dead_letters.letter import Place
@@ -65,7 +66,7 @@ def of_lambda(client: LambdaClient, stage: str) -> Invoke:
     """Invoke the functions of a stage, named `ras-<stage>-<folder>`."""
 
     def invoke(folder: str, event: dict[str, Any]) -> dict[str, Any]:
-        name = f"ras-{stage}-{folder.replace('_', '-')}"
+        name = function_name(stage, folder)
         try:
             answer = client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
             payload = answer["Payload"].read()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 from ras_local.mapping.delivery import MappingSettings
+from result_aggregator.names import stack_name
 
 from ras.state import LOCAL
 
@@ -63,7 +64,7 @@ class DeployedMappings:
         return sorted(found, key=lambda settings: settings.topic)
 
     def _told(self) -> list[Mapping[str, Any]]:
-        told = outputs(self._cloud, f"ras-{LOCAL}-ingest") or {}  # it is not deployed yet, or has none
+        told = outputs(self._cloud, stack_name(LOCAL, "ingest")) or {}  # it is not deployed yet, or has none
         mappings: list[Mapping[str, Any]] = json.loads(told.get("Mappings", "[]"))
         return mappings
 

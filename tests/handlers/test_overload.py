@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from ras_local.servers import dynoxide, processes
-from result_aggregator.api import RETRY_AFTER_S
+from result_aggregator.names import RETRY_AFTER_S
 from result_aggregator.store import dynamodb_client
 from result_aggregator.store.aws import ATTEMPTS
 

@@ -20,7 +20,7 @@ from ras.state import REPOSITORY
 from ras_local.clients import dynamodb_at
 from ras_local.servers import fetched
 from ras_local.settings import region
-from result_aggregator.store.view_store import USER_INDEX
+from result_aggregator.names import USER_INDEX
 
 from tests.real_servers import DYNOXIDE, EMULATOR
 

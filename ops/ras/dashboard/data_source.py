@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from botocore.credentials import Credentials
+from result_aggregator.names import stack_name
 from result_aggregator_client import AsyncResultAggregatorClient, Retries, Timeouts
 
 from ras import stack_file
@@ -88,7 +89,7 @@ def open_source(
         keys = stack.callers[CALLER]
         signing = Credentials(keys["access_key_id"], keys["secret_access_key"], keys["session_token"])
         return DataSource(deployment, api_url or stack.api_url, signing)
-    address = api_url or stack_output(cloud, f"ras-{deployment.stage}-api", "ApiUrl")
+    address = api_url or stack_output(cloud, stack_name(deployment.stage, "api"), "ApiUrl")
     found: Credentials | None = cloud.session.get_credentials()
     return DataSource(deployment, address, found)
 

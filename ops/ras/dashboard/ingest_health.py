@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.metrics import RECORDS, SERVICE, SERVICE_DIMENSION, namespace
+from result_aggregator.names import function_name, resource_name
 from result_aggregator.topics import TOPICS
 
 from ras import stack_file
@@ -111,7 +112,7 @@ def _reported_lag(source: DataSource, now: datetime) -> dict[str, Any]:
     rows = [
         {
             "name": name,
-            "function": name.removeprefix(f"ras-{source.deployment.stage}-"),
+            "function": name.removeprefix(resource_name(source.deployment.stage, "")),
             "lag": round(latest[number][1]) if number in latest else None,
             "at": latest[number][0].isoformat() if number in latest else None,
         }
@@ -121,7 +122,7 @@ def _reported_lag(source: DataSource, now: datetime) -> dict[str, Any]:
 
 
 def _functions(stage: str) -> list[str]:
-    return sorted({f"ras-{stage}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
+    return sorted({function_name(stage, topic.function) for topic in TOPICS.values()})
 
 
 def _query(number: int, of: str, name: str, dimensions: Mapping[str, str], statistic: str) -> dict[str, Any]:

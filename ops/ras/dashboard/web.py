@@ -25,6 +25,7 @@ import anyio
 import anyio.to_thread
 from botocore.exceptions import BotoCoreError, ClientError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from result_aggregator.domain.statuses import OVERALL
 from result_aggregator.topics import TOPICS
 from result_aggregator_client import (
     BadRequestError,
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-STATUSES = ("REGISTERED", "PROCESSING", "COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED")
 BATCHES_A_PAGE = 100
 FIRST_ESSAYS = 100
 """With the first answer of a batch: what a window shows and more, however large the batch."""
@@ -215,7 +215,7 @@ class Dashboard:
         if batch:
             return RedirectResponse(request.url_for("batch").include_query_params(id=batch), 303)
         chosen = request.query_params.get("status", "")
-        return await self._page("batches.html", user=user, chosen=chosen, statuses=STATUSES)
+        return await self._page("batches.html", user=user, chosen=chosen, statuses=OVERALL)
 
     async def batch_page(self, request: Request) -> Response:
         batch_id = request.query_params.get("id", "")

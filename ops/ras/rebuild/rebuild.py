@@ -17,6 +17,7 @@ import shlex
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from result_aggregator.names import ENV_TABLE_NAME, REBUILDS_PREFIX
 from result_aggregator.topics import TOPICS
 
 from ras.checkpoints import BucketCheckpoints
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from ras.checkpoints import Checkpoints
     from ras.deployment import Deployment
     from ras.kafka.msk_iam import Brokers
-
-NOTES_PREFIX = "rebuilds/"
-"""Where the stage's bucket has how far fills came, beside its dead letters: who runs a rebuild has rights there already
-(`ras dead-letters`), and need not be who began it."""
 
 _FILLED = "filled"
 
@@ -116,9 +113,9 @@ def read_tables(deployment: Deployment) -> Tables:
         if told.get("SecondTableName")
         else None
     )
-    reads = deployment.environment("query").get("TABLE_NAME", "")
+    reads = deployment.environment("query").get(ENV_TABLE_NAME, "")
     writes = {
-        tuple(deployment.environment(folder).get("TABLE_NAME", "").split(","))
+        tuple(deployment.environment(folder).get(ENV_TABLE_NAME, "").split(","))
         for folder in sorted({topic.function for topic in TOPICS.values()})
     }
     both = tuple(
@@ -198,7 +195,9 @@ class Fill:
         """The fill of a table, as far as it is. It must be written by the functions already (`Tables.in_step`)."""
         told = deployment.cloud.dynamodb.describe_table(TableName=table.name)["Table"]
         # A table that is made again can have its predecessor's name, and is empty.
-        prefix = f"{NOTES_PREFIX}{table.name}-{told['CreationDateTime'].timestamp():.0f}/"
+        # Beside the dead letters: who runs a rebuild has rights there already (`ras dead-letters`), and need not be who
+        # began it.
+        prefix = f"{REBUILDS_PREFIX}{table.name}-{told['CreationDateTime'].timestamp():.0f}/"
         notes = BucketCheckpoints(deployment.cloud.s3, deployment.bucket_name, prefix)
         return cls(deployment, deployment.brokers(), table, notes, _readers(deployment))
 
