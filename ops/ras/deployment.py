@@ -30,13 +30,12 @@ from ras.aws import Cloud
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import StackError
 from ras.invoke import Invoke, of_lambda
-from ras.mappings import DeployedMappings, outputs
+from ras.mappings import DeployedMapping, DeployedMappings, outputs
 from ras.state import STAGE as LOCAL
 from ras.state import StateDir
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
-    from ras_local.mapping.delivery import MappingSettings
 
 _CHANGE_WAIT_S = 120
 _TOKEN_RETRY_S = 60
@@ -173,7 +172,7 @@ class Deployment:
     def invoke(self) -> Invoke:
         return of_lambda(self.cloud.functions, self.stage)
 
-    def mappings(self) -> list[MappingSettings]:
+    def mappings(self) -> list[DeployedMapping]:
         """The event source mappings of this stage's functions."""
         return [
             mapping

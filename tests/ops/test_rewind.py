@@ -21,12 +21,12 @@ from ras.replay.rewind import Group, behind, plan, rewind
 
 from tests.clock import Time
 from tests.ops import brokers as kafka
-from tests.ops.made import SETTINGS
+from tests.ops.made import DEPLOYED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras_local.mapping.delivery import MappingSettings
+    from ras.mappings import DeployedMapping
 
 STAMPS = {0: [1000, 2000, 3000], 1: [1500], 2: [5000, 6000]}
 
@@ -52,7 +52,7 @@ class Lambda:
         self._thread: threading.Thread | None = None
 
     def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: N803 - their names there
-        assert SETTINGS.uuid == UUID
+        assert DEPLOYED.uuid == UUID
         if self.refusals:
             self.refusals -= 1
             raise Refused
@@ -65,7 +65,7 @@ class Lambda:
             self.stop(join=False)  # its last batch takes a moment
 
     def get_event_source_mapping(self, *, UUID: str) -> dict[str, str]:  # noqa: N803 - its name there
-        assert SETTINGS.uuid == UUID
+        assert DEPLOYED.uuid == UUID
         return {"State": "Enabled" if self.asked and self.asked[-1] else "Disabled"}
 
     def stop(self, *, join: bool = True) -> None:
@@ -91,16 +91,16 @@ class Deployment:
 
 
 @pytest.fixture
-def mapping(topic: str) -> MappingSettings:
-    return replace(SETTINGS, topic=topic, consumer_group_id=f"group-of-{topic}")
+def mapping(topic: str) -> DeployedMapping:
+    return replace(DEPLOYED, topic=topic, consumer_group_id=f"group-of-{topic}")
 
 
 @contextmanager
-def polled(brokers: Brokers, mapping: MappingSettings) -> Iterator[tuple[Any, kafka.Member]]:
+def polled(brokers: Brokers, mapping: DeployedMapping) -> Iterator[tuple[Any, kafka.Member]]:
     """A deployment whose mapping has read everything."""
     member = kafka.Member(brokers, mapping.consumer_group_id, mapping.topic)
     functions = Lambda(member)
-    functions.update_event_source_mapping(UUID=SETTINGS.uuid, Enabled=True)
+    functions.update_event_source_mapping(UUID=DEPLOYED.uuid, Enabled=True)
     functions.asked.clear()
     try:
         member.wait(6)
@@ -110,14 +110,14 @@ def polled(brokers: Brokers, mapping: MappingSettings) -> Iterator[tuple[Any, ka
 
 
 @pytest.fixture
-def read(brokers: Brokers, mapping: MappingSettings) -> Iterator[tuple[Any, kafka.Member]]:
+def read(brokers: Brokers, mapping: DeployedMapping) -> Iterator[tuple[Any, kafka.Member]]:
     kafka.fill(brokers, mapping.topic, STAMPS)
     with polled(brokers, mapping) as found:
         yield found
 
 
 def test_a_rewound_mapping_reads_again(
-    brokers: Brokers, mapping: MappingSettings, read: tuple[Any, kafka.Member]
+    brokers: Brokers, mapping: DeployedMapping, read: tuple[Any, kafka.Member]
 ) -> None:
     """Disabled, moved back to the moment, enabled: exactly the records from then on come again."""
     deployment, member = read
@@ -133,7 +133,7 @@ def test_a_rewound_mapping_reads_again(
     assert behind(brokers, mapping) == 0
 
 
-def test_a_group_never_goes_forward(brokers: Brokers, mapping: MappingSettings) -> None:
+def test_a_group_never_goes_forward(brokers: Brokers, mapping: DeployedMapping) -> None:
     """What it has not read yet it is not made to skip, whatever the moment."""
     kafka.fill(brokers, mapping.topic, STAMPS)
     Group(brokers, mapping.consumer_group_id, mapping.topic).commit({0: 1, 2: 0})
@@ -149,7 +149,7 @@ def test_a_group_never_goes_forward(brokers: Brokers, mapping: MappingSettings) 
     assert behind(brokers, mapping) == 2 + 1 + 2
 
 
-def test_what_is_published_later_is_not_waited_for(brokers: Brokers, mapping: MappingSettings) -> None:
+def test_what_is_published_later_is_not_waited_for(brokers: Brokers, mapping: DeployedMapping) -> None:
     """Nor what the group need not read, as its mapping begins at the end: where it has committed nothing."""
     kafka.fill(brokers, mapping.topic, STAMPS)
     Group(brokers, mapping.consumer_group_id, mapping.topic).commit({0: 3, 2: 1})
@@ -161,7 +161,7 @@ def test_what_is_published_later_is_not_waited_for(brokers: Brokers, mapping: Ma
 
 
 def test_planning_changes_nothing(
-    brokers: Brokers, mapping: MappingSettings, read: tuple[Any, kafka.Member]
+    brokers: Brokers, mapping: DeployedMapping, read: tuple[Any, kafka.Member]
 ) -> None:
     """That is all that --dry-run does."""
     deployment, _ = read
@@ -173,7 +173,7 @@ def test_planning_changes_nothing(
     assert deployment.functions.asked == []
 
 
-def test_a_disabled_mapping_stays_disabled(brokers: Brokers, mapping: MappingSettings) -> None:
+def test_a_disabled_mapping_stays_disabled(brokers: Brokers, mapping: DeployedMapping) -> None:
     """Somebody had a reason."""
     kafka.fill(brokers, mapping.topic, STAMPS)
     group = Group(brokers, mapping.consumer_group_id, mapping.topic)
@@ -187,7 +187,7 @@ def test_a_disabled_mapping_stays_disabled(brokers: Brokers, mapping: MappingSet
 
 
 def test_a_mapping_that_is_just_changing_is_asked_again(
-    brokers: Brokers, mapping: MappingSettings, read: tuple[Any, kafka.Member]
+    brokers: Brokers, mapping: DeployedMapping, read: tuple[Any, kafka.Member]
 ) -> None:
     """Lambda refuses updates meanwhile."""
     deployment, _ = read
@@ -199,7 +199,7 @@ def test_a_mapping_that_is_just_changing_is_asked_again(
 
 def test_somebody_else_in_the_group_is_told(
     brokers: Brokers,
-    mapping: MappingSettings,
+    mapping: DeployedMapping,
     read: tuple[Any, kafka.Member],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -224,7 +224,7 @@ def test_somebody_else_in_the_group_is_told(
 
 def test_an_interrupted_rewind_enables_the_mapping(
     brokers: Brokers,
-    mapping: MappingSettings,
+    mapping: DeployedMapping,
     read: tuple[Any, kafka.Member],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -273,7 +273,7 @@ class Ajar(Door):
 
 
 def test_who_is_in_is_not_sent_away_by_one_broker(
-    brokers: Brokers, mapping: MappingSettings, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, mapping: DeployedMapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handshake that breaks while members leave their group is no reason to give up; they are waited for."""
     monkeypatch.setattr(rewinding, "Door", Ajar)
@@ -285,7 +285,7 @@ def test_who_is_in_is_not_sent_away_by_one_broker(
 
 
 def test_a_refusal_is_told_where_the_wait_is_over(
-    brokers: Brokers, mapping: MappingSettings, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, mapping: DeployedMapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In place of a guess at who else reads."""
     monkeypatch.setattr(
@@ -299,7 +299,7 @@ def test_a_refusal_is_told_where_the_wait_is_over(
 
 
 def test_one_broker_that_refuses_does_not_hide_what_another_one_knows(
-    brokers: Brokers, mapping: MappingSettings, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, mapping: DeployedMapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commits are asked for again, as the group's own broker may only be busy."""
     doors: list[Door] = []
@@ -355,7 +355,7 @@ def test_groups_are_joined_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_broker_that_hangs_is_not_waited_for_without_end(
-    brokers: Brokers, mapping: MappingSettings, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, mapping: DeployedMapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the group is joined its broker never answers the commit, and the client would ask it for ever."""
 
@@ -380,7 +380,7 @@ def test_a_broker_that_hangs_is_not_waited_for_without_end(
 
 
 def test_a_commit_between_two_generations_is_made_again(
-    brokers: Brokers, mapping: MappingSettings, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, mapping: DeployedMapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a member comes and goes just then; any other answer is told."""
     answers = [

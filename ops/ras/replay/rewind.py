@@ -25,9 +25,8 @@ from ras.kafka.topic import AT_A_TIME, TopicLog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ras_local.mapping.delivery import MappingSettings
-
     from ras.deployment import Brokers, Deployment
+    from ras.mappings import DeployedMapping
 
 _TIMEOUT_S = 15.0
 _FIRST_S = 2.0
@@ -70,7 +69,7 @@ class Move:
 class RewindPlan:
     """What rewinding one mapping comes to."""
 
-    mapping: MappingSettings
+    mapping: DeployedMapping
     moves: tuple[Move, ...]
 
     @property
@@ -206,7 +205,7 @@ class Group:
             closing.join(_CLOSE_S)
 
 
-def plan(brokers: Brokers, mapping: MappingSettings, moment_ms: int) -> RewindPlan:
+def plan(brokers: Brokers, mapping: DeployedMapping, moment_ms: int) -> RewindPlan:
     """Where a mapping's group would go: to the first record at or after a moment, never past what it has read."""
     log = TopicLog(brokers, mapping.topic)
     found, bounds = log.positions_at(moment_ms), log.bounds()
@@ -315,7 +314,7 @@ class _Rewind:
             raise StackError("interrupted")
 
 
-def check_read(deployment: Deployment, mapping: MappingSettings) -> None:
+def check_read(deployment: Deployment, mapping: DeployedMapping) -> None:
     """Raises StackError where the mapping is disabled, so that its group does not read."""
     state = deployment.cloud.functions.get_event_source_mapping(UUID=mapping.uuid).get("State", "")
     if state in ("Disabled", "Disabling"):
@@ -336,7 +335,7 @@ def enabling(deployment: Deployment, uuid: str) -> str:
     return f"{there} lambda update-event-source-mapping --enabled --uuid {uuid}"
 
 
-def behind(brokers: Brokers, mapping: MappingSettings, ends: Mapping[int, int] | None = None) -> int:
+def behind(brokers: Brokers, mapping: DeployedMapping, ends: Mapping[int, int] | None = None) -> int:
     """Records that a mapping's group has yet to read: all, or those below `ends` by partition."""
     bounds = TopicLog(brokers, mapping.topic).bounds()
     committed = Group(brokers, mapping.consumer_group_id, mapping.topic).committed(list(bounds))
