@@ -41,7 +41,7 @@ FIRST: Final = (
     "tests/e2e/test_rebuild.py",
     "tests/dashboard/test_browser.py",
     "tests/convergence/test_convergence.py",
-    "tests/local/test_poller.py",
+    "tests/local/mapping/test_running.py",
     "tests/msk/test_commands.py",
     "tests/integration/test_elsewhere.py",
     "tests/integration/test_localstack.py",

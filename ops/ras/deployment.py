@@ -26,12 +26,11 @@ from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import NotFoundError, SettingError
 from ras.invoke import Invoke, of_lambda
 from ras.kafka.msk_iam import Brokers, msk_iam
-from ras.mappings import DeployedMappings, outputs
+from ras.mappings import DeployedMapping, DeployedMappings, outputs
 from ras.state import LOCAL, StateDir
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
-    from ras_local.mapping.delivery import MappingSettings
 
 _CHANGE_WAIT_S = 120
 
@@ -93,7 +92,7 @@ class Deployment:
     def invoke(self) -> Invoke:
         return of_lambda(self.cloud.functions, self.stage)
 
-    def mappings(self) -> list[MappingSettings]:
+    def mappings(self) -> list[DeployedMapping]:
         """The event source mappings of this stage's functions."""
         return [
             mapping

@@ -1,12 +1,12 @@
-"""What is deployed: the event source mappings' settings, as Lambda has them."""
+"""What is deployed: the event source mappings, as Lambda describes them."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from ras_local.mapping.delivery import MappingSettings
 from result_aggregator.names import stack_name
 
 from ras.state import LOCAL
@@ -38,6 +38,38 @@ def outputs(cloud: Cloud, stack_name: str) -> dict[str, str] | None:
     return {one.get("OutputKey", ""): one.get("OutputValue", "") for one in stack.get("Outputs", [])}
 
 
+@dataclass(frozen=True)
+class DeployedMapping:
+    """One event source mapping, in the fields that operators' commands use."""
+
+    uuid: str
+    topic: str
+    function_arn: str
+    event_source_arn: str = ""
+    consumer_group_id: str = ""
+    enabled: bool = True
+    described: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The whole answer of Lambda's GetEventSourceMapping, in the API's own names."""
+
+    @classmethod
+    def from_api(cls, described: Mapping[str, Any]) -> DeployedMapping:
+        """Read an answer of GetEventSourceMapping. Where it names no consumer group, the group is the mapping's id."""
+        source = described.get("AmazonManagedKafkaEventSourceConfig") or {}
+        return cls(
+            uuid=described["UUID"],
+            topic=(described.get("Topics") or [""])[0],
+            function_arn=described["FunctionArn"],
+            event_source_arn=described.get("EventSourceArn", ""),
+            consumer_group_id=source.get("ConsumerGroupId") or described["UUID"],
+            enabled=described.get("State", "Enabled") not in ("Disabled", "Disabling", "Deleting"),
+            described=described,
+        )
+
+    @property
+    def function_name(self) -> str:
+        return self.function_arn.split(":function:")[-1].split(":")[0]
+
+
 class DeployedMappings:
     """Reads the Kafka mappings; keeps what it read of templates, which is slow, until a mapping is modified."""
 
@@ -47,8 +79,8 @@ class DeployedMappings:
         self._templates: dict[str, Mapping[str, Any]] = {}
         self._forgotten: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
-    def read(self) -> list[MappingSettings]:
-        """The settings of every Kafka mapping. Raises botocore's errors when Lambda or CloudFormation do not answer.
+    def read(self) -> list[DeployedMapping]:
+        """Every Kafka mapping, by topic. Raises botocore's errors when Lambda or CloudFormation do not answer.
 
         Where an emulator makes no mappings for MSK, an output of the local stage tells what they would be
         (`infra.settings`, mappings_as_output).
@@ -57,11 +89,11 @@ class DeployedMappings:
         for page in self._cloud.functions.get_paginator("list_event_source_mappings").paginate():
             for mapping in page["EventSourceMappings"]:
                 if ":kafka:" in mapping.get("EventSourceArn", ""):
-                    found.append(MappingSettings.from_api(self._complete(dict(mapping))))
+                    found.append(DeployedMapping.from_api(self._complete(dict(mapping))))
         # AWS itself, which has no endpoint of its own here, makes them.
         if not found and self._cloud.endpoint_url:
-            found = [MappingSettings.from_api(told) for told in self._told()]
-        return sorted(found, key=lambda settings: settings.topic)
+            found = [DeployedMapping.from_api(told) for told in self._told()]
+        return sorted(found, key=lambda mapping: mapping.topic)
 
     def _told(self) -> list[Mapping[str, Any]]:
         told = outputs(self._cloud, stack_name(LOCAL, "ingest")) or {}  # it is not deployed yet, or has none

@@ -18,7 +18,7 @@ from ras_local.servers import apache_kafka, processes
 from tests import fold
 from tests.chaos import workload
 from tests.integration import conftest
-from tests.local.test_poller import Bench, events
+from tests.local.mapping.test_running import Bench, events
 from tests.tiers import long
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from ras_local.servers import broker
 from result_aggregator.topics import TOPICS
 
 from tests.handlers.conftest import logs, service
-from tests.ops.made import SETTINGS
+from tests.ops.made import DEPLOYED
 from tests.real_servers import folder_of_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras_local.mapping.delivery import MappingSettings
+    from ras.mappings import DeployedMapping
 
 __all__ = ["logs", "service"]
 
@@ -39,5 +39,5 @@ def topic(brokers: Brokers, _unused: Iterator[str] = iter(_topics)) -> str:  # n
 
 
 @pytest.fixture
-def mapping(topic: str) -> MappingSettings:
-    return replace(SETTINGS, topic=topic, consumer_group_id=f"group-of-{topic}")
+def mapping(topic: str) -> DeployedMapping:
+    return replace(DEPLOYED, topic=topic, consumer_group_id=f"group-of-{topic}")

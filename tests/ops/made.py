@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras.dead_letters.bucket import DeadLetterBucket, Filters, Stored
 from ras.dead_letters.letter import Kind
+from ras.mappings import DeployedMapping
 from ras_local.mapping import delivery as mapping
 from result_aggregator.contracts.rejection import Problem, RejectedError
 from result_aggregator.msk_event import records_of
@@ -30,11 +31,12 @@ REGISTERED = "huleedu.batch.essays.registered.v1"
 RANKING = "huleedu.cj_assessment.completed.v1"
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FUNCTION = function_name("local", ESSAYS)
-SETTINGS = mapping.MappingSettings(
+DEPLOYED = DeployedMapping(
     uuid="633e2281-af1d-44c3-b867-c338a611e4f5",
     topic=SPELLCHECK,
     function_arn=f"arn:aws:lambda:eu-north-1:000000000000:function:{FUNCTION}",
 )
+SETTINGS = mapping.MappingSettings(DEPLOYED.uuid, DEPLOYED.topic, DEPLOYED.function_arn)
 SOURCE = mapping.EventSource(msk_event([])["eventSourceArn"], "b-1:9098,b-2:9098")
 EVERY = Filters(kinds=frozenset(Kind))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +20,14 @@ from ras.state import StateDir
 
 from tests.ops import brokers as kafka
 from tests.ops import made
-from tests.ops.made import RANKING, REGISTERED, SETTINGS, SPELLCHECK
+from tests.ops.made import DEPLOYED, RANKING, REGISTERED, SPELLCHECK
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
     from ras.kafka.msk_iam import Brokers
-    from ras_local.mapping.delivery import MappingSettings
+    from ras.mappings import DeployedMapping
 
     from tests.handlers.conftest import Service
 
@@ -41,7 +41,7 @@ class Deployment:
     state: StateDir
     stage: str = "test"
     cloud: Any = field(default_factory=lambda: Cloud("http://127.0.0.1:4566", "eu-north-1"))
-    found: list[MappingSettings] = field(default_factory=list)
+    found: list[DeployedMapping] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -55,7 +55,7 @@ class Deployment:
     def brokers(self) -> Brokers:
         return self.kafka
 
-    def mappings(self) -> list[MappingSettings]:
+    def mappings(self) -> list[DeployedMapping]:
         return self.found
 
     def choose(self, stage: str | None = None, **options: Any) -> Deployment:
@@ -337,9 +337,7 @@ def test_purge_by_filter_and_by_name(letters: Service) -> None:
 def polled(deployed: Deployment) -> Deployment:
     """Two topics with a mapping each."""
     deployed.found = [
-        type(SETTINGS)(
-            SETTINGS.uuid, topic, SETTINGS.function_arn, consumer_group_id=f"group-of-{topic}", enabled=False
-        )
+        replace(DEPLOYED, topic=topic, consumer_group_id=f"group-of-{topic}", enabled=False)
         for topic in (SPELLCHECK, REGISTERED)
     ]
     return deployed
@@ -381,7 +379,7 @@ def test_nobody_waits_for_a_mapping_that_is_disabled(polled: Deployment) -> None
 
     enable = (
         "AWS_ACCESS_KEY_ID=k AWS_SECRET_ACCESS_KEY=s aws --region eu-north-1 --endpoint-url http://127.0.0.1:4566"
-        f" lambda update-event-source-mapping --enabled --uuid {SETTINGS.uuid}"
+        f" lambda update-event-source-mapping --enabled --uuid {DEPLOYED.uuid}"
     )
     assert f"What is rewound stays so. Enable it with `{enable}`" in told
     assert (
@@ -435,20 +433,12 @@ def test_replay_says_what_is_wrong(polled: Deployment, arguments: list[str], cod
 def test_replay_asks_which_group_where_there_are_several(polled: Deployment) -> None:
     """One is chosen by its name, all are taken when that is said."""
     [mapping] = [one for one in polled.found if one.topic == REGISTERED]
-    polled.found.append(type(mapping)(**{**vars_of(mapping), "consumer_group_id": "second"}))
+    polled.found.append(replace(mapping, consumer_group_id="second"))
     command = ("replay", "--topic", REGISTERED, "--from", "beginning", "--dry-run")
 
     assert "Say --all-groups, or one --group of" in ras(*command, code=1).stderr
     ras(*command, "--group", "second")
     ras(*command, "--all-groups")
-
-
-def vars_of(mapping: MappingSettings) -> dict[str, Any]:
-    return {
-        name: getattr(mapping, name)
-        for name in mapping.__dataclass_fields__
-        if mapping.__dataclass_fields__[name].init
-    }
 
 
 # --- failures ---

@@ -25,7 +25,7 @@ from ras.mappings import DeployedMappings
 from ras.state import StateDir, write_private
 
 from tests.dynamodb import REGION
-from tests.ops.made import SETTINGS
+from tests.ops.made import DEPLOYED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,9 +151,9 @@ class Msk:
 
 def mapped(monkeypatch: pytest.MonkeyPatch, state: StateDir, answer: dict[str, str]) -> Deployment:
     """A stage whose mappings read one cluster, among those of another stage."""
-    arn = SETTINGS.function_arn.replace("local", "dev")
-    ours = replace(SETTINGS, function_arn=arn, event_source_arn=ARN)
-    monkeypatch.setattr(DeployedMappings, "read", lambda _: [ours, replace(SETTINGS, uuid="other")])
+    arn = DEPLOYED.function_arn.replace("local", "dev")
+    ours = replace(DEPLOYED, function_arn=arn, event_source_arn=ARN)
+    monkeypatch.setattr(DeployedMappings, "read", lambda _: [ours, replace(DEPLOYED, uuid="other")])
     monkeypatch.setattr(Account, "_client", lambda *_, **__: Msk(answer))
     return Deployment("dev", Account("", REGION), "bucket", state)
 
@@ -163,7 +163,7 @@ def test_brokers_are_those_that_the_mappings_read(monkeypatch: pytest.MonkeyPatc
     """Of this stage, with IAM authentication."""
     found = mapped(monkeypatch, state, {"BootstrapBrokerStringSaslIam": "b-1:9098,b-2:9098"})
 
-    assert [mapping.uuid for mapping in found.mappings()] == [SETTINGS.uuid]
+    assert [mapping.uuid for mapping in found.mappings()] == [DEPLOYED.uuid]
     assert found.brokers().bootstrap_servers == "b-1:9098,b-2:9098"
     assert found.brokers().settings["sasl.mechanisms"] == "OAUTHBEARER"
 

@@ -22,7 +22,7 @@ from tests.clock import Time
 from tests.ops import brokers as kafka
 
 if TYPE_CHECKING:
-    from ras_local.mapping.delivery import MappingSettings
+    from ras.mappings import DeployedMapping
 
 
 def test_a_coordinator_that_does_not_answer_is_waited_for_as_long_as_said(
@@ -58,7 +58,7 @@ class Ajar(Door):
 
 
 def test_who_is_in_is_not_sent_away_by_one_broker(
-    brokers: Brokers, mapping: MappingSettings, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, mapping: DeployedMapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handshake that breaks while members leave their group is no reason to give up; they are waited for."""
     monkeypatch.setattr(groups, "Door", Ajar)
@@ -70,7 +70,7 @@ def test_who_is_in_is_not_sent_away_by_one_broker(
 
 
 def test_a_refusal_is_told_where_the_wait_is_over(
-    brokers: Brokers, mapping: MappingSettings, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, mapping: DeployedMapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In place of a guess at who else reads."""
     monkeypatch.setattr(
@@ -84,7 +84,7 @@ def test_a_refusal_is_told_where_the_wait_is_over(
 
 
 def test_one_broker_that_refuses_does_not_hide_what_another_one_knows(
-    brokers: Brokers, mapping: MappingSettings, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, mapping: DeployedMapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commits are asked for again, as the group's own broker may only be busy."""
     doors: list[Door] = []
@@ -140,7 +140,7 @@ def test_groups_are_joined_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_broker_that_hangs_is_not_waited_for_without_end(
-    brokers: Brokers, mapping: MappingSettings, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, mapping: DeployedMapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the group is joined its broker never answers the commit, and the client would ask it for ever."""
 
@@ -165,7 +165,7 @@ def test_a_broker_that_hangs_is_not_waited_for_without_end(
 
 
 def test_a_commit_between_two_generations_is_made_again(
-    brokers: Brokers, mapping: MappingSettings, monkeypatch: pytest.MonkeyPatch
+    brokers: Brokers, mapping: DeployedMapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a member comes and goes just then; any other answer is told."""
     answers = [

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
-from ras.mappings import DeployedMappings
+from ras.mappings import DeployedMapping, DeployedMappings
+from ras_local.mapping.delivery import MappingSettings
 
 ARN = "arn:aws:kafka:eu-north-1:000000000000:cluster/ras-local/1"
 
@@ -103,9 +104,10 @@ def test_what_lambda_answers_in_full_is_taken_as_it_is() -> None:
 
 def test_what_the_emulator_forgets_comes_from_the_template_and_nothing_else() -> None:
     destination = {"OnFailure": {"Destination": "arn:aws:s3:::letters"}}
-    [settings] = deployed(Cloud([mapping(DestinationConfig=destination)])).read()
+    [found] = deployed(Cloud([mapping(DestinationConfig=destination)])).read()
+    settings = MappingSettings.from_api(found.described)
 
-    assert (settings.topic, settings.consumer_group_id) == ("essays", "ras-local-essays")
+    assert (found.topic, found.consumer_group_id) == ("essays", "ras-local-essays")
     assert (settings.provisioned, settings.minimum_pollers) == (True, 2)
     assert (settings.batch_size, settings.on_failure_arn) == (500, "arn:aws:s3:::letters")
 
@@ -172,10 +174,33 @@ def test_the_emulators_own_defaults_are_not_taken_for_settings() -> None:
     """AWS Lambda developer guide, batching behavior: without a setting it is 100 records and 500 ms for Kafka."""
     cloud = Cloud([mapping(BatchSize=10, MaximumBatchingWindowInSeconds=0)])
     del cloud.properties["BatchSize"]
-    [unset] = deployed(cloud).read()
+    [unset] = (MappingSettings.from_api(one.described) for one in deployed(cloud).read())
     cloud = Cloud([mapping(BatchSize=10, MaximumBatchingWindowInSeconds=0)])
     cloud.properties |= {"BatchSize": 10, "MaximumBatchingWindowInSeconds": 0}
-    [set_so] = deployed(cloud).read()
+    [set_so] = (MappingSettings.from_api(one.described) for one in deployed(cloud).read())
 
     assert (unset.batch_size, unset.window_s) == (100, 0.5)
     assert (set_so.batch_size, set_so.window_s) == (10, 0)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"Topics": ["scores"], "FunctionArn": "arn:aws:lambda:eu-north-1:1:function:f:live"},
+        {"AmazonManagedKafkaEventSourceConfig": {"ConsumerGroupId": "readers"}},
+        {"AmazonManagedKafkaEventSourceConfig": None, "Topics": []},
+        *(
+            {"State": state}
+            for state in ("Enabled", "Creating", "Updating", "Disabling", "Disabled", "Deleting")
+        ),
+    ],
+)
+def test_operators_and_the_local_event_source_mapping_read_an_answer_alike(more: dict[str, Any]) -> None:
+    described = mapping(**more)
+    found, settings = DeployedMapping.from_api(described), MappingSettings.from_api(described)
+
+    for name in ("uuid", "topic", "function_arn", "function_name", "event_source_arn", "consumer_group_id"):
+        assert getattr(found, name) == getattr(settings, name), name
+    assert found.enabled == settings.enabled
+    assert found.described == described

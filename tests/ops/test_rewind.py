@@ -14,13 +14,13 @@ from ras.kafka.group import Group
 from ras.replay.rewind import behind, plan, rewind
 
 from tests.ops import brokers as kafka
-from tests.ops.made import SETTINGS
+from tests.ops.made import DEPLOYED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ras.kafka.msk_iam import Brokers
-    from ras_local.mapping.delivery import MappingSettings
+    from ras.mappings import DeployedMapping
 
 STAMPS = {0: [1000, 2000, 3000], 1: [1500], 2: [5000, 6000]}
 
@@ -46,7 +46,7 @@ class Lambda:
         self._thread: threading.Thread | None = None
 
     def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: N803 - their names there
-        assert SETTINGS.uuid == UUID
+        assert DEPLOYED.uuid == UUID
         if self.refusals:
             self.refusals -= 1
             raise Refused
@@ -59,7 +59,7 @@ class Lambda:
             self.stop(join=False)  # its last batch takes a moment
 
     def get_event_source_mapping(self, *, UUID: str) -> dict[str, str]:  # noqa: N803 - its name there
-        assert SETTINGS.uuid == UUID
+        assert DEPLOYED.uuid == UUID
         return {"State": "Enabled" if self.asked and self.asked[-1] else "Disabled"}
 
     def stop(self, *, join: bool = True) -> None:
@@ -85,11 +85,11 @@ class Deployment:
 
 
 @contextmanager
-def polled(brokers: Brokers, mapping: MappingSettings) -> Iterator[tuple[Any, kafka.Member]]:
+def polled(brokers: Brokers, mapping: DeployedMapping) -> Iterator[tuple[Any, kafka.Member]]:
     """A deployment whose mapping has read everything."""
     member = kafka.Member(brokers, mapping.consumer_group_id, mapping.topic)
     functions = Lambda(member)
-    functions.update_event_source_mapping(UUID=SETTINGS.uuid, Enabled=True)
+    functions.update_event_source_mapping(UUID=DEPLOYED.uuid, Enabled=True)
     functions.asked.clear()
     try:
         member.wait(6)
@@ -99,14 +99,14 @@ def polled(brokers: Brokers, mapping: MappingSettings) -> Iterator[tuple[Any, ka
 
 
 @pytest.fixture
-def read(brokers: Brokers, mapping: MappingSettings) -> Iterator[tuple[Any, kafka.Member]]:
+def read(brokers: Brokers, mapping: DeployedMapping) -> Iterator[tuple[Any, kafka.Member]]:
     kafka.fill(brokers, mapping.topic, STAMPS)
     with polled(brokers, mapping) as found:
         yield found
 
 
 def test_a_rewound_mapping_reads_again(
-    brokers: Brokers, mapping: MappingSettings, read: tuple[Any, kafka.Member]
+    brokers: Brokers, mapping: DeployedMapping, read: tuple[Any, kafka.Member]
 ) -> None:
     """Disabled, moved back to the moment, enabled: exactly the records from then on come again."""
     deployment, member = read
@@ -122,7 +122,7 @@ def test_a_rewound_mapping_reads_again(
     assert behind(brokers, mapping) == 0
 
 
-def test_a_group_never_goes_forward(brokers: Brokers, mapping: MappingSettings) -> None:
+def test_a_group_never_goes_forward(brokers: Brokers, mapping: DeployedMapping) -> None:
     """What it has not read yet it is not made to skip, whatever the moment."""
     kafka.fill(brokers, mapping.topic, STAMPS)
     Group(brokers, mapping.consumer_group_id, mapping.topic).commit({0: 1, 2: 0})
@@ -138,7 +138,7 @@ def test_a_group_never_goes_forward(brokers: Brokers, mapping: MappingSettings) 
     assert behind(brokers, mapping) == 2 + 1 + 2
 
 
-def test_what_is_published_later_is_not_waited_for(brokers: Brokers, mapping: MappingSettings) -> None:
+def test_what_is_published_later_is_not_waited_for(brokers: Brokers, mapping: DeployedMapping) -> None:
     """Nor what the group need not read, as its mapping begins at the end: where it has committed nothing."""
     kafka.fill(brokers, mapping.topic, STAMPS)
     Group(brokers, mapping.consumer_group_id, mapping.topic).commit({0: 3, 2: 1})
@@ -150,7 +150,7 @@ def test_what_is_published_later_is_not_waited_for(brokers: Brokers, mapping: Ma
 
 
 def test_planning_changes_nothing(
-    brokers: Brokers, mapping: MappingSettings, read: tuple[Any, kafka.Member]
+    brokers: Brokers, mapping: DeployedMapping, read: tuple[Any, kafka.Member]
 ) -> None:
     """That is all that --dry-run does."""
     deployment, _ = read
@@ -162,7 +162,7 @@ def test_planning_changes_nothing(
     assert deployment.functions.asked == []
 
 
-def test_a_disabled_mapping_stays_disabled(brokers: Brokers, mapping: MappingSettings) -> None:
+def test_a_disabled_mapping_stays_disabled(brokers: Brokers, mapping: DeployedMapping) -> None:
     """Somebody had a reason."""
     kafka.fill(brokers, mapping.topic, STAMPS)
     group = Group(brokers, mapping.consumer_group_id, mapping.topic)
@@ -176,7 +176,7 @@ def test_a_disabled_mapping_stays_disabled(brokers: Brokers, mapping: MappingSet
 
 
 def test_a_mapping_that_is_just_changing_is_asked_again(
-    brokers: Brokers, mapping: MappingSettings, read: tuple[Any, kafka.Member]
+    brokers: Brokers, mapping: DeployedMapping, read: tuple[Any, kafka.Member]
 ) -> None:
     """Lambda refuses updates meanwhile."""
     deployment, _ = read
@@ -188,7 +188,7 @@ def test_a_mapping_that_is_just_changing_is_asked_again(
 
 def test_somebody_else_in_the_group_is_told(
     brokers: Brokers,
-    mapping: MappingSettings,
+    mapping: DeployedMapping,
     read: tuple[Any, kafka.Member],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -213,7 +213,7 @@ def test_somebody_else_in_the_group_is_told(
 
 def test_an_interrupted_rewind_enables_the_mapping(
     brokers: Brokers,
-    mapping: MappingSettings,
+    mapping: DeployedMapping,
     read: tuple[Any, kafka.Member],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

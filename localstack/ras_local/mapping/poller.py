@@ -617,7 +617,7 @@ class Poller:
 
     def _refresh(self) -> None:
         try:
-            deployed = {settings.uuid: settings for settings in self._deployed.read()}
+            deployed = {one.uuid: MappingSettings.from_api(one.described) for one in self._deployed.read()}
         except (BotoCoreError, ClientError) as error:
             if not self._unreadable:
                 logger.warning("the mappings cannot be read, those known go on: %s", error)

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from ras_local.mapping.delivery import MappingSettings
-
     from ras.deployment import Deployment
     from ras.kafka.msk_iam import Brokers
+    from ras.mappings import DeployedMapping
     from ras.replay.rewind import RewindPlan
 
 _BY_TOPIC = ("topic", "group", "partitions", "again")
@@ -134,7 +133,7 @@ def _check(
 
 def _mappings(
     deployment: Deployment, topics: Sequence[str], group: str | None, *, every: bool
-) -> list[MappingSettings]:
+) -> list[DeployedMapping]:
     """The mappings of the topics, one for each unless `every`. Raises OperatorError where that cannot be told."""
     all_of_them = [mapping for mapping in deployment.mappings() if mapping.topic in topics]
     found = [mapping for mapping in all_of_them if group in (None, mapping.consumer_group_id)]
@@ -155,7 +154,7 @@ def _mappings(
 
 def _rewind(
     deployment: Deployment,
-    mappings: Sequence[MappingSettings],
+    mappings: Sequence[DeployedMapping],
     start: datetime,
     *,
     wait: bool,
@@ -242,7 +241,7 @@ def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[RewindPlan])
 def _redrive(
     deployment: Deployment,
     topics: Sequence[str],
-    mappings: Sequence[MappingSettings],
+    mappings: Sequence[DeployedMapping],
     start: datetime,
     end: datetime | None,
     *,

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
-from ras_local.mapping.delivery import record_event
-from ras_local.mapping.poller import to_record
 from result_aggregator.domain.outcomes import HANDED_BACK
 
 from ras import invoke as functions
 from ras.dead_letters.letter import Place
 from ras.errors import FailedError
 from ras.invoke import FAILED, Redelivery
+from ras.kafka.records import event_record
 from ras.kafka.topic import TopicLog
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ def redrive(
     noted, due = True, clock()  # the first at once: it holds the topic's end
     try:
         for batch in _batches(log.read(run.next, run.end)):
-            records = [Redelivery(record_event(to_record(message)), event_source_arn) for message in batch]
+            records = [Redelivery(event_record(message), event_source_arn) for message in batch]
             outcomes = _settled(invoke, records, wait)
             noted = True  # half of what follows is not to be noted: it would be counted again
             for place, outcome in outcomes.items():

@@ -22,10 +22,9 @@ from ras.kafka.topic import TopicLog
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ras_local.mapping.delivery import MappingSettings
-
     from ras.deployment import Deployment
     from ras.kafka.msk_iam import Brokers
+    from ras.mappings import DeployedMapping
 
 STATE_WAIT_S = 600.0
 """How long a mapping may take to change its state: AWS says up to a few minutes."""
@@ -51,7 +50,7 @@ class Move:
 class RewindPlan:
     """What rewinding one mapping comes to."""
 
-    mapping: MappingSettings
+    mapping: DeployedMapping
     moves: tuple[Move, ...]
 
     @property
@@ -64,7 +63,7 @@ class RewindPlan:
         return {move.partition: move.high for move in self.moves if move.committed is not None}
 
 
-def plan(brokers: Brokers, mapping: MappingSettings, moment_ms: int) -> RewindPlan:
+def plan(brokers: Brokers, mapping: DeployedMapping, moment_ms: int) -> RewindPlan:
     """Where a mapping's group would go: to the first record at or after a moment, never past what it has read."""
     log = TopicLog(brokers, mapping.topic)
     found, bounds = log.positions_at(moment_ms), log.bounds()
@@ -173,7 +172,7 @@ class _Rewind:
             raise DeclinedError("interrupted")
 
 
-def check_read(deployment: Deployment, mapping: MappingSettings) -> None:
+def check_read(deployment: Deployment, mapping: DeployedMapping) -> None:
     """Raises OperatorError where the mapping is disabled, so that its group does not read."""
     state = deployment.cloud.functions.get_event_source_mapping(UUID=mapping.uuid).get("State", "")
     if state in ("Disabled", "Disabling"):
@@ -194,7 +193,7 @@ def enabling(deployment: Deployment, uuid: str) -> str:
     return f"{there} lambda update-event-source-mapping --enabled --uuid {uuid}"
 
 
-def behind(brokers: Brokers, mapping: MappingSettings, ends: Mapping[int, int] | None = None) -> int:
+def behind(brokers: Brokers, mapping: DeployedMapping, ends: Mapping[int, int] | None = None) -> int:
     """Records that a mapping's group has yet to read: all, or those below `ends` by partition."""
     bounds = TopicLog(brokers, mapping.topic).bounds()
     committed = Group(brokers, mapping.consumer_group_id, mapping.topic).committed(list(bounds))

@@ -16,6 +16,7 @@ from ras.errors import OperatorError
 from ras.kafka import lag
 from ras.kafka.client import quiet_client
 from ras.kafka.publish import Event, publish
+from ras.mappings import DeployedMapping
 from ras_local.mapping.delivery import (
     RETRIES_EXHAUSTED,
     Discarded,
@@ -532,7 +533,14 @@ def test_a_failure_too_large_for_its_topic_goes_there_without_its_payload(
     }
 
 
-def first_word_on(deployed: MappingSettings, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+DESCRIBED = {
+    "UUID": "uuid",
+    "Topics": ["t"],
+    "FunctionArn": "arn:aws:lambda:eu-north-1:000000000000:function:f",
+}
+
+
+def first_word_on(described: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What a poller reports of the only mapping that there is, after it has looked once."""
     told: list[list[dict[str, Any]]] = []
     stopping = threading.Event()
@@ -541,8 +549,8 @@ def first_word_on(deployed: MappingSettings, monkeypatch: pytest.MonkeyPatch) ->
         def __init__(self, _: object) -> None:
             pass
 
-        def read(self) -> list[MappingSettings]:
-            return [deployed]
+        def read(self) -> list[DeployedMapping]:
+            return [DeployedMapping.from_api(described)]
 
     def report(status: list[dict[str, Any]]) -> None:
         told.append(status)
@@ -558,9 +566,7 @@ def test_a_mapping_that_lambda_would_refuse_is_not_polled_and_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Filtering, Kafka destination: Lambda refuses these when a mapping is made; an emulator takes anything."""
-    refused = MappingSettings(
-        "uuid", "t", "arn:aws:lambda:eu-north-1:000000000000:function:f", filters=("{",)
-    )
+    refused = {**DESCRIBED, "FilterCriteria": {"Filters": [{"Pattern": "{"}]}}
     status = first_word_on(refused, monkeypatch)
 
     assert (status["state"], status["mode"], status["read"]) == ("refused", "on-demand", 0)
@@ -569,8 +575,11 @@ def test_a_mapping_that_lambda_would_refuse_is_not_polled_and_says_why(
 
 def test_a_disabled_mapping_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise it looks as if there were no such topic, and nobody learns why its records wait."""
-    arn = "arn:aws:lambda:eu-north-1:000000000000:function:f"
-    disabled = MappingSettings("uuid", "t", arn, consumer_group_id="g", enabled=False)
+    disabled = {
+        **DESCRIBED,
+        "AmazonManagedKafkaEventSourceConfig": {"ConsumerGroupId": "g"},
+        "State": "Disabled",
+    }
     status = first_word_on(disabled, monkeypatch)
 
     assert (status["topic"], status["state"], status["problem"]) == (

@@ -1,0 +1,1 @@
+"""Tests of `ras_local.mapping`, a file per room."""
