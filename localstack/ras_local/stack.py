@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ras import interrupts, stack_file
-from ras.aws import Cloud
 from ras.errors import ConflictError, FailedError, OperatorError
 from ras.stack_file import Stack
 from ras.state import LOCAL, REPOSITORY, write_private
@@ -23,12 +22,14 @@ from result_aggregator import metrics
 from result_aggregator.names import function_name, log_group_name
 from result_aggregator.topics import TOPICS
 
-from ras_local import callers, capabilities, deploy
+from ras_local import callers, capabilities, clients, deploy
 from ras_local.servers import broker, dynoxide, emulator, processes
 from ras_local.settings import StackDir, region
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from ras.aws import Cloud
 
 
 POLLER = "poller"
@@ -130,7 +131,7 @@ def _start(state: StackDir, timings: Timings) -> Stack:
         emulator_ready()
         bootstrap_servers = broker_ready()
         table_ready()
-    cloud = Cloud(endpoint_url, region())
+    cloud = clients.cloud_at(endpoint_url)
     missing = _find_lacks(cloud, timings) if emulator.named() else []
     # It takes a moment to import, beside the deployment; nobody asks it anything before the stack is up.
     dashboard_ready = start_dashboard(state)

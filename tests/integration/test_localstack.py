@@ -15,6 +15,7 @@ from ras.errors import OperatorError
 from ras.state import REPOSITORY
 from ras_local import capabilities, deploy, stack
 from ras_local.capabilities import Lack
+from ras_local.clients import cloud_at
 from ras_local.servers import processes
 from ras_local.settings import StackDir, region
 
@@ -36,7 +37,7 @@ FILES = ("guide", "platform_2025_06", "platform_2026_02")
 
 @pytest.fixture(scope="module")
 def cloud(localstack_url: str) -> Cloud:
-    return Cloud(localstack_url, region())
+    return cloud_at(localstack_url)
 
 
 @pytest.fixture(scope="module")
