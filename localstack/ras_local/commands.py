@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 from ras.dashboard import PORT as DASHBOARD_PORT
-from ras.dead_letters.command import described
 from ras.errors import SettingError
 from ras.options import failures
 from ras.plugins import Plugin
 from ras.state import LOCAL
-from ras.terminal import console, expected_failures, many, plain, table
-from result_aggregator.names import resource_name
+from ras.terminal import console, expected_failures, many
 
-from ras_local.servers import processes
 from ras_local.settings import StackDir
 
 if TYPE_CHECKING:
@@ -86,9 +83,6 @@ def down() -> None:
     click.echo("stopped" if stacks.down(StackDir.default()) else "nothing was running")
 
 
-_MAPPING_COLUMNS = ("topic", "function", "state", "lag", "delivered", "given up", "failures", "problem")
-
-
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @failures
@@ -97,71 +91,14 @@ def status(*, as_json: bool) -> None:
 
     Exits with 1 when the stack is not up, or only a part of it is.
     """
-    from ras import stack_file
-    from ras.dead_letters.bucket import DeadLetterBucket
+    from ras_local.status import read
 
-    from ras_local import stack as stacks
-
-    state = StackDir.default()
-    running = {name: processes.running(state, name) for name in stacks.expected(state)}
-    complete = stacks.is_up(state)
-    stack = stack_file.load(state) if complete else None
-    progress = stack_file.progress(stack) if stack else {}
-    mappings = stack_file.mappings(state)
-    kept = DeadLetterBucket(stack.cloud.s3, stack.dead_letter_bucket).counts() if stack else None
+    found = read(StackDir.default())
     if as_json:
-        report = {
-            "up": complete,
-            "processes": {name: process.pid if process else None for name, process in running.items()},
-            "endpoint_url": stack.endpoint_url if stack else None,
-            "bootstrap_servers": stack.bootstrap_servers if stack else None,
-            "api_url": stack.api_url if stack else None,
-            "dashboard_url": stack.dashboard_url if stack else None,
-            "mappings": [
-                entry | {"lag": progress[entry["topic"]].lag if entry["topic"] in progress else None}
-                for entry in mappings
-            ],
-            "dead_letters": kept,
-        }
-        click.echo(json.dumps(report, indent=2))
-        sys.exit(0 if complete else 1)
-    out = console()
-    places = (
-        {
-            "emulator": stack.endpoint_url,
-            "broker": stack.bootstrap_servers,
-            stacks.DASHBOARD: stack.dashboard_url,
-        }
-        if stack
-        else {}
-    )
-    for name in places.keys() - running.keys():
-        out.print(f"{name:>10}  elsewhere  {places[name]}")
-    for name, process in running.items():
-        condition = f"[green]runs[/] as process {process.pid}" if process else "[red]does not run[/]"
-        out.print(f"{name:>10}  {condition}  {places.get(name, '')}")
-    if stack is not None:
-        out.print(f"{'API':>10}  {stack.api_url}", soft_wrap=True)
-        listing = table(*_MAPPING_COLUMNS, numbers=_MAPPING_COLUMNS[3:7])
-        for entry in mappings:
-            lag = str(progress[entry["topic"]].lag) if entry["topic"] in progress else "?"
-            listing.add_row(
-                entry["topic"],
-                entry["function"].removeprefix(resource_name(LOCAL, "")),
-                entry["state"],
-                lag,
-                str(entry["delivered"]),
-                str(entry["discarded"]),
-                str(entry["failures"]),
-                plain(entry["problem"]),
-            )
-        out.print(listing)
-    if kept is not None:
-        out.print(f"{'letters':>10}  {described(kept)}")
-    out.print(f"{'logs':>10}  {state.logs}", soft_wrap=True)
-    if not complete:
-        out.print("not up" if not any(running.values()) else "only partly up: `make up` starts it anew")
-        sys.exit(1)
+        click.echo(json.dumps(found.document(), indent=2))
+    else:
+        found.show(console())
+    sys.exit(0 if found.is_up else 1)
 
 
 @click.command()

@@ -127,43 +127,14 @@ def publish(
     except KafkaException as error:
         raise unreachable(bootstrap_servers, error) from error
     delivery = _Delivery(on_delivery, topics)
-    # Idempotence also keeps the order of a key when a request is sent again.
-    producer = Producer(
-        {
-            **quiet_client(
-                bootstrap_servers,
-                enable_idempotence=True,
-                linger_ms=5,
-                message_timeout_ms=int(timeout_s * 1000),
-                message_max_bytes=8 * 1024 * 1024,
-            ),
-            **(settings or {}),
-        }
-    )
+    producer = _producer(bootstrap_servers, timeout_s, settings or {})
     untried = False
     for event in events:
         if delivery.timed_out:
             untried = True
             break
         there = topics[event.topic].partitions if event.topic in topics else {}
-        while True:
-            try:
-                producer.produce(
-                    event.topic,
-                    partition=event.partition if event.partition in there else _BY_KEY,
-                    key=event.key,
-                    value=event.value,
-                    headers=list(event.headers),
-                    on_delivery=delivery.confirm,
-                )
-                break
-            except BufferError:
-                producer.poll(0.1)  # the queue is full: serve confirmations until there is room
-            except KafkaException as error:
-                # What the client knows by now it says at once, and else when it has asked: it is the same to the record.
-                delivery.fail(error.args[0], event.topic)
-                break
-        producer.poll(0)
+        _produce(producer, event, there, delivery)
     try:
         left = producer.flush(timeout_s + 5)
     except SystemError as error:
@@ -176,6 +147,42 @@ def publish(
             "Those that were stay published; publishing all of them again is harmless.",
         )
     return Published(delivery.count, delivery.size, time.monotonic() - begun)
+
+
+def _producer(bootstrap_servers: str, timeout_s: float, settings: Mapping[str, Any]) -> Producer:
+    # Idempotence also keeps the order of a key when a request is sent again.
+    made = quiet_client(
+        bootstrap_servers,
+        enable_idempotence=True,
+        linger_ms=5,
+        message_timeout_ms=int(timeout_s * 1000),
+        message_max_bytes=8 * 1024 * 1024,
+    )
+    return Producer({**made, **settings})
+
+
+def _produce(producer: Producer, event: Event, there: Container[int | None], delivery: _Delivery) -> None:
+    """Put one event into the producer's queue, once there is room; `there` are the partitions of its topic."""
+    while True:
+        try:
+            producer.produce(
+                event.topic,
+                partition=_BY_KEY
+                if event.partition is None or event.partition not in there
+                else event.partition,
+                key=event.key,
+                value=event.value,
+                headers=list(event.headers),
+                on_delivery=delivery.confirm,
+            )
+            break
+        except BufferError:
+            producer.poll(0.1)  # the queue is full: serve confirmations until there is room
+        except KafkaException as error:
+            # What the client knows by now it says at once, and else when it has asked: it is the same to the record.
+            delivery.fail(error.args[0], event.topic)
+            break
+    producer.poll(0)
 
 
 class _Delivery:
