@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-import ras.deployment
+import ras.kafka.msk_iam
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from ras.kafka.client import quiet_client
@@ -31,7 +31,7 @@ def test_first_event_of_the_document(kafka: str, monkeypatch: pytest.MonkeyPatch
     """Topics are made once, however often it is run; the event is one that the service takes."""
     monkeypatch.setenv("BROKERS", kafka)
     monkeypatch.setenv("AWS_REGION", "eu-north-1")
-    monkeypatch.setattr(ras.deployment, "msk_iam", lambda *_: {})
+    monkeypatch.setattr(ras.kafka.msk_iam, "msk_iam", lambda *_: {})
     make_topics, publish = PROGRAMS
     for program in (make_topics, make_topics, publish):
         exec(compile(program, str(DEPLOY), "exec"), {})  # noqa: S102 - the document's own program is what is tested
