@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from result_aggregator.topics import TOPICS
 
-from infra.mappings import Plan, check, plans
-from infra.settings import SettingsError, load_settings
+from infra.context import load_settings
+from infra.mapping_plans import Plan, check, plans
+from infra.settings import SettingsError
 from tests.template.given import CLUSTER_ARN, GIVEN_VPC
 from tests.template.policies import allows
 from tests.template.synth import Assembly, assembly

@@ -12,7 +12,8 @@ import pytest
 from aws_cdk import App
 from result_aggregator.topics import TOPICS
 
-from infra.settings import SettingsError, load_settings
+from infra.context import load_settings
+from infra.settings import SettingsError
 from infra.stacks import add_stacks
 from tests.template.given import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, REGION, STAGES, context
 from tests.template.policies import Request, decide

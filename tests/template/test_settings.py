@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from infra.settings import LOCAL_ACCOUNT, Settings, SettingsError, as_context, load_settings, passed_over
+from infra.context import as_context, load_settings, passed_over
+from infra.settings import Settings, SettingsError
+from infra.stages import LOCAL_ACCOUNT
 from tests.template.given import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, NEW_CLUSTER, ROOT, STAGES
 from tests.template.given import context as shipped_context
 
