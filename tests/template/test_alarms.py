@@ -1,83 +1,33 @@
-"""On call: every alarm has its page, goes somewhere, and watches what exists."""
+"""The alarms: each has its page, goes somewhere, and watches what exists."""
 
 from __future__ import annotations
 
 import json
-import re
-import shlex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import click
-import pytest
-from ras_local.commands import main
-from result_aggregator.domain.outcomes import HANDED_BACK, OUTCOMES
+from result_aggregator.domain.outcomes import HANDED_BACK
 from result_aggregator.metrics import DLQ_MESSAGES_SENT, RECORDS, SERVICE, SERVICE_DIMENSION
 from result_aggregator.topics import TOPICS
 
-from infra.settings import Settings
-from tests.template.given import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, REGION, ROOT
+from tests.template.given import ACCOUNT, CLUSTER_ARN, GIVEN_VPC, REGION
 from tests.template.synth import Assembly, assembly
+from tests.template.test_runbook import SECTIONS
+from tests.template.watched import (
+    ALARM,
+    MAPPING,
+    alarms_of,
+    metrics_of,
+    metrics_of_alarms,
+    only_table,
+    sections_of,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ALARM = "AWS::CloudWatch::Alarm"
-MAPPING = "AWS::Lambda::EventSourceMapping"
 # What Lambda counts of a mapping, and the group by which it has to be asked to.
 COUNTED = {
     "DroppedEventCount": "EventCount",
     "OnFailureDestinationDeliveredEventCount": "EventCount",
     "PollingErrorCount": "ErrorCount",
 }
-RUNBOOK = ROOT / "docs/runbook.md"
-SECTIONS = dict(
-    re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", RUNBOOK.read_text(), flags=re.MULTILINE | re.DOTALL)
-)
-UPGRADES = (ROOT / "docs/upgrades.md").read_text()
-COMMANDS = [
-    (section, command)
-    for section, text in SECTIONS.items()
-    for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
-    for command in block.splitlines()
-    if command.startswith("ras ")
-]
-
-
-def alarms_of(stage: Assembly) -> list[dict[str, Any]]:
-    """Those of the stage, and those of its mappings, which are where the mappings are."""
-    return [alarm for part in ("operations", "ingest") for alarm in stage.properties(part, ALARM)]
-
-
-def metrics_of_alarms(stage: Assembly) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Namespace, name and dimensions of every metric that an alarm reads."""
-    for alarm in alarms_of(stage):
-        for metric in [
-            alarm,
-            *(query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query),
-        ]:
-            if "MetricName" in metric:
-                dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
-                yield metric["Namespace"], metric["MetricName"], dimensions
-
-
-def metrics_of(stage: Assembly) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """The same, and those that the dashboard reads."""
-    yield from metrics_of_alarms(stage)
-    for widget in widgets(stage):
-        for namespace, name, *rest in (m for m in widget.get("metrics", []) if isinstance(m[0], str)):
-            pairs = [value for value in rest if isinstance(value, str)]
-            yield namespace, name, dict(zip(pairs[::2], pairs[1::2], strict=True))
-
-
-def widgets(stage: Assembly) -> list[dict[str, Any]]:
-    body = stage.only("operations", "AWS::CloudWatch::Dashboard")["DashboardBody"]
-    return [widget["properties"] for widget in json.loads(body)["widgets"]]
-
-
-def only_table(stage: Assembly) -> tuple[str, list[str]]:
-    """The table, and its indexes."""
-    ((name, table),) = stage.resources("data", "AWS::DynamoDB::Table").items()
-    return name, [index["IndexName"] for index in table["Properties"]["GlobalSecondaryIndexes"]]
 
 
 def of_group(mapping: dict[str, Any]) -> dict[str, str]:
@@ -89,15 +39,6 @@ def of_group(mapping: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def sections_of(stage: Assembly) -> dict[str, set[str]]:
-    """The runbook's section -> the names of the alarms that link it."""
-    found: dict[str, set[str]] = {}
-    for alarm in alarms_of(stage):
-        (section,) = re.findall(r"Runbook: docs/runbook\.md#([a-z0-9-]+)$", alarm["AlarmDescription"])
-        found.setdefault(section, set()).add(alarm["AlarmName"])
-    return found
-
-
 def test_every_alarm_has_its_section_and_every_section_its_alarm(aws_stage: Assembly) -> None:
     """The link in an alarm's description leads to a heading of the runbook, and none of them is for nothing."""
     linked = sections_of(aws_stage)
@@ -105,61 +46,6 @@ def test_every_alarm_has_its_section_and_every_section_its_alarm(aws_stage: Asse
     assert set(linked) == set(SECTIONS)
     for section, names in linked.items():
         assert all(name.startswith(aws_stage.settings.name(f"{section}-")) for name in names)
-
-
-@pytest.mark.parametrize("section", SECTIONS)
-def test_sections_say_what_why_and_what_to_do(section: str) -> None:
-    """Whoever is woken finds the same three answers in each, with commands of this project."""
-    for heading in ("**What it means.**", "**See why.**", "**Do.**"):
-        assert heading in SECTIONS[section]
-    assert any(where == section for where, _ in COMMANDS)
-
-
-@pytest.mark.parametrize(("section", "command"), COMMANDS)
-def test_commands_of_the_runbook_parse(section: str, command: str) -> None:  # noqa: ARG001 - names the example
-    """Commands, options and their values exist as written."""
-    parse(command)
-
-
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"^ras [^#\n]+", UPGRADES, re.MULTILINE))))
-def test_commands_of_the_upgrades_parse(command: str) -> None:
-    """As those of the runbook."""
-    parse(command)
-
-
-def test_deployments_of_the_upgrades_are_settings() -> None:
-    """Each `-c` of docs/upgrades.md, and each of its table, is a setting."""
-    named = re.findall(r"-c ([a-z_]+)=", UPGRADES) + re.findall(r"\b([a-z]+_[a-z_]+)=\w", UPGRADES)
-
-    assert named
-    assert set(named) <= set(Settings.model_fields)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "ras dead-letter list",
-        "ras dead-letters list --kind lost",
-        "ras replay --stage prod",
-        "ras query",
-        "ras up now",
-    ],
-)
-def test_parsing_sees_wrong_commands(command: str) -> None:
-    """The check above does fail."""
-    with pytest.raises(click.UsageError):
-        parse(command)
-
-
-def parse(line: str) -> None:
-    """Parse a command line of `ras` as click does before it runs anything. Raises UsageError."""
-    name, *words = shlex.split(line)
-    command: click.Command = main
-    context = command.make_context(name, words)
-    while isinstance(command, click.Group):
-        found_name, found, words = command.resolve_command(context, [*context._protected_args, *context.args])
-        assert found is not None
-        command, context = found, found.make_context(found_name, words, parent=context)
 
 
 def test_what_is_deployed_is_watched(aws_stage: Assembly) -> None:
@@ -282,99 +168,3 @@ def test_given_up_batches_are_counted_where_lambda_puts_them(prod: Assembly) -> 
         assert "AWS/S3" not in {namespace for namespace, _, _ in metrics_of(stage)}
     assert "given-up-batches" in sections_of(elsewhere)
     assert "given-up-batches" not in sections_of(stage)
-
-
-def test_topic_takes_alarms_of_the_account_only_and_is_encrypted(aws_stage: Assembly) -> None:
-    """Under our key, as an alarm cannot publish under the one that AWS manages; nothing over plain HTTP."""
-    topic = aws_stage.only("operations", "AWS::SNS::Topic")
-    (key,) = aws_stage.resources("data", "AWS::KMS::Key")
-    policy = aws_stage.only("operations", "AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
-    allowed = [statement for statement in policy if statement["Effect"] == "Allow"]
-    denied = [statement for statement in policy if statement["Effect"] == "Deny"]
-    (of_key,) = (
-        statement
-        for statement in aws_stage.only("data", "AWS::KMS::Key")["KeyPolicy"]["Statement"]
-        if statement.get("Sid") == "Alarms"
-    )
-
-    assert topic["KmsMasterKeyId"] == aws_stage.resolve("data", {"Fn::GetAtt": [key, "Arn"]})
-    for statement in (*allowed, of_key):
-        assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
-        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
-    assert [statement["Action"] for statement in allowed] == ["sns:Publish"]
-    assert [statement["Condition"] for statement in denied] == [{"Bool": {"aws:SecureTransport": "false"}}]
-
-
-def test_metrics_are_of_what_is_deployed(aws_stage: Assembly) -> None:
-    """Functions, API, table, consumer groups: every dimension names one of this stage's."""
-    table, indexes = only_table(aws_stage)
-    metered = aws_stage.only("data", "AWS::S3::Bucket")
-    bucket = aws_stage.outputs("data")["DeadLetterBucketName"]
-    functions = {
-        function["FunctionName"]: function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
-        for part in ("ingest", "api")
-        for function in aws_stage.properties(part, "AWS::Lambda::Function")
-    }
-    mappings = aws_stage.properties("ingest", MAPPING)
-    (cluster,) = {mapping["EventSourceArn"].split("/")[1] for mapping in mappings}
-    known = {
-        "FunctionName": set(functions),
-        "function": set(functions),
-        "service": {"result-aggregator"},
-        "TableName": {table},
-        "GlobalSecondaryIndexName": set(indexes),
-        "EventSourceMappingUUID": set(aws_stage.resources("ingest", MAPPING)),
-        "BucketName": {bucket},
-        "FilterId": {one["Id"] for one in metered["MetricsConfigurations"]},
-        "ApiName": {aws_stage.only("api", "AWS::ApiGateway::RestApi")["Name"]},
-        "Stage": {aws_stage.only("api", "AWS::ApiGateway::Stage")["StageName"]},
-        "Cluster Name": {cluster},
-        "Consumer Group": {m["AmazonManagedKafkaEventSourceConfig"]["ConsumerGroupId"] for m in mappings},
-        "Topic": set(TOPICS),
-    }
-    found = list(metrics_of(aws_stage))
-
-    emitted_into = {namespace for namespace, _, _ in found if not namespace.startswith("AWS/")}
-    assert emitted_into == set(functions.values())
-    for _, name, dimensions in found:
-        assert dimensions, name
-        for dimension, value in dimensions.items():
-            assert value in known[dimension], f"{name}: {dimension} {value}"
-
-
-def test_dashboard_shows_every_outcome_and_no_other(prod: Assembly) -> None:
-    assert set(re.findall(r"ras_records_(\w+)_total", json.dumps(widgets(prod)))) == set(OUTCOMES)
-
-
-def test_estimated_cost_is_the_price_list_times_use(prod: Assembly) -> None:
-    """A million of each, by the same formula that the dashboard has, costs what the price list says."""
-    (widget,) = (w for w in widgets(prod) if "dollars" in w.get("title", ""))
-    expressions = {m[0]["label"]: m[0]["expression"] for m in widget["metrics"] if isinstance(m[0], dict)}
-
-    def cost(label: str, **use: float | None) -> float:
-        assert "e-" not in expressions[label], "metric math knows no exponents"
-        # The formulas are products and sums, which Python reads alike, of series that may have no data.
-        known = use | {"FILL": lambda series, filled: filled if series is None else series}
-        return round(float(eval(expressions[label], {"__builtins__": {}}, known)), 4)  # noqa: S307 - our own text
-
-    idle: dict[str, float | None] = {f"{letter}{number}": None for letter in "dn" for number in range(4)}
-    for number, of in enumerate(("table", "table index")):
-        assert cost(f"DynamoDB {of}", **{f"w{number}": 1e6, f"r{number}": None}) == 0.625
-        assert cost(f"DynamoDB {of}", **{f"w{number}": 0, f"r{number}": 1e6}) == 0.125
-    assert cost("API Gateway", a=1e6) == 3.5
-    # A million invocations of 100 ms at 512 MB are 50,000 GB-seconds.
-    assert cost("Lambda", **{**idle, "d3": 1e8, "n3": 1e6}) == round(0.2 + 50_000 * 1.33334e-5, 4)
-
-
-def test_metric_ids_of_the_cost_formulas_are_given(prod: Assembly) -> None:
-    """A formula over a metric that is not on the widget shows nothing."""
-    (widget,) = (w for w in widgets(prod) if "dollars" in w.get("title", ""))
-    ids = {m[-1]["id"] for m in widget["metrics"] if isinstance(m[-1], dict) and "id" in m[-1]}
-    used = {
-        name
-        for m in widget["metrics"]
-        if isinstance(m[0], dict)
-        for name in re.findall(r"\b[a-z][a-z0-9]*\b", m[0]["expression"])
-    }
-
-    assert used <= ids
