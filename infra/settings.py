@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from result_aggregator.domain.phases import PHASE_NAMES
-from result_aggregator.names import resource_name
+from result_aggregator.names import ALLOWED_CALLERS, resource_name
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
 
 from infra.setting_types import (
@@ -104,10 +104,7 @@ class Settings(BaseModel):
     )
     restrict_to_vpc_endpoint: bool = Field(default=True, description="refuse what enters by any other door")
     callers: dict[str, RoleArnOrName] = Field(
-        default={
-            "api-gateway-service": "api-gateway-service",
-            "admin-dashboard-service": "admin-dashboard-service",
-        },
+        default={service: service for service in ALLOWED_CALLERS},
         min_length=1,
         description="service name -> its role: an ARN, or the name of a role in the stack's own account",
         examples=['{"api-gateway-service": "its-role"}'],
