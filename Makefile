@@ -190,13 +190,16 @@ docs: $(SETUP) ## make a page of docs/openapi.yaml: .build/api.html
 # Where it only matters which stacks there are, and staging and prod have to say some cluster.
 ANY_CLUSTER = $(or $(ARGS),$(if $(filter staging prod,$(STAGE)),-c new_cluster=serverless))
 
+# Where nothing is uploaded, it may be missing. What ARGS says comes later, and counts.
+ANY_BYTE_CODE = -c byte_code=optional
+
 # Said in one place, so that nothing is deployed, or destroyed, of another stage than the one that is read first.
 ONE_STAGE = -c stage=$(if $(filter stage=% "stage=% 'stage=% --context=stage=%,$(ARGS)),$(error say the stage by STAGE alone, not in ARGS),$(or $(STAGE),$(UNLESS_SAID),$(error say which STAGE)))
 
 .PHONY: synth
 synth: UNLESS_SAID = dev
 synth: $(SETUP) ## synthesise the CDK stacks (STAGE=dev, ARGS="-c <setting>=<value>", no credentials needed; staging and prod without ARGS: new_cluster=serverless)
-	$(CDK) synth --quiet $(ONE_STAGE) $(ANY_CLUSTER)
+	$(CDK) synth --quiet $(ONE_STAGE) $(ANY_BYTE_CODE) $(ANY_CLUSTER)
 
 .PHONY: diff
 diff: $(SETUP) ## say what a deployment would change in AWS, by reading its templates (STAGE, ARGS)
@@ -210,7 +213,7 @@ deploy: $(SETUP) ## deploy a stage to AWS (STAGE, ARGS)
 .PHONY: destroy
 destroy: $(SETUP) ## destroy a stage's stack in AWS, or all of them (STAGE, STACK=operations or STACK=all, ARGS)
 	$(CDK) destroy $(if $(STACK),$(if $(filter all,$(STACK)),--all,ras-$(STAGE)-$(STACK)),$(error say which STACK, or STACK=all)) \
-	  $(ONE_STAGE) $(ANY_CLUSTER)
+	  $(ONE_STAGE) $(ANY_BYTE_CODE) $(ANY_CLUSTER)
 
 .PHONY: setup
 setup: $(SETUP) ## install everything, start nothing

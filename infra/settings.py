@@ -179,6 +179,16 @@ class Settings(BaseModel):
     layers_in_code: bool = Field(
         default=False, description="functions bring what their layers hold: for an emulator that applies none"
     )
+    byte_code: Literal["required", "optional"] = Field(
+        default="optional",
+        description="required: nothing is synthesised without an interpreter of the runtime's version, which compiles",
+    )
+    byte_code_python: str | None = Field(
+        default=None,
+        min_length=1,
+        description="path of that interpreter; None: the first on the PATH, of pyenv's or of uv's",
+        examples=["/opt/python/3.13/bin/python3"],
+    )
     ingest_memory_mb: int = Field(default=512, ge=128, le=10_240)
     query_memory_mb: int = Field(default=512, ge=128, le=10_240)
     ingest_timeout_seconds: int = Field(

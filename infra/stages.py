@@ -50,8 +50,13 @@ def preset(stage: StageName, region: str) -> dict[str, Any]:
                 "dead_letter_days": 14,
             }
         case "staging":
-            return {}
+            return {"byte_code": "required"}
         case "prod":
             # Where MSK takes two subnets only (its developer guide, on creating a cluster).
             zones = 2 if region == "us-west-1" else 3
-            return {"availability_zones": zones, "log_retention_days": 90, "dead_letter_days": 365}
+            return {
+                "byte_code": "required",
+                "availability_zones": zones,
+                "log_retention_days": 90,
+                "dead_letter_days": 365,
+            }

@@ -10,7 +10,7 @@ import pytest
 from result_aggregator.names import LIVE_ALIAS
 from result_aggregator.topics import TOPICS
 
-from infra.layers import FUNCTIONS, build_code
+from infra.layers import FUNCTIONS, Target, build_code
 from infra.mapping_plans import consumer_group
 from tests.template.given import ACCOUNT, CLUSTER_ARN, REGION
 from tests.template.policies import Statement, allows
@@ -245,7 +245,7 @@ def test_code_holds_what_layers_would_by_setting(local: Assembly) -> None:
     assert len(set(keys.values())) == len(keys)
     for name, key in keys.items():
         folder = name.replace("-", "_")
-        code = build_code(folder, stand_in_layer())
+        code = build_code(folder, stand_in_layer(), Target("3.13", "arm64"))
 
         assert key == f"{hashlib.sha256(code.name.encode()).hexdigest()}.zip"
         assert (code / "handler.py").read_bytes() == (FUNCTIONS / folder / "handler.py").read_bytes()
