@@ -220,7 +220,7 @@ setup: $(SETUP) ## install everything, start nothing
 
 .PHONY: lock
 lock: $(VENV)/.stamp-uv ## resolve the pinned requirements again
-	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/localstack requirements/audit requirements/dev requirements/mutation; do \
+	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/localstack requirements/audit requirements/runtime requirements/dev requirements/mutation; do \
 	  extra=; [ $$name = requirements/dev ] && extra="-c layers/dependencies/requirements.txt -c layers/client/requirements.txt"; \
 	  [ $$name = requirements/mutation ] && extra="-c requirements/dev.txt"; \
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

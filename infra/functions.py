@@ -125,6 +125,15 @@ class ServiceFunction(Construct):
             layers=list(function_layers),
             role=self.role,
             log_group=log_group,
+            # Else an uncaught error comes as text between the lines of JSON.
+            logging_format=lambda_.LoggingFormat.JSON,
+            # Lambda drops lines below this level, and takes the metrics' lines, which have none, for INFO.
+            application_log_level_v2=(
+                lambda_.ApplicationLogLevel.DEBUG
+                if settings.log_level == "DEBUG"
+                else lambda_.ApplicationLogLevel.INFO
+            ),
+            system_log_level_v2=lambda_.SystemLogLevel.INFO,
             memory_size=memory_mb,
             timeout=Duration.seconds(timeout_seconds),
             reserved_concurrent_executions=concurrency,

@@ -74,7 +74,11 @@ def require_chromium() -> Path:
 
 
 def require_python(version: str) -> Compiler:
-    """A CPython of that version, such as "3.13". Skips the test, or with CI=true fails it, without."""
+    """A CPython of that version, such as "3.13". Skips the test, or with CI=true fails it, without.
+
+    CI has it: the image of `.ci/run`'s machines brings it, and the workflow sets it up. No package registry gives it to
+    a machine that has not, so what runs there instead would be tests of another Python.
+    """
     found = find_compiler(version)
     if found is not None:
         return found

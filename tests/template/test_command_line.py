@@ -86,4 +86,4 @@ def test_destroy_wants_a_stage_and_a_stack(tmp_path: Path) -> None:
     assert "cdk destroy ras-prod-operations" in one
     assert "cdk destroy --all" in every
     assert "-c stage=prod -c byte_code=optional -c new_cluster=serverless" in one
-    assert "-c stage=prod -c new_cluster=serverless" in every
+    assert "-c stage=prod -c byte_code=optional -c new_cluster=serverless" in every

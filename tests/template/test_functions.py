@@ -312,6 +312,18 @@ def test_functions_stay_inside_what_calls_them(stage: Assembly) -> None:
     assert not any("VpcConfig" in function for function in found.values())
 
 
+@pytest.mark.parametrize(
+    ("level", "filtered_at"), [("DEBUG", "DEBUG"), ("INFO", "INFO"), ("WARNING", "INFO"), ("ERROR", "INFO")]
+)
+def test_logs_are_json_and_lambda_drops_no_metrics(level: str, filtered_at: str) -> None:
+    """A line of metrics has no level, so Lambda takes it for INFO: the service's own level hides the rest."""
+    for function in functions(assembly("dev", log_level=level)).values():
+        assert function["LoggingConfig"]["LogFormat"] == "JSON"
+        assert function["LoggingConfig"]["ApplicationLogLevel"] == filtered_at
+        assert function["LoggingConfig"]["SystemLogLevel"] == "INFO"
+        assert function["Environment"]["Variables"]["LOG_LEVEL"] == level
+
+
 def test_logs_are_kept_for_a_while_and_written_by_one(stage: Assembly) -> None:
     """Every function has its own log group with retention, and no right on another's."""
     for name, function in functions(stage).items():
