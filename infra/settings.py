@@ -130,9 +130,9 @@ class Settings(BaseModel):
     new_cluster: Literal["serverless", "provisioned"] | None = Field(
         default=None, description="make a cluster of this kind; None: cluster_arn names one"
     )
-    # As MSK names them: the oldest line that AWS::MSK::Topic works with is 3.6, and 4 is without ZooKeeper alone.
+    # As MSK names them: 3.6 is out of support since June 2026, and 4 is without ZooKeeper alone.
     kafka_version: Annotated[
-        str, StringConstraints(pattern=r"^(3\.6\.[0-9]|3\.[7-9]\.x(\.kraft)?|4\.[0-9]\.x\.kraft)$")
+        str, StringConstraints(pattern=r"^(3\.[7-9]\.x(\.kraft)?|4\.[0-9]\.x\.kraft)$")
     ] = Field(default="3.8.x", examples=["3.8.x", "3.9.x.kraft", "4.1.x.kraft"])
     broker_instance_type: BrokerType = "kafka.m7g.large"
     broker_storage_gib: int = Field(default=100, ge=1, le=16_384)
