@@ -184,6 +184,47 @@ def test_a_record_of_four_megabytes(start: Start, stores: dict[str, str], emulat
     assert kept["value"] == poison["value"]
 
 
+def test_a_large_answer_stays_below_what_lambda_returns(
+    start: Start, stores: dict[str, str], query: Function
+) -> None:
+    """6,291,556 bytes ("Lambda quotas"), counted as the runtime posts them: pages of a batch whose ids are as long as can be."""
+    batch = "b" * 255
+    ranking = {
+        "batch_id": batch,
+        "status": "COMPLETED",
+        "cj_assessment_job_id": "job",
+        "rankings": [
+            {"essay_id": f"{n:0>255}", "rank": n + 1, "score": 0.5, "comparison_count": 9}
+            for n in range(5000)
+        ],
+    }
+    registered = {
+        "entity_id": batch,
+        "batch_id": batch,
+        "user_id": "teacher-large",
+        "expected_essay_count": 5000,
+    }
+    for folder, topic, data in (
+        ("ingest_batches", REGISTERED, registered),
+        ("ingest_rankings", "huleedu.cj_assessment.completed.v1", ranking),
+    ):
+        with start(folder, **stores) as function:
+            done = function.invoke(samples.msk_event([samples.record(topic, samples.envelope(data))]))
+            (closing,) = [line for line in function.lines if line.get("message") == "ingested"]
+            assert (done.answer, closing["applied"]) == ({"batchItemFailures": []}, 1)
+    seen, cursor, sizes = 0, None, []
+    while seen == 0 or cursor is not None:
+        done = query.invoke(rest(STATUS, batch_id=batch, query={"cursor": [cursor]} if cursor else None))
+        body = body_of(done.answer)
+        sizes.append(len(done.body))
+        seen += len(body["essays"])
+        cursor = body["pagination"]["next_cursor"]
+
+    assert seen == 5000
+    assert max(sizes) <= 6_291_556
+    assert max(sizes) > 6_291_556 * 0.6
+
+
 def test_every_line_is_json_and_metrics_are_as_cloudwatch_reads_them(
     filled: list[dict[str, Any]], query: Function, essays: Function, runtime: Runtime
 ) -> None:
