@@ -157,7 +157,9 @@ def up(state: StateDir | None = None, *, say: Callable[[str], None] = lambda _: 
 
 def _check_settings() -> None:
     """Raises StackError for what a process would be told by the environment, and end over, in a minute."""
-    from ras_local.mapping import poller  # the loops and their clients, which nothing else here needs
+    from ras_local import (
+        poller,  # and with it the mapping package and its clients, which nothing else here needs
+    )
 
     region()
     processes.wished_port("RAS_DASHBOARD_PORT")
@@ -244,7 +246,7 @@ def deploy_again(state: StateDir, settings: Mapping[str, str]) -> Stack:
 def start_poller(state: StateDir, stack: Stack) -> None:
     """Start the local event source mapping; it goes on from the groups' last commits."""
     state.mappings_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "ras_local.mapping.poller"]
+    command = [sys.executable, "-m", "ras_local.poller"]
     arguments = [stack.endpoint_url, stack.region, stack.bootstrap_servers, str(state.mappings_file)]
     processes.start(state, POLLER, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
 

@@ -10,14 +10,14 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from ras.kafka.publish import publish
 from ras_local import stack
-from ras_local.mapping.delivery import MappingSettings, Succeeded
+from ras_local.mapping import MappingSettings, Succeeded
 from ras_local.servers import apache_kafka, processes
 from ras_local.servers.broker import quiet_client
 
 from tests import fold
 from tests.chaos import workload
 from tests.integration import conftest
-from tests.local.mapping.test_running import Bench, events
+from tests.local.mapping.bench import Bench, events
 from tests.tiers import long
 
 if TYPE_CHECKING:

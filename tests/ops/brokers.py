@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from ras_local.mapping.poller import to_record
+from ras_local.mapping.records import to_record
 from ras_local.servers.broker import quiet_client
 
 if TYPE_CHECKING:
     import threading
 
     from ras.deployment import Brokers
-    from ras_local.mapping.delivery import KafkaRecord
+    from ras_local.mapping.records import KafkaRecord
 
 
 def fill(brokers: Brokers, topic: str, timestamps: dict[int, list[int]], value: bytes = b"x") -> None:
