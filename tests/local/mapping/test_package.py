@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
+import threading
+import time
 from contextlib import contextmanager
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -75,6 +78,19 @@ def test_what_it_offers_is_there() -> None:
     assert set(mapping.__all__) <= set(vars(mapping))
 
 
+def test_its_readme_is_true_of_it() -> None:
+    """The mapping shown there is one that Lambda would take, every file has its row, and every name is offered."""
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    shown = readme[readme.index("[{") : readme.index("}]\n") + 2]
+    [settings] = [mapping.MappingSettings.from_api(one) for one in json.loads(shown)]
+    rooms = set(re.findall(r"`(\w+\.py)`", readme))
+    named = set(re.findall(r"\b[A-Z]\w+(?=\()", readme[readme.index("```python") :].split("```")[1]))
+
+    assert settings.refusal == ""
+    assert rooms | {"__init__.py"} == {file.name for file in FILES}
+    assert named - {"Path"} <= set(mapping.__all__)
+
+
 # --- as a process -----------------------------------------------------------------------------------------------
 
 NAME = "lifted"
@@ -91,7 +107,7 @@ def lifted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with folder_of_servers(tmp_path_factory.mktemp("broker")) as state:
-        yield broker.start_embedded(state, ["essays", "late"], 3)()
+        yield broker.start_embedded(state, ["essays", "late", "stuck"], 3)()
 
 
 def environment() -> dict[str, str]:
@@ -139,12 +155,13 @@ def test_the_project_is_not_on_the_copys_path(lifted: Path, module: str) -> None
 
 
 @pytest.mark.slow
-def test_its_help_names_it_as_it_is_called(lifted: Path) -> None:
+def test_its_help_names_it_as_it_is_called_and_has_what_the_readme_names(lifted: Path) -> None:
     told = run(lifted, "--help")
 
     assert told.returncode == 0
     assert told.stdout.startswith(f"usage: python -m {NAME} ")
-    assert "--bootstrap-servers" in told.stdout
+    named = re.findall(r"--[a-z-]+[a-z]", (FOLDER / "README.md").read_text(encoding="utf-8"))
+    assert not [option for option in named if option not in told.stdout]
 
 
 @pytest.mark.slow
@@ -252,17 +269,48 @@ def test_a_copy_delivers_commits_and_ends(lifted: Path, bootstrap_servers: str) 
 
 
 def test_a_copy_lists_its_mappings_from_lambda(lifted: Path, bootstrap_servers: str) -> None:
-    """With the group's commits of before; a batch that is with the function when SIGTERM comes is committed."""
+    """An invocation that runs when SIGTERM comes is waited for and committed."""
     publish(bootstrap_servers, [Event("late", b"y", partition=1)])
-    endpoint = LambdaEndpoint({"counts": lambda _: None}, pages=[[described("late", BatchSize=1)]])
+    begun = threading.Event()
+
+    def slow(_: dict[str, Any]) -> None:
+        begun.set()
+        time.sleep(1)
+
+    endpoint = LambdaEndpoint({"counts": slow}, pages=[[described("late", BatchSize=1)]])
     with (
         serving(endpoint),
         polling(
             lifted, "--bootstrap-servers", bootstrap_servers, "--from-lambda", "--endpoint-url", endpoint.url
         ) as process,
     ):
-        until(lambda: ("late-1", 0) in endpoint.items, "the record")
+        until(begun.is_set, "the function has the record")
         process.send_signal(signal.SIGTERM)
 
         assert process.wait(30) == 0
+    assert ("late-1", 0) in endpoint.items
     assert lag(bootstrap_servers, "late") == 0
+
+
+def test_what_a_copy_would_retry_when_it_ends_is_read_again(lifted: Path, bootstrap_servers: str) -> None:
+    """At least once: without an outcome nothing is committed, and the end does not wait for one."""
+    publish(bootstrap_servers, [Event("stuck", b"y", partition=0)])
+    broken = True
+
+    def fails(_: dict[str, Any]) -> None:
+        if broken:
+            raise ValueError("not today")
+
+    (lifted / "stuck.json").write_text(json.dumps([described("stuck")]))
+    arguments = ("--bootstrap-servers", bootstrap_servers, "--mappings", "stuck.json", "--endpoint-url")
+    with serving(LambdaEndpoint({"counts": fails})) as endpoint:
+        with polling(lifted, *arguments, endpoint.url) as process:
+            until(lambda: len(endpoint.items) >= 2, "tried and tried again")
+            process.send_signal(signal.SIGTERM)
+
+            assert process.wait(30) == 0
+        assert lag(bootstrap_servers, "stuck") == 1
+
+        broken = False
+        with polling(lifted, *arguments, endpoint.url) as process:
+            until(lambda: lag(bootstrap_servers, "stuck") == 0, "taken at last")
