@@ -125,6 +125,7 @@ def test_mappings_are_started_replaced_and_stopped_as_they_are_listed(
         assert (entry["state"], entry["partitions"]) == ("polling", list(range(PARTITIONS)))
 
         room.mappings = [replace(first, batch_size=2)]
+        until(lambda: len(room.started) == 2, "it is replaced")
         publish(bootstrap_servers, events(topic, 5))
         until(lambda: any(entry["delivered"] == 5 for entry in room.told), "the others, by another mapping")
         assert [settings.batch_size for settings in room.started] == [100, 2]
