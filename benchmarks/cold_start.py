@@ -18,6 +18,7 @@ from statistics import median
 
 from ras.state import REPOSITORY
 from ras.terminal import expected_failures
+from result_aggregator.names import ENV_TRACE_DISABLED
 
 from benchmarks.report import Report, Table
 from benchmarks.service import FUNCTIONS
@@ -63,7 +64,7 @@ def measure(statement: str, folder: str = "", *, tracing: bool = False) -> Impor
         env={
             **os.environ,
             **_IN_LAMBDA,
-            "POWERTOOLS_TRACE_DISABLED": "false" if tracing else "true",
+            ENV_TRACE_DISABLED: "false" if tracing else "true",
             "PYTHONPATH": os.pathsep.join([*path, "layers/shared/python"]),
         },
         capture_output=True,

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from ras.errors import StackError
+from ras.errors import NotFoundError
 from ras.terminal import expected_failures
 
 from benchmarks import ingest, query, request_units, workload
@@ -119,7 +119,7 @@ def main() -> None:
         ingested, counted, asked = read("ingest"), read("units"), read("query")
     except FileNotFoundError as error:
         name = str(error.filename).rpartition("/")[2].removesuffix(".json")
-        raise StackError(f"{name} was not measured yet", f"Run `make bench-{name}` first.") from None
+        raise NotFoundError(f"{name} was not measured yet", f"Run `make bench-{name}` first.") from None
     written, answered = (
         {row[0]: row[column] for table in counted["tables"] if table["name"] == name for row in table["rows"]}
         for name, column in (("write", 2), ("read", 2))

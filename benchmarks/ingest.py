@@ -15,8 +15,8 @@ from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING
 
-from ras.aws import dynamodb_client
 from ras.terminal import expected_failures
+from ras_local.clients import dynamodb_at
 
 from benchmarks import servers, service, workload
 from benchmarks.baselines import idempotency, relational
@@ -109,7 +109,7 @@ def run(sizes: Sequence[int], rounds: int, report: Report) -> list[Cell]:
             PLACES[1]: stack.enter_context(servers.stand_in()),
         }
         for table in idempotency.TABLES:
-            dynamodb_client(places[PLACES[0]]).create_table(**table)
+            dynamodb_at(places[PLACES[0]]).create_table(**table)
         systems: dict[str, list[System]] = {}
         consumer: list[System] = []
         try:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from ras.terminal import expected_failures
+from result_aggregator.domain.statuses import COMPLETED, REGISTERED
 
 from benchmarks import servers, service, workload
 from benchmarks.measured_process import Worker
@@ -105,7 +106,7 @@ def main() -> None:
                 offset = min(batches - LIMIT, 10_000)
                 parameters = {"limit": str(LIMIT), "offset": str(offset)}
                 pages.rows.append(listing.row(f"from {offset:,} of {batches:,} by offset", parameters))
-            for status in ("COMPLETED", "REGISTERED"):
+            for status in (COMPLETED, REGISTERED):
                 if batches > RUNNING:
                     parameters = {"limit": str(LIMIT), "status": status}
                     pages.rows.append(listing.row(f"first of {batches:,}, {status} alone", parameters))

@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import requests
-from ras import signed_http
+from ras import interrupts, signed_http, stack_file
 from ras.kafka.publish import publish
-from ras.state import StateDir
+from ras.signed_http import ALLOWED
+from ras.state import LOCAL
 from ras.terminal import console, expected_failures, table
 from ras_local import stack as stacks
-from ras_local.callers import ALLOWED
-from ras_local.servers import dynoxide, processes
-from result_aggregator.api import RETRY_AFTER_S
+from ras_local.servers import dynoxide
+from ras_local.settings import StackDir
+from result_aggregator.domain.statuses import COMPLETED, PROCESSING
+from result_aggregator.names import RETRY_AFTER_S, function_name
 
 from benchmarks import load_data
 from benchmarks.report import machine
@@ -37,12 +39,12 @@ from benchmarks.table_proxy import Capacity, TableProxy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
     from rich.console import Console
 
     from benchmarks.load_data import Batch
 
-FUNCTION = "ras-local-query"
+FUNCTION = function_name(LOCAL, "query")
 TABLE_VARIABLE = "AWS_ENDPOINT_URL_DYNAMODB"
 PATIENCE_S = 60
 
@@ -164,7 +166,7 @@ class Caller:
             case "listing":
                 return listing, {}
             case "listing by status":
-                return f"{listing}&status={'COMPLETED' if batch.ended else 'PROCESSING'}", {}
+                return f"{listing}&status={COMPLETED if batch.ended else PROCESSING}", {}
             case "missing batch":
                 return status.replace(batch.batch_id, "load-missing"), {}
             case "someone else's batch":
@@ -272,7 +274,7 @@ def behind_proxy(stack: Stack, table_url: str) -> Iterator[TableProxy]:
         try:
             yield proxy
         finally:
-            with processes.uninterrupted():
+            with interrupts.uninterrupted():
                 configure(settings)
 
 
@@ -288,7 +290,7 @@ def interruptible() -> Iterator[threading.Event]:
         signal.signal(each, handler)
 
 
-def table_url(stack: Stack, state: StateDir) -> str:
+def table_url(stack: Stack, state: StackDir) -> str:
     """Where the stack's table is."""
     if dynoxide.PROCESS in stacks.expected(state):
         return dynoxide.endpoint(state)
@@ -476,7 +478,7 @@ def main(
     a refusal came without Retry-After, or it did not recover.
     """  # fmt: skip
     out = console(stderr=True)
-    state = StateDir.default()
+    state = StackDir.default()
     was_up = stacks.is_up(state)
     made = load_data.batches(batches, large, large_essays)
     report = Report(
@@ -488,7 +490,7 @@ def main(
         with out.status("publishing the batches"):
             done = publish(stack.bootstrap_servers, load_data.events(made))
         with out.status(f"waiting until {done.count} events are consumed"):
-            stacks.wait_consumed(stack, timeout_s=900)
+            stack_file.wait_consumed(stack, timeout_s=900)
         with (
             interruptible() as interrupted,
             behind_proxy(stack, table_url(stack, state)) as proxy,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from ras.errors import StackError
+from ras.errors import FailedError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -80,7 +80,7 @@ class Worker:
         try:
             failure, answer = self._here.recv()
         except EOFError:
-            raise StackError("a benchmark's process has ended", "Its last words are above.") from None
+            raise FailedError("a benchmark's process has ended", "Its last words are above.") from None
         if failure is not None:
             raise RuntimeError(failure)
         return answer

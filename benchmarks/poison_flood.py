@@ -24,14 +24,17 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import boto3
-from ras.aws import ROOT_KEY, ROOT_SECRET, dynamodb_client
-from ras.state import REPOSITORY, StateDir, region
+from ras.aws import ROOT_KEY, ROOT_SECRET
+from ras.state import REPOSITORY
 from ras.terminal import console, expected_failures, table
 from ras_local import stack
+from ras_local.clients import dynamodb_at
 from ras_local.servers import dynoxide, emulator, rust_servers
+from ras_local.settings import StackDir, region
 from result_aggregator import observability
+from result_aggregator.names import ENV_DEAD_LETTER_BUCKET, ENV_PARTIAL_BATCH_RESPONSE, ENV_TABLE_NAME
 from result_aggregator.store import dead_letters as s3_module
-from result_aggregator.store import dynamodb_client as dynamodb_http
+from result_aggregator.store import dynamodb_client
 
 from infra.settings import BATCHING
 from tests import samples
@@ -175,7 +178,7 @@ def servers() -> Iterator[None]:
     """dynoxide with the view's table, the emulator with the bucket, and the functions' settings for both."""
     rust_servers.fetch(dynoxide.SERVER)
     with tempfile.TemporaryDirectory() as folder:
-        state = StateDir(Path(folder))
+        state = StackDir(Path(folder))
         state.create()
         try:
             dynamodb_url, dynamodb_answers = dynoxide.start(state)
@@ -188,11 +191,11 @@ def servers() -> Iterator[None]:
                 "AWS_ACCESS_KEY_ID": ROOT_KEY,
                 "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
                 "AWS_DEFAULT_REGION": region(),
-                "TABLE_NAME": TABLE,
-                "DEAD_LETTER_BUCKET": BUCKET,
-                "PARTIAL_BATCH_RESPONSE": "true",
+                ENV_TABLE_NAME: TABLE,
+                ENV_DEAD_LETTER_BUCKET: BUCKET,
+                ENV_PARTIAL_BATCH_RESPONSE: "true",
             }
-            dynamodb_client(dynamodb_url).create_table(**create_table_arguments(TABLE))
+            dynamodb_at(dynamodb_url).create_table(**create_table_arguments(TABLE))
             location: Any = region()
             boto3.client("s3").create_bucket(
                 Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": location}
@@ -204,7 +207,7 @@ def servers() -> Iterator[None]:
 
 def distances() -> dict[str, Distant]:
     """The seams at which the functions' clients are made to wait."""
-    table, bucket = dynamodb_http.client(), s3_module._client()._endpoint  # type: ignore[attr-defined] # no other way in
+    table, bucket = dynamodb_client.client(), s3_module._client()._endpoint  # type: ignore[attr-defined] # no other way in
     found = {"dynamodb": Distant(table.transport), "s3": Distant(bucket.http_session)}
     table.transport, bucket.http_session = found["dynamodb"], found["s3"]
     return found

@@ -22,11 +22,13 @@ import psutil
 import psycopg
 import redis
 import requests
-from ras.aws import dynamodb_client
+from ras import stack_file
 from ras.kafka.publish import Event, publish
-from ras.state import REPOSITORY, StateDir
+from ras.state import REPOSITORY
 from ras.terminal import expected_failures
 from ras_local import stack
+from ras_local.clients import dynamodb_at
+from ras_local.settings import StackDir
 
 from benchmarks import servers, service, workload
 from benchmarks.baselines import idempotency, per_essay, relational
@@ -108,7 +110,7 @@ def handlers(report: Report, sizes: list[int], rounds: int) -> Asked:
         url = running.enter_context(servers.dynamodb())
         settings = servers.functions_settings(url)
         for table in idempotency.TABLES:
-            dynamodb_client(url).create_table(**table)
+            dynamodb_at(url).create_table(**table)
         ingest = running.enter_context(Worker(service.make_ingest, settings))
         systems: dict[str, Any] = {
             SERVICE: running.enter_context(Worker(service.make_query, settings)),
@@ -208,7 +210,7 @@ def end_to_end(sizes: list[int], count: int) -> Table:
         note="Emulated API Gateway and IAM on the same machine; they take most of a small answer's time.",
     )
     with tempfile.TemporaryDirectory(prefix="ras-bench-") as folder:
-        state = StateDir(Path(folder))
+        state = StackDir(Path(folder))
         try:
             running = stack.up(state)
             lines = [
@@ -218,7 +220,7 @@ def end_to_end(sizes: list[int], count: int) -> Table:
                 running.bootstrap_servers,
                 [Event(line.topic, line.encoded(), line.key.encode()) for line in lines],
             )
-            stack.wait_consumed(running, timeout_s=600)
+            stack_file.wait_consumed(running, timeout_s=600)
             for essays in sizes:
                 path = f"/internal/v1/batches/{batch_of(essays)}/status"
                 asked = count if essays <= 100 else max(count // 10, 3)

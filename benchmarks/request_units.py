@@ -10,8 +10,8 @@ import argparse
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from ras.aws import dynamodb_client
 from ras.terminal import expected_failures
+from ras_local.clients import dynamodb_at
 
 from benchmarks import servers, service, workload
 from benchmarks.baselines import idempotency, per_essay
@@ -100,7 +100,7 @@ def main() -> None:
         url = running.enter_context(servers.dynamodb())
         meter = running.enter_context(Meter(url))
         for table in idempotency.TABLES:
-            dynamodb_client(url).create_table(**table)
+            dynamodb_at(url).create_table(**table)
         settings = servers.functions_settings(meter.url)
         workers = {
             name: running.enter_context(Worker(make, settings))

@@ -22,12 +22,13 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from ras.errors import StackError
+from ras import stack_file
+from ras.errors import FailedError
 from ras.kafka.publish import Event, publish
-from ras.state import StateDir
 from ras.terminal import expected_failures
 from ras_local import stack
 from ras_local.servers import emulator, processes
+from ras_local.settings import StackDir
 
 from benchmarks import workload
 from benchmarks.report import Cell, Report, Table
@@ -36,7 +37,7 @@ from tests import fold
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
 
     from tests.samples import Line
 
@@ -82,7 +83,7 @@ def lines(batches: range) -> Iterator[Line]:
 class Watch:
     """Samples of a running stack."""
 
-    def __init__(self, running: Stack, state: StateDir) -> None:
+    def __init__(self, running: Stack, state: StackDir) -> None:
         self._running = running
         self._poller = self._process(state, stack.POLLER)
         self._emulator = self._process(state, emulator.PROCESS)
@@ -139,13 +140,13 @@ class Watch:
         return dict(self._used)
 
     def _committed(self) -> int:
-        return sum(topic.end - topic.lag for topic in stack.progress(self._running).values())
+        return sum(topic.end - topic.lag for topic in stack_file.progress(self._running).values())
 
     @staticmethod
-    def _process(state: StateDir, name: str) -> psutil.Process:
+    def _process(state: StackDir, name: str) -> psutil.Process:
         found = processes.running(state, name)
         if found is None:
-            raise StackError(f"{name} does not run")
+            raise FailedError(f"{name} does not run")
         return found
 
 
@@ -309,7 +310,7 @@ def main() -> int:
     batches = max(options.events // workload.EVENTS_OF_BATCH[MIX], SIDE_BY_SIDE)
     report = Report("scale", f"make scale EVENTS={options.events}")
     with tempfile.TemporaryDirectory(prefix="ras-scale-") as folder:
-        state = StateDir(Path(folder))
+        state = StackDir(Path(folder))
         try:
             running = stack.up(state, say=lambda step: print(step, file=sys.stderr))
             watch = Watch(running, state)

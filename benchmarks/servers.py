@@ -19,11 +19,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras.aws import ROOT_KEY, ROOT_SECRET, dynamodb_client
-from ras.errors import StackError
-from ras.state import REPOSITORY, StateDir, region
+from ras.aws import ROOT_KEY, ROOT_SECRET
+from ras.errors import FailedError, OperatorError
+from ras.state import REPOSITORY
 from ras_local import stack
+from ras_local.clients import dynamodb_at
 from ras_local.servers import broker, dynoxide, rust_servers
+from ras_local.settings import StackDir, region
+from result_aggregator.names import (
+    ENV_ALLOWED_CALLERS,
+    ENV_COMPRESS_ANSWERS,
+    ENV_DEAD_LETTER_BUCKET,
+    ENV_DEFAULT_PIPELINE,
+    ENV_PARTIAL_BATCH_RESPONSE,
+    ENV_TABLE_NAME,
+)
 
 from benchmarks import workload
 from tests.table import create_table_arguments
@@ -36,7 +46,7 @@ PATIENCE_S = 60
 _UNPRIVILEGED = ("postgres", "nobody")
 
 
-class MissingServerError(StackError):
+class MissingServerError(OperatorError):
     """A server is not installed here."""
 
 
@@ -48,12 +58,12 @@ def functions_settings(dynamodb_url: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
         "AWS_DEFAULT_REGION": region(),
         "AWS_REGION": region(),
-        "TABLE_NAME": TABLE,
-        "DEAD_LETTER_BUCKET": "nowhere",
-        "PARTIAL_BATCH_RESPONSE": "true",
-        "DEFAULT_PIPELINE": "spellcheck,cj_assessment",
-        "COMPRESS_ANSWERS": "true",
-        "ALLOWED_CALLERS": '{"arn:aws:iam::123456789012:role/platform/api-gateway-service": "api-gateway-service"}',
+        ENV_TABLE_NAME: TABLE,
+        ENV_DEAD_LETTER_BUCKET: "nowhere",
+        ENV_PARTIAL_BATCH_RESPONSE: "true",
+        ENV_DEFAULT_PIPELINE: "spellcheck,cj_assessment",
+        ENV_COMPRESS_ANSWERS: "true",
+        ENV_ALLOWED_CALLERS: '{"arn:aws:iam::123456789012:role/platform/api-gateway-service": "api-gateway-service"}',
     }
 
 
@@ -62,12 +72,12 @@ def dynamodb() -> Iterator[str]:
     """dynoxide with the view's table as it is deployed; its address."""
     rust_servers.fetch(dynoxide.SERVER)
     with _folder() as folder:
-        state = StateDir(folder)
+        state = StackDir(folder)
         state.create()
         try:
             url, answers = dynoxide.start(state)
             answers()
-            dynamodb_client(url).create_table(**create_table_arguments(TABLE))
+            dynamodb_at(url).create_table(**create_table_arguments(TABLE))
             yield url
         finally:
             stack.down(state)
@@ -78,7 +88,7 @@ def kafka() -> Iterator[str]:
     """The embedded broker with the workload's topics; its bootstrap servers."""
     topics = (workload.REGISTERED, workload.SPELLCHECKED, workload.OUTCOME, workload.RANKED)
     with _folder() as folder:
-        state = StateDir(folder)
+        state = StackDir(folder)
         state.create()
         try:
             yield broker.start_embedded(state, topics, partitions=1)()
@@ -213,7 +223,7 @@ def _wait_for(port: int, process: subprocess.Popen[Any], log: Path) -> None:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise StackError(
+                raise FailedError(
                     "a server of the benchmark did not start", log.read_text(errors="replace")
                 ) from None
             time.sleep(0.05)

@@ -11,6 +11,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
+from result_aggregator.names import RETRY_AFTER_S
 
 from infra.functions import retention
 from infra.nag import acknowledge
@@ -45,8 +46,6 @@ GATEWAY_RESPONSES: dict[str, tuple[int, str, str | None]] = {
 }
 
 # What passes by itself: too many requests for the stage, or for Lambda (a throttled function is an integration failure).
-# The seconds are the function's own (`result_aggregator.api`), whose imports a synthesis does without.
-RETRY_AFTER_S = 2
 _PASSING = ("INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "THROTTLED")
 
 ACCESS_LOG_FIELDS = {

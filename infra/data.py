@@ -7,18 +7,13 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from result_aggregator.domain.table_layout import STANDING
+from result_aggregator.names import DISCARDED_BATCH_PREFIX, REBUILDS_PREFIX, USER_INDEX
 
 from infra.nag import acknowledge
 from infra.settings import Settings
 
-USER_INDEX = "user-batches"
-
-# Under which Lambda keeps batches that a mapping gave up, and the name of the bucket's metrics of that.
-GIVEN_UP_PREFIX = "aws/lambda/"
+# The name of the bucket's metrics of the batches that Lambda puts there.
 GIVEN_UP_METRICS = "given-up"
-
-# Under which a rebuild notes how far it is, again and again (`ras.rebuild.rebuild`).
-NOTES_PREFIX = "rebuilds/"
 
 
 def removal(settings: Settings, *, guarded: bool = False) -> RemovalPolicy:
@@ -91,7 +86,7 @@ class DeadLetters(Construct):
             # A topic that is made again counts its offsets from zero: the older record must not be overwritten.
             versioned=True,
             # S3 counts what arrives, of on-demand mappings too, of which Lambda counts nothing.
-            metrics=[s3.BucketMetrics(id=GIVEN_UP_METRICS, prefix=GIVEN_UP_PREFIX)]
+            metrics=[s3.BucketMetrics(id=GIVEN_UP_METRICS, prefix=DISCARDED_BATCH_PREFIX)]
             if settings.operations and settings.keeps_given_up
             else None,
             lifecycle_rules=[
@@ -104,7 +99,7 @@ class DeadLetters(Construct):
                 # Only the last note counts. Of rules that overlap S3 honours the shorter one (user guide, "How Amazon
                 # S3 handles conflicts in lifecycle configurations").
                 s3.LifecycleRule(
-                    id="notes", prefix=NOTES_PREFIX, noncurrent_version_expiration=Duration.days(1)
+                    id="notes", prefix=REBUILDS_PREFIX, noncurrent_version_expiration=Duration.days(1)
                 ),
             ],
             removal_policy=removal(settings),

@@ -10,6 +10,13 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 from result_aggregator.metrics import namespace
+from result_aggregator.names import (
+    ENV_METRICS_NAMESPACE,
+    ENV_TRACE_DISABLED,
+    LIVE_ALIAS,
+    function_name,
+    log_group_name,
+)
 
 from infra.layers import FUNCTIONS, SHARED, build_code
 from infra.nag import acknowledge
@@ -24,9 +31,6 @@ _LEFTOVERS = [
     "**/.*_cache",
     "**/*.pyc",
 ]
-
-# The alias that points to the newest version.
-LIVE = "live"
 
 _RETENTION = {
     1: logs.RetentionDays.ONE_DAY,
@@ -117,11 +121,11 @@ class ServiceFunction(Construct):
         snap_start: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
-        name = settings.name(folder.replace("_", "-"))
+        name = function_name(settings.stage, folder)
         log_group = logs.LogGroup(
             self,
             "Logs",
-            log_group_name=f"/aws/lambda/{name}",
+            log_group_name=log_group_name(name),
             retention=retention(settings),
             encryption_key=key,
             removal_policy=RemovalPolicy.DESTROY,
@@ -153,9 +157,9 @@ class ServiceFunction(Construct):
             tracing=lambda_.Tracing.ACTIVE if settings.tracing else lambda_.Tracing.DISABLED,
             environment={
                 "LOG_LEVEL": settings.log_level,
-                "POWERTOOLS_METRICS_NAMESPACE": namespace(settings.stage),
+                ENV_METRICS_NAMESPACE: namespace(settings.stage),
                 # Powertools traces wherever it finds itself in Lambda, an emulated one too.
-                "POWERTOOLS_TRACE_DISABLED": "false" if settings.tracing else "true",
+                ENV_TRACE_DISABLED: "false" if settings.tracing else "true",
                 **environment,
             },
         )
@@ -174,7 +178,7 @@ class ServiceFunction(Construct):
                 )
             )
         self.target: lambda_.IFunction = (
-            lambda_.Alias(self, "Live", alias_name=LIVE, version=self.function.current_version)
+            lambda_.Alias(self, "Live", alias_name=LIVE_ALIAS, version=self.function.current_version)
             if snap_start
             else self.function
         )

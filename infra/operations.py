@@ -28,9 +28,10 @@ from result_aggregator.metrics import (
     Metric,
     namespace,
 )
+from result_aggregator.names import USER_INDEX, function_name, log_group_name
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
 
-from infra.data import GIVEN_UP_METRICS, USER_INDEX
+from infra.data import GIVEN_UP_METRICS
 from infra.mappings import Plan, consumer_group, short_name
 from infra.settings import Settings
 
@@ -398,7 +399,7 @@ class Operations(Construct):
             ),
             cloudwatch.LogQueryWidget(
                 title="Cold starts and restores",
-                log_group_names=[f"/aws/lambda/{self._name(folder)}" for folder in (*INGEST, "query")],
+                log_group_names=[log_group_name(self._name(folder)) for folder in (*INGEST, "query")],
                 # Lambda's own lines: a function with a snapshot reports a restore where others report an init.
                 query_lines=[
                     'filter @type = "REPORT"',
@@ -477,7 +478,7 @@ class Operations(Construct):
     # --- metrics
 
     def _name(self, folder: str) -> str:
-        return self._settings.name(folder.replace("_", "-"))
+        return function_name(self._settings.stage, folder)
 
     def _emitted(self, metric: Metric, dimensions: dict[str, str], period: Duration) -> cloudwatch.Metric:
         """A sum of a count that our functions emit; Powertools adds the service to what they say."""

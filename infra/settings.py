@@ -28,6 +28,7 @@ from pydantic import (
     model_validator,
 )
 from result_aggregator.domain.phases import PHASE_NAMES
+from result_aggregator.names import resource_name
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
 
 StageName = Literal["local", "dev", "staging", "prod"]
@@ -595,7 +596,7 @@ class Settings(BaseModel):
 
     def name(self, part: str) -> str:
         """`ras-<stage>-<part>`, for what callers and operators know by name."""
-        return f"ras-{self.stage}-{part}"
+        return resource_name(self.stage, part)
 
 
 _MACHINE: dict[str, Literal["arm64", "x86_64"]] = {"aarch64": "arm64", "arm64": "arm64"}

@@ -27,10 +27,22 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from result_aggregator.names import (
+    DISCARDED_BATCH_PREFIX,
+    ENV_ALLOWED_CALLERS,
+    ENV_COMPRESS_ANSWERS,
+    ENV_DEAD_LETTER_BUCKET,
+    ENV_DEFAULT_PIPELINE,
+    ENV_PARTIAL_BATCH_RESPONSE,
+    ENV_TABLE_NAME,
+    REJECTED_PREFIX,
+    USER_INDEX,
+    stack_name,
+)
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS
 
 from infra.api import QueryApi
-from infra.data import USER_INDEX, DeadLetters, OperationsKey, ViewTable
+from infra.data import DeadLetters, OperationsKey, ViewTable
 from infra.functions import ServiceFunction, code, layers, output
 from infra.github import GitHubRoles
 from infra.mappings import EventSourceMapping, allow_polling, as_told, plans
@@ -53,7 +65,7 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
     def stack(part: str, description: str, kind: type[Stack] = Stack) -> Stack:
         return kind(
             app,
-            settings.name(part),
+            stack_name(settings.stage, part),
             env=environment,
             description=f"Result Aggregator Service ({settings.stage}): {description}",
             synthesizer=_synthesizer(settings),
@@ -192,9 +204,11 @@ def _add_ingest(
             memory_mb=settings.ingest_memory_mb,
             timeout_seconds=settings.ingest_timeout_seconds,
             environment={
-                "TABLE_NAME": ",".join(tables[number].table_name for number in settings.written_generations),
-                "DEAD_LETTER_BUCKET": bucket.bucket_name,
-                "PARTIAL_BATCH_RESPONSE": "true" if settings.partial_batch_response else "false",
+                ENV_TABLE_NAME: ",".join(
+                    tables[number].table_name for number in settings.written_generations
+                ),
+                ENV_DEAD_LETTER_BUCKET: bucket.bucket_name,
+                ENV_PARTIAL_BATCH_RESPONSE: "true" if settings.partial_batch_response else "false",
             },
             function_layers=function_layers,
             key=key,
@@ -208,12 +222,16 @@ def _add_ingest(
                 resources=[tables[number].table_arn],
             )
         service.allow(
-            "KeepRejected", actions=["s3:PutObject"], resources=[bucket.arn_for_objects("rejected/*")]
+            "KeepRejected",
+            actions=["s3:PutObject"],
+            resources=[bucket.arn_for_objects(f"{REJECTED_PREFIX}*")],
         )
         if settings.keeps_given_up:
             # Lambda keeps what the retries gave up with the function's own rights, under a prefix of its choice.
             service.allow(
-                "KeepGivenUp", actions=["s3:PutObject"], resources=[bucket.arn_for_objects("aws/lambda/*")]
+                "KeepGivenUp",
+                actions=["s3:PutObject"],
+                resources=[bucket.arn_for_objects(f"{DISCARDED_BATCH_PREFIX}*")],
             )
             service.allow("FindBucket", actions=["s3:ListBucket"], resources=[bucket.bucket_arn])
         allow_polling(service.role, cluster_arn=cluster_arn, made=own)
@@ -225,10 +243,12 @@ def _add_ingest(
         )
         # As the report names the bucket: by the export that brings its ARN here.
         imported = stack.resolve(Stack.of(bucket).export_value(bucket.bucket_arn))["Fn::ImportValue"]
-        for prefix in ("rejected", "aws/lambda") if settings.keeps_given_up else ("rejected",):
+        for prefix in (
+            (REJECTED_PREFIX, DISCARDED_BATCH_PREFIX) if settings.keeps_given_up else (REJECTED_PREFIX,)
+        ):
             acknowledge_star(
                 service.role,
-                f"{imported}/{prefix}/*",
+                f"{imported}/{prefix}*",
                 "Objects are named by the topic, partition and offset of what was set aside, so the prefix is the"
                 " narrowest name there is beforehand. The right is to add, not to read or delete.",
             )
@@ -278,10 +298,10 @@ def _add_api(
         memory_mb=settings.query_memory_mb,
         timeout_seconds=settings.query_timeout_seconds,
         environment={
-            "TABLE_NAME": tables[settings.table_generation].table_name,
-            "ALLOWED_CALLERS": json.dumps(callers | unidentified),
-            "DEFAULT_PIPELINE": settings.default_pipeline,
-            "COMPRESS_ANSWERS": "true" if settings.compress_answers else "false",
+            ENV_TABLE_NAME: tables[settings.table_generation].table_name,
+            ENV_ALLOWED_CALLERS: json.dumps(callers | unidentified),
+            ENV_DEFAULT_PIPELINE: settings.default_pipeline,
+            ENV_COMPRESS_ANSWERS: "true" if settings.compress_answers else "false",
         },
         function_layers=layers(stack, settings, dependencies),
         key=key,

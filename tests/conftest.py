@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from hypothesis import settings
 from moto import mock_aws
-from ras.aws import dynamodb_client
+from ras_local.clients import dynamodb_at
 
 # Read when jsii starts, which importing the templates does; `make` sets it too.
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
@@ -70,7 +70,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, dynamodb_url: str | None) -> Iterator[N
 def dynamodb(aws: None, dynamodb_url: str | None) -> DynamoDBClient:  # noqa: ARG001 - the client must be made inside the emulation
     if dynamodb_url is not None:
         # With the keys that real servers take for anybody's.
-        return dynamodb_client(dynamodb_url, max_pool_connections=32)
+        return dynamodb_at(dynamodb_url, max_pool_connections=32)
     return _session().client("dynamodb", config=Config(retries={"total_max_attempts": 1}))
 
 
@@ -92,7 +92,7 @@ def table(
     yield name
     if dynamodb_url is not None:
         # A client of its own, because tests make theirs fail. What is in this process is forgotten anyway.
-        dynamodb_client(dynamodb_url).delete_table(TableName=name)
+        dynamodb_at(dynamodb_url).delete_table(TableName=name)
 
 
 @pytest.fixture

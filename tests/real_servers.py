@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ras.errors import StackError
-from ras.state import StateDir
+from ras import interrupts
+from ras.errors import OperatorError
 from ras_local import stack
 from ras_local.servers import broker, dynoxide, emulator, fetch, localstack_process, processes
+from ras_local.settings import StackDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from _pytest.mark import ParameterSet
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
 
 KAFKA = "kafka"
 DYNOXIDE = "dynoxide"
@@ -52,7 +53,7 @@ def require(*names: str) -> None:
             continue  # tried before: cargo and Maven take their time to fail without a network
         try:
             fetch.fetch(name)
-        except StackError as error:
+        except OperatorError as error:
             _missing[name] = f"{error.message}. {error.advice}"
     _decide([_missing[name] for name in names if name in _missing])
 
@@ -79,7 +80,7 @@ def _decide(lacking: list[str]) -> None:
 
 def pytest_configure() -> None:
     # A session that is told to end stops its servers, as an interrupted one does: they have sessions of their own.
-    processes.end_as_interrupted()
+    interrupts.end_as_interrupted()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -112,9 +113,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @contextmanager
-def folder_of_servers(root: Path) -> Iterator[StateDir]:
+def folder_of_servers(root: Path) -> Iterator[StackDir]:
     """Where servers keep their files: whatever was started from there is stopped in the end."""
-    state = StateDir(root)
+    state = StackDir(root)
     state.create()
     try:
         yield state
@@ -133,14 +134,14 @@ def running_broker(kind: str, root: Path, topics: Sequence[str], partitions: int
 
 
 @pytest.fixture(scope="session")
-def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDir]:
+def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackDir]:
     """Where the session's servers keep their files; all of them are stopped at its end."""
     with folder_of_servers(tmp_path_factory.mktemp("servers")) as state:
         yield state
 
 
 @pytest.fixture(scope="session")
-def dynoxide_url(servers_folder: StateDir) -> str:
+def dynoxide_url(servers_folder: StackDir) -> str:
     """A dynoxide."""
     require(DYNOXIDE)
     endpoint_url, wait = dynoxide.start(servers_folder)
@@ -149,7 +150,7 @@ def dynoxide_url(servers_folder: StateDir) -> str:
 
 
 @pytest.fixture(scope="session")
-def emulator_url(servers_folder: StateDir) -> str:
+def emulator_url(servers_folder: StackDir) -> str:
     """The emulator alone, with nothing deployed."""
     endpoint_url, wait = emulator.start(servers_folder)
     wait()
@@ -157,7 +158,7 @@ def emulator_url(servers_folder: StateDir) -> str:
 
 
 @pytest.fixture(scope="session")
-def localstack_url(servers_folder: StateDir) -> str:
+def localstack_url(servers_folder: StackDir) -> str:
     """LocalStack's free edition, with nothing deployed, on dynoxide."""
     if not localstack_process.installed():
         _missing[LOCALSTACK] = "It is not installed. Run `make localstack-free`"
@@ -168,13 +169,13 @@ def localstack_url(servers_folder: StateDir) -> str:
 
 
 @pytest.fixture(scope="session")
-def real_state(tmp_path_factory: pytest.TempPathFactory) -> StateDir:
+def real_state(tmp_path_factory: pytest.TempPathFactory) -> StackDir:
     """The folder of `real_stack`."""
-    return StateDir(tmp_path_factory.mktemp("real-stack"))
+    return StackDir(tmp_path_factory.mktemp("real-stack"))
 
 
 @pytest.fixture(scope="session")
-def real_stack(real_state: StateDir) -> Iterator[Stack]:
+def real_stack(real_state: StackDir) -> Iterator[Stack]:
     """The whole stack on Apache Kafka and dynoxide; it is stopped even if it never got up."""
     require(KAFKA, DYNOXIDE)
     try:

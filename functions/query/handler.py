@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from result_aggregator import settings, snapstart
 from result_aggregator.api import Api
+from result_aggregator.names import ENV_COMPRESS_ANSWERS, ENV_TABLE_NAME
 from result_aggregator.observability import EMF_NAMESPACE, logger, report_store_calls, traced, write_metrics
 from result_aggregator.prometheus import Exposition
 from result_aggregator.store import aws
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 @cache
 def _api() -> Api:
     return Api(
-        store=ViewStore(settings.text("TABLE_NAME")),
+        store=ViewStore(settings.text(ENV_TABLE_NAME)),
         allowed_callers=settings.callers(),
         default_pipeline=settings.pipeline(),
         metrics=_metrics,
-        compress=settings.flag("COMPRESS_ANSWERS"),
+        compress=settings.flag(ENV_COMPRESS_ANSWERS),
     )
 
 

@@ -6,13 +6,14 @@ import json
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from ras.state import ACCOUNT
+from ras.signed_http import ALLOWED
+
+from ras_local.settings import ACCOUNT
 
 if TYPE_CHECKING:
     from ras.aws import Cloud
     from ras.signed_http import CallerKeys
 
-ALLOWED = ("api-gateway-service", "admin-dashboard-service")
 NOT_ALLOWED = "not-allowed"
 """A role of the same account that the API's resource policy does not name."""
 

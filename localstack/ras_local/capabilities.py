@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 from ras import signed_http
-from ras.errors import StackError
+from ras.errors import FailedError
+from result_aggregator.names import log_group_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -78,7 +79,7 @@ def handler(event, context):
 def found(cloud: Cloud) -> Iterator[Lack]:
     """What is lacking, each once it is known: nothing in the embedded emulator, all of it in LocalStack's free edition.
 
-    What is made for that is deleted again. Raises StackError where functions do not run, or no API gets through to one.
+    What is made for that is deleted again. Raises OperatorError where functions do not run, or no API gets through to one.
     """
     name = f"{_PROBE}-{secrets.token_hex(4)}"
     with ExitStack() as afterwards:
@@ -129,7 +130,7 @@ def _make_user(cloud: Cloud, name: str, afterwards: ExitStack) -> Cloud:
 def _answers_of_a_function(cloud: Cloud, user: Cloud, name: str) -> tuple[dict[str, Any], requests.Response]:
     """What a function with a layer answers when it is invoked, and what an API makes of it for the user.
 
-    What is made for that is deleted again. Raises StackError where it does not run, or the API does not get to it.
+    What is made for that is deleted again. Raises OperatorError where it does not run, or the API does not get to it.
     """
     try:
         with ExitStack() as afterwards:
@@ -140,7 +141,7 @@ def _answers_of_a_function(cloud: Cloud, user: Cloud, name: str) -> tuple[dict[s
             answer = _asked(_make_api(cloud, name, function_arn, afterwards), user)
             # Their output, by whoever kept it.
             with suppress(ClientError):
-                cloud.logs.delete_log_group(logGroupName=f"/aws/lambda/{name}")
+                cloud.logs.delete_log_group(logGroupName=log_group_name(name))
             return invoked, answer
     except WaiterError as error:
         described: Any = error.last_response
@@ -150,13 +151,13 @@ def _answers_of_a_function(cloud: Cloud, user: Cloud, name: str) -> tuple[dict[s
 
 
 def _asked(url: str, user: Cloud) -> requests.Response:
-    """The API's answer to the user. Raises StackError where it is an error, which would be taken for what did not get through."""
+    """The API's answer to the user. Raises OperatorError where it is an error, which would be taken for what did not get through."""
     keys: CallerKeys = {"access_key_id": user.key, "secret_access_key": user.secret, "session_token": ""}
     answer = signed_http.get(
         url, region=user.region, credentials=keys, headers={"Accept": "*/*"}, timeout_s=60
     )
     if not answer.ok:
-        raise StackError(
+        raise FailedError(
             f"an API of {user.endpoint_url} does not get through to its function:"
             f" {answer.status_code} {answer.text[:500]}",
             "Invoked directly it answers: the emulator's log may say what keeps the API from it.",
@@ -218,8 +219,8 @@ def _make_api(cloud: Cloud, name: str, function_arn: str, afterwards: ExitStack)
     return f"{cloud.endpoint_url}/_aws/execute-api/{api}/{_PROBE}/"
 
 
-def _unable(cloud: Cloud, reason: object) -> StackError:
-    return StackError(
+def _unable(cloud: Cloud, reason: object) -> FailedError:
+    return FailedError(
         f"{cloud.endpoint_url} runs no functions: {reason}",
         "LocalStack runs them in containers of its own: it has to reach Docker, and Docker the runtime's image.",
     )

@@ -1,4 +1,4 @@
-"""The `ras` command line."""
+"""The commands of the stack on this machine, which join the `ras` command."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from ras.dashboard import PORT as DASHBOARD_PORT
-from ras.dashboard.command import dashboard
-from ras.dead_letters.command import dead_letters, described
-from ras.errors import StackError
+from ras.errors import SettingError
 from ras.options import failures
-from ras.rebuild.command import rebuild
-from ras.replay.command import replay
-from ras.state import STAGE, StateDir
-from ras.terminal import console, expected_failures, many, plain, table
+from ras.plugins import Plugin
+from ras.state import LOCAL
+from ras.terminal import console, expected_failures, many
 
-from ras_local.servers import processes
+from ras_local.settings import StackDir
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ras.state import StateDir
 
 _SETTINGS = """\b
 Settings (environment):
@@ -38,26 +41,7 @@ Settings (environment):
 """
 
 
-@click.group(
-    epilog=_SETTINGS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
-def main() -> None:
-    """The Result Aggregator Service on this machine.
-
-    `ras demo` shows all of it; `ras up` leaves it running for you and your programs, which find endpoints and keys
-    in .local/stack.json.
-    """
-    # A terminated command cleans up as an interrupted one does.
-    processes.end_as_interrupted()
-
-
-main.add_command(dashboard)
-main.add_command(dead_letters)
-main.add_command(rebuild)
-main.add_command(replay)
-
-
-@main.command()
+@click.command()
 @expected_failures
 def up() -> None:
     """Start emulator and broker, deploy the stacks, poll the topics, and serve the dashboard.
@@ -66,7 +50,7 @@ def up() -> None:
     """
     from ras_local import stack as stacks
 
-    state, out = StateDir.default(), console()
+    state, out = StackDir.default(), console()
     was_up = stacks.is_up(state)
     stack = stacks.up(state, say=lambda text: out.print(f"[green]✓[/] {text}"))
     if was_up:
@@ -90,19 +74,16 @@ def _not_its_usual_port(dashboard_url: str) -> str:
     return "" if f":{wished}/" in dashboard_url else f"   (port {wished} was taken)"
 
 
-@main.command()
+@click.command()
 @expected_failures
 def down() -> None:
     """Stop everything that `ras up` started. Harmless when nothing runs."""
     from ras_local import stack as stacks
 
-    click.echo("stopped" if stacks.down(StateDir.default()) else "nothing was running")
+    click.echo("stopped" if stacks.down(StackDir.default()) else "nothing was running")
 
 
-_MAPPING_COLUMNS = ("topic", "function", "state", "lag", "delivered", "given up", "failures", "problem")
-
-
-@main.command()
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @failures
 def status(*, as_json: bool) -> None:
@@ -110,73 +91,17 @@ def status(*, as_json: bool) -> None:
 
     Exits with 1 when the stack is not up, or only a part of it is.
     """
-    from ras.dead_letters.bucket import DeadLetterBucket
+    from ras_local.status import read
 
-    from ras_local import stack as stacks
-
-    state = StateDir.default()
-    running = {name: processes.running(state, name) for name in stacks.expected(state)}
-    complete = stacks.is_up(state)
-    stack = stacks.load(state) if complete else None
-    progress = stacks.progress(stack) if stack else {}
-    mappings = stacks.mappings(state)
-    kept = DeadLetterBucket(stack.cloud.s3, stack.dead_letter_bucket).counts() if stack else None
+    found = read(StackDir.default())
     if as_json:
-        report = {
-            "up": complete,
-            "processes": {name: process.pid if process else None for name, process in running.items()},
-            "endpoint_url": stack.endpoint_url if stack else None,
-            "bootstrap_servers": stack.bootstrap_servers if stack else None,
-            "api_url": stack.api_url if stack else None,
-            "dashboard_url": stack.dashboard_url if stack else None,
-            "mappings": [
-                entry | {"lag": progress[entry["topic"]].lag if entry["topic"] in progress else None}
-                for entry in mappings
-            ],
-            "dead_letters": kept,
-        }
-        click.echo(json.dumps(report, indent=2))
-        sys.exit(0 if complete else 1)
-    out = console()
-    places = (
-        {
-            "emulator": stack.endpoint_url,
-            "broker": stack.bootstrap_servers,
-            stacks.DASHBOARD: stack.dashboard_url,
-        }
-        if stack
-        else {}
-    )
-    for name in places.keys() - running.keys():
-        out.print(f"{name:>10}  elsewhere  {places[name]}")
-    for name, process in running.items():
-        condition = f"[green]runs[/] as process {process.pid}" if process else "[red]does not run[/]"
-        out.print(f"{name:>10}  {condition}  {places.get(name, '')}")
-    if stack is not None:
-        out.print(f"{'API':>10}  {stack.api_url}", soft_wrap=True)
-        listing = table(*_MAPPING_COLUMNS, numbers=_MAPPING_COLUMNS[3:7])
-        for entry in mappings:
-            lag = str(progress[entry["topic"]].lag) if entry["topic"] in progress else "?"
-            listing.add_row(
-                entry["topic"],
-                entry["function"].removeprefix(f"ras-{STAGE}-"),
-                entry["state"],
-                lag,
-                str(entry["delivered"]),
-                str(entry["discarded"]),
-                str(entry["failures"]),
-                plain(entry["problem"]),
-            )
-        out.print(listing)
-    if kept is not None:
-        out.print(f"{'letters':>10}  {described(kept)}")
-    out.print(f"{'logs':>10}  {state.logs}", soft_wrap=True)
-    if not complete:
-        out.print("not up" if not any(running.values()) else "only partly up: `make up` starts it anew")
-        sys.exit(1)
+        click.echo(json.dumps(found.document(), indent=2))
+    else:
+        found.show(console())
+    sys.exit(0 if found.is_up else 1)
 
 
-@main.command()
+@click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--bootstrap-servers", help="Another broker than the running stack's.")
 @click.option("--wait", is_flag=True, help="Return once the functions have consumed everything.")
@@ -187,14 +112,13 @@ def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: boo
     A line is {"topic": "…", "key": "…", "value": {…}}, with "headers" if you like. A value that is text is published
     as it stands, null as a tombstone.
     """
+    from ras import stack_file
     from ras.kafka import publish as publishing
     from result_aggregator.topics import TOPICS
 
-    from ras_local import stack as stacks
-
     # Read in full first: a mistake in the last line is told before anything is published.
     events = [event for file in files for event in publishing.read_events(file)]
-    servers = bootstrap_servers or stacks.load(StateDir.default()).bootstrap_servers
+    servers = bootstrap_servers or stack_file.load(StackDir.default()).bootstrap_servers
     if unread := sorted({event.topic for event in events} - TOPICS.keys()):
         click.echo(f"not read by this service, nothing will come of it: {', '.join(unread)}", err=True)
     with click.progressbar(length=len(events), label="publishing", file=sys.stderr) as bar:
@@ -208,11 +132,11 @@ def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: boo
         f"{many(done.count, 'record')}, {done.size} bytes of values, confirmed by {servers} in {done.seconds:.2f} s"
     )
     if wait:
-        stacks.wait_consumed(stacks.load(StateDir.default()))
+        stack_file.wait_consumed(stack_file.load(StackDir.default()))
         click.echo("consumed")
 
 
-@main.command()
+@click.command()
 @click.argument("path")
 @click.option(
     "--as", "caller", default="api-gateway-service", show_default=True, help="Who signs the request."
@@ -226,12 +150,13 @@ def query(path: str, caller: str, headers: tuple[str, ...], *, unsigned: bool, i
 
     Prints the status to standard error and the body to standard output; exits with 1 unless the status is below 400.
     """
-    from ras_local import stack as stacks
+
+    from ras import stack_file
 
     if not path.startswith("/"):
-        raise StackError(f"{path!r} is not a path of the API", "It begins with a slash: /healthz.")
+        raise SettingError(f"{path!r} is not a path of the API", "It begins with a slash: /healthz.")
     parsed = dict(_header(text) for text in headers)
-    stack = stacks.load(StateDir.default())
+    stack = stack_file.load(StackDir.default())
     answer = stack.get(path, caller=None if unsigned else caller, headers=parsed)
     click.echo(f"{answer.status_code} {answer.reason}", err=True)
     if include:
@@ -247,11 +172,11 @@ def query(path: str, caller: str, headers: tuple[str, ...], *, unsigned: bool, i
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        raise StackError(f"{text!r} is not a header", "Write it as NAME:VALUE.")
+        raise SettingError(f"{text!r} is not a header", "Write it as NAME:VALUE.")
     return name.strip(), value.strip()
 
 
-@main.command()
+@click.command()
 @click.option("--keep", is_flag=True, help="Leave the stack running.")
 @click.option("--open", "look", is_flag=True, help="End on the dashboard, in the browser, until Ctrl-C.")
 @expected_failures
@@ -262,4 +187,20 @@ def demo(*, keep: bool, look: bool) -> None:
     """
     from ras_local import demo as demonstration
 
-    sys.exit(0 if demonstration.run(StateDir.default(), console(), keep=keep, look=look) else 1)
+    sys.exit(0 if demonstration.run(StackDir.default(), console(), keep=keep, look=look) else 1)
+
+
+def _deploy(state: StateDir, settings: Mapping[str, str]) -> None:
+    from ras_local import stack as stacks
+
+    stacks.deploy_again(StackDir(state.root), settings)
+
+
+PLUGIN = Plugin(
+    stage=LOCAL,
+    deploy=_deploy,
+    commands=(up, down, status, publish, query, demo),
+    help="`ras demo` shows all of it; `ras up` leaves it running for you and your programs, which find endpoints and"
+    " keys in .local/stack.json.",
+    settings=_SETTINGS,
+)

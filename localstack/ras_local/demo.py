@@ -9,40 +9,51 @@ import webbrowser
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ras.errors import StackError
+from ras import stack_file
+from ras.errors import FailedError
 from ras.kafka.publish import publish, read_events
-from ras.state import REPOSITORY, StateDir
+from ras.signed_http import ALLOWED
+from ras.state import REPOSITORY
 from ras.terminal import plain, table
+from result_aggregator.domain.statuses import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    PARTIALLY_COMPLETED,
+    PROCESSING,
+)
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ras_local import stack as stacks
-from ras_local.callers import ALLOWED, NOT_ALLOWED
-from ras_local.stack import Stack, Timings
+from ras_local.callers import NOT_ALLOWED
+from ras_local.stack import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ras.kafka.lag import Progress as TopicProgress
+    from ras.stack_file import Stack
     from rich.console import Console
     from rich.table import Table
 
-    from ras_local.servers.broker import Progress as TopicProgress
+    from ras_local.settings import StackDir
 
 EVENTS = REPOSITORY / "tests" / "events"
 EXPECTATIONS = REPOSITORY / "tests" / "expectations"
 
 _STYLE = {
-    "COMPLETED": "green",
-    "PARTIALLY_COMPLETED": "yellow",
-    "FAILED": "red",
-    "PROCESSING": "cyan",
-    "CANCELLED": "magenta",
+    COMPLETED: "green",
+    PARTIALLY_COMPLETED: "yellow",
+    FAILED: "red",
+    PROCESSING: "cyan",
+    CANCELLED: "magenta",
 }
 
 
-def run(state: StateDir, console: Console, *, keep: bool, look: bool = False) -> bool:
+def run(state: StackDir, console: Console, *, keep: bool, look: bool = False) -> bool:
     """Show the service at work. True if everything was as expected; the stack is stopped again unless `keep`.
 
-    With `look` it ends on the dashboard, in the browser, until Ctrl-C. A stack that is up already is used and left running. Raises StackError for what went wrong on the way.
+    With `look` it ends on the dashboard, in the browser, until Ctrl-C. A stack that is up already is used and left running. Raises OperatorError for what went wrong on the way.
     """
     begun = time.monotonic()
     was_up = stacks.is_up(state)
@@ -126,7 +137,7 @@ def _follow(stack: Stack, console: Console, *, timeout_s: float) -> None:
     """Show how far each topic is until all of it is consumed."""
     pace = _Pace()
     if not console.is_terminal:
-        stacks.wait_consumed(stack, timeout_s=timeout_s, on_progress=partial(_tell, console, pace))
+        stack_file.wait_consumed(stack, timeout_s=timeout_s, on_progress=partial(_tell, console, pace))
         return
     with Progress(
         TextColumn("  {task.description}"),
@@ -148,7 +159,7 @@ def _follow(stack: Stack, console: Console, *, timeout_s: float) -> None:
                         each[name] = bars.add_task(name, total=topic.end, pace="")
                     bars.update(each[name], completed=topic.committed, total=topic.end)
 
-        stacks.wait_consumed(stack, timeout_s=timeout_s, on_progress=update)
+        stack_file.wait_consumed(stack, timeout_s=timeout_s, on_progress=update)
 
 
 def _tell(console: Console, pace: _Pace, state: Mapping[str, TopicProgress]) -> None:
@@ -204,7 +215,7 @@ def _batches(stack: Stack, users: Sequence[str]) -> list[dict[str, Any]]:
     for user in users:
         answer = stack.get(f"/internal/v1/batches/user/{user}?limit=100")
         if answer.status_code != 200:
-            raise StackError(
+            raise FailedError(
                 f"the batches of {user} were answered with {answer.status_code}: {answer.text[:500]}"
             )
         found += answer.json()["batches"]
@@ -238,7 +249,7 @@ def _batch_table(batches: Sequence[Mapping[str, Any]]) -> Table:
 
 def _telling(batch: Mapping[str, Any]) -> tuple[int, int]:
     """Which batch tells most in full: one that went partly wrong, and small enough for a screen."""
-    rank = {"PARTIALLY_COMPLETED": 2, "FAILED": 1}.get(batch["overall_status"], 0)
+    rank = {PARTIALLY_COMPLETED: 2, FAILED: 1}.get(batch["overall_status"], 0)
     return rank, -abs(batch["essay_count"] - 5)
 
 
@@ -247,7 +258,7 @@ def _show_batch(stack: Stack, console: Console, batch_id: str) -> None:
     answer = stack.get(path)
     console.print(f"\n[bold]GET {path}[/] as {ALLOWED[0]}: {answer.status_code}")
     if answer.status_code != 200:
-        raise StackError(f"the batch was answered with {answer.status_code}: {answer.text[:500]}")
+        raise FailedError(f"the batch was answered with {answer.status_code}: {answer.text[:500]}")
     batch = answer.json()
     essays = batch.pop("essays")
     console.print_json(json.dumps(batch))

@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ras import aws
-from ras.errors import StackError
-from ras.state import ACCOUNT, REPOSITORY, STAGE
+from ras.errors import FailedError, NotFoundError, NotInstalledError
+from ras.state import LOCAL, REPOSITORY
+from result_aggregator.names import stack_name
 
 from ras_local.servers import emulator, processes
+from ras_local.settings import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ras.aws import Cloud
-    from ras.state import StateDir
+
+    from ras_local.settings import StackDir
 
 CDK = REPOSITORY / "node_modules" / ".bin" / "cdk"
 LOG = "deploy"
@@ -38,11 +41,13 @@ class Outputs:
 
 
 def check_tools() -> None:
-    """Raises StackError when Node or the CDK command line is missing."""
+    """Raises OperatorError when Node or the CDK command line is missing."""
     if shutil.which("node") is None:
-        raise StackError("Node.js is not installed", "Install Node 20 or newer, then run `make setup`.")
+        raise NotInstalledError(
+            "Node.js is not installed", "Install Node 20 or newer, then run `make setup`."
+        )
     if not CDK.exists():
-        raise StackError("the CDK command line is not installed", "Run `make setup`.")
+        raise NotInstalledError("the CDK command line is not installed", "Run `make setup`.")
 
 
 def create_asset_bucket(cloud: Cloud) -> None:
@@ -55,10 +60,10 @@ def create_asset_bucket(cloud: Cloud) -> None:
         )
 
 
-def deploy(state: StateDir, cloud: Cloud, settings: Mapping[str, str] | None = None) -> Outputs:
+def deploy(state: StackDir, cloud: Cloud, settings: Mapping[str, str] | None = None) -> Outputs:
     """Synthesise the local stage, with `settings` beside its own, and deploy every stack of it.
 
-    Raises StackError with the end of CDK's own output when it fails.
+    Raises OperatorError with the end of CDK's own output when it fails.
     """
     state.outputs_file.unlink(missing_ok=True)
     command = [
@@ -66,7 +71,7 @@ def deploy(state: StateDir, cloud: Cloud, settings: Mapping[str, str] | None = N
         "deploy",
         "--all",
         "--require-approval=never",
-        "--context=stage=" + STAGE,
+        "--context=stage=" + LOCAL,
         f"--context=region={cloud.region}",
         *_functions(cloud),
         *(f"--context={name}={value}" for name, value in (settings or {}).items()),
@@ -84,7 +89,7 @@ def deploy(state: StateDir, cloud: Cloud, settings: Mapping[str, str] | None = N
         state, LOG, command, environment=environment(cloud), folder=REPOSITORY, timeout_s=TIMEOUT_S
     )
     if exit_code != 0:
-        raise StackError("cdk deploy failed", processes.tail(state.log(LOG), 40))
+        raise FailedError("cdk deploy failed", processes.tail(state.log(LOG), 40))
     return read_outputs(state.outputs_file)
 
 
@@ -94,13 +99,13 @@ def _functions(cloud: Cloud) -> list[str]:
 
 
 def read_outputs(path: Path) -> Outputs:
-    """Raises StackError when an output that the local stack needs is missing."""
+    """Raises OperatorError when an output that the local stack needs is missing."""
     try:
         stacks: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
-        data, api = stacks[f"ras-{STAGE}-data"], stacks[f"ras-{STAGE}-api"]
+        data, api = stacks[stack_name(LOCAL, "data")], stacks[stack_name(LOCAL, "api")]
         return Outputs(data["TableName"], data["DeadLetterBucketName"], api["ApiId"])
     except (OSError, ValueError, KeyError) as error:
-        raise StackError(
+        raise NotFoundError(
             f"the deployed stacks lack an output: {error!r}", "See the logs folder: deploy.log."
         ) from error
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ras.aws import ROOT_KEY, ROOT_SECRET, Cloud
-from ras.errors import StackError
+from ras.environment import number
+from ras.errors import SettingError
 from ras.mappings import DeployedMappings
-from ras.state import number
 
 from ras_local.mapping import (
     AwsAccess,
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 
 
 def nulls_from_environment() -> Nulls:
-    """How events show null keys and values: RAS_NULLS, by default absent. Raises StackError for anything else."""
+    """How events show null keys and values: RAS_NULLS, by default absent. Raises OperatorError for anything else."""
     wished = os.environ.get("RAS_NULLS", "").lower() or Nulls.ABSENT
     if wished not in set(Nulls):
-        raise StackError(f"RAS_NULLS={wished!r} is unknown", f"It may be {', '.join(Nulls)}.")
+        raise SettingError(f"RAS_NULLS={wished!r} is unknown", f"It may be {', '.join(Nulls)}.")
     return Nulls(wished)
 
 
 def limit_from_environment() -> int:
-    """How many invocations of one function run at a time: RAS_FUNCTION_CONCURRENCY. Raises StackError as `number`."""
+    """How many invocations of one function run at a time: RAS_FUNCTION_CONCURRENCY. Raises OperatorError as `number`."""
     return number("RAS_FUNCTION_CONCURRENCY", 2, least=1)
 
 

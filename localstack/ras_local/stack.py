@@ -1,4 +1,4 @@
-"""Bringing the whole stack up and down, and what other programs need to know of it while it runs."""
+"""Bringing the whole stack up and down."""
 
 from __future__ import annotations
 
@@ -11,76 +11,36 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
-from ras import signed_http
-from ras.aws import Cloud
-from ras.errors import StackError
-from ras.mappings import DeployedMappings
-from ras.state import REPOSITORY, STAGE, StateDir, region, write_private
+from ras import interrupts, stack_file
+from ras.errors import ConflictError, FailedError, OperatorError
+from ras.stack_file import Stack
+from ras.state import LOCAL, REPOSITORY, write_private
 from result_aggregator import metrics
+from result_aggregator.names import function_name, log_group_name
 from result_aggregator.topics import TOPICS
 
-from ras_local import callers, capabilities, deploy
+from ras_local import callers, capabilities, clients, deploy
 from ras_local.servers import broker, dynoxide, emulator, processes
+from ras_local.settings import StackDir, region
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    import requests
-    from ras.signed_http import CallerKeys
+    from ras.aws import Cloud
+
 
 POLLER = "poller"
 METRICS = "metrics"
 DASHBOARD = "dashboard"
-DEFAULT_CALLER = callers.ALLOWED[0]
-
-PATIENCE_S = 60
-"""For so long a broker may be silent: one that was killed reads its logs again before it answers for a group."""
-
 WARM_S = 60
 """For so long the deployed functions may take to answer at all."""
 
-PROCESSES = (emulator.PROCESS, broker.PROCESS, METRICS, DASHBOARD, POLLER)
+PROCESSES = (emulator.PROCESS, processes.BROKER, METRICS, DASHBOARD, POLLER)
 OPTIONAL = (dynoxide.PROCESS,)
 """What runs only where somebody asked for it."""
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A running stack: the contents of its stack file, in the file's own names."""
-
-    region: str
-    endpoint_url: str
-    bootstrap_servers: str
-    api_url: str
-    table_name: str
-    dead_letter_bucket: str
-    callers: dict[str, CallerKeys]
-    dashboard_url: str
-    lacks: list[str] = field(default_factory=list)
-    """What the emulator lacks of AWS, as `lacks.Lack` names it."""
-
-    @property
-    def cloud(self) -> Cloud:
-        return Cloud(self.endpoint_url, self.region)
-
-    def get(
-        self, path: str, *, caller: str | None = DEFAULT_CALLER, headers: Mapping[str, str] | None = None
-    ) -> requests.Response:
-        """GET a path of the API as a caller of the stack file; None sends the request unsigned.
-
-        Raises StackError for an unknown caller, or when nothing answers.
-        """
-        if caller is not None and caller not in self.callers:
-            raise StackError(f"there is no caller {caller!r}", f"There are: {', '.join(self.callers)}.")
-        return signed_http.get(
-            f"{self.api_url}/{path.lstrip('/')}",
-            region=self.region,
-            credentials=self.callers[caller] if caller else None,
-            headers=headers,
-        )
 
 
 @dataclass
@@ -99,29 +59,14 @@ class Timings:
         self.say(f"{name}  {took:.1f} s")
 
 
-def load(state: StateDir) -> Stack:
-    """The stack that the state folder's file describes.
-
-    Raises StackError when there is none, or its file cannot be read.
-    """
-    try:
-        return Stack(**json.loads(state.stack_file.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise StackError("the stack is not up", "Start it with `make up`.") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise StackError(
-            f"{state.stack_file} cannot be read: {error}", "Run `make down`, then `make up`."
-        ) from error
-
-
-def is_up(state: StateDir) -> bool:
+def is_up(state: StackDir) -> bool:
     """True when every process runs and the stack file, which is written last, is there."""
     if not state.stack_file.exists():
         return False
     return all(processes.running(state, name) is not None for name in expected(state))
 
 
-def expected(state: StateDir) -> tuple[str, ...]:
+def expected(state: StackDir) -> tuple[str, ...]:
     """The processes that a stack in this folder consists of, whether they run or not.
 
     Those of a stack that was started are those that it started: emulator and broker may be somebody else's.
@@ -132,15 +77,15 @@ def expected(state: StateDir) -> tuple[str, ...]:
     return tuple(name for name in (*PROCESSES, *OPTIONAL) if name in started)
 
 
-def up(state: StateDir | None = None, *, say: Callable[[str], None] = lambda _: None) -> Stack:
+def up(state: StackDir | None = None, *, say: Callable[[str], None] = lambda _: None) -> Stack:
     """Start everything and wait until it answers. A stack that is up already is left alone; half of one is replaced.
 
-    `say` is told each finished step. Raises StackError, with nothing left running, or where the stack that is up is on
+    `say` is told each finished step. Raises OperatorError, with nothing left running, or where the stack that is up is on
     another emulator or broker than is asked for.
     """
-    state = state or StateDir.default()
+    state = state or StackDir.default()
     if is_up(state):
-        running = load(state)
+        running = stack_file.load(state)
         _check_it_is_meant(running)
         return running
     deploy.check_tools()
@@ -156,10 +101,8 @@ def up(state: StateDir | None = None, *, say: Callable[[str], None] = lambda _: 
 
 
 def _check_settings() -> None:
-    """Raises StackError for what a process would be told by the environment, and end over, in a minute."""
-    from ras_local import (
-        poller,  # and with it the mapping package and its clients, which nothing else here needs
-    )
+    """Raises OperatorError for what a process would be told by the environment, and end over, in a minute."""
+    from ras_local import poller  # with it the mapping package and its clients, which nothing else here needs
 
     region()
     processes.wished_port("RAS_DASHBOARD_PORT")
@@ -173,12 +116,12 @@ def _check_it_is_meant(running: Stack) -> None:
         ("RAS_BROKER", broker.named(), running.bootstrap_servers),
     ):
         if wished not in (None, here):
-            raise StackError(
+            raise ConflictError(
                 f"a stack is up already, with {here}, not {name}={wished}", "Run `make down` first."
             )
 
 
-def _start(state: StateDir, timings: Timings) -> Stack:
+def _start(state: StackDir, timings: Timings) -> Stack:
     with timings.step("emulator and broker"):
         broker_ready = broker.start(state, list(TOPICS))
         table_url, table_ready = dynoxide.start(state) if dynoxide.wanted() else ("", lambda: None)
@@ -188,7 +131,7 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         emulator_ready()
         bootstrap_servers = broker_ready()
         table_ready()
-    cloud = Cloud(endpoint_url, region())
+    cloud = clients.cloud_at(endpoint_url)
     missing = _find_lacks(cloud, timings) if emulator.named() else []
     # It takes a moment to import, beside the deployment; nobody asks it anything before the stack is up.
     dashboard_ready = start_dashboard(state)
@@ -203,7 +146,7 @@ def _start(state: StateDir, timings: Timings) -> Stack:
         endpoint_url=cloud.endpoint_url,
         bootstrap_servers=bootstrap_servers,
         # The path form, because names under localhost do not resolve everywhere.
-        api_url=f"{cloud.endpoint_url}/_aws/execute-api/{outputs.api_id}/{STAGE}",
+        api_url=f"{cloud.endpoint_url}/_aws/execute-api/{outputs.api_id}/{LOCAL}",
         table_name=outputs.table_name,
         dead_letter_bucket=outputs.dead_letter_bucket,
         callers=callers.credentials(cloud),
@@ -230,11 +173,11 @@ def _find_lacks(cloud: Cloud, timings: Timings) -> list[str]:
     return found
 
 
-def deploy_again(state: StateDir, settings: Mapping[str, str]) -> Stack:
-    """Deploy the running stack with these settings beside the local stage's own. Raises StackError."""
-    stack = load(state)
+def deploy_again(state: StackDir, settings: Mapping[str, str]) -> Stack:
+    """Deploy the running stack with these settings beside the local stage's own. Raises OperatorError."""
+    stack = stack_file.load(state)
     if state.dynoxide.exists():
-        raise StackError(
+        raise ConflictError(
             "tables created later are not copied to dynoxide", "Start the stack without RAS_DYNAMODB."
         )
     outputs = deploy.deploy(state, stack.cloud, {**capabilities.settings(stack.lacks), **settings})
@@ -243,7 +186,7 @@ def deploy_again(state: StateDir, settings: Mapping[str, str]) -> Stack:
     return stack
 
 
-def start_poller(state: StateDir, stack: Stack) -> None:
+def start_poller(state: StackDir, stack: Stack) -> None:
     """Start the local event source mapping; it goes on from the groups' last commits."""
     state.mappings_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "ras_local.poller"]
@@ -251,9 +194,9 @@ def start_poller(state: StateDir, stack: Stack) -> None:
     processes.start(state, POLLER, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
 
 
-def start_metrics(state: StateDir, stack: Stack) -> None:
+def start_metrics(state: StackDir, stack: Stack) -> None:
     """Start making metrics of what the functions print; it goes on where it was stopped."""
-    groups = [f"/aws/lambda/{name}" for name in (*_ingest_functions(), f"ras-{STAGE}-query")]
+    groups = [log_group_name(name) for name in (*_ingest_functions(), function_name(LOCAL, "query"))]
     command = [sys.executable, "-m", "ras_local.servers.emf_to_cloudwatch"]
     now = str(int(time.time() * 1000))
     arguments = [
@@ -261,13 +204,13 @@ def start_metrics(state: StateDir, stack: Stack) -> None:
         stack.region,
         str(state.metrics_file),
         now,
-        metrics.namespace(STAGE),
+        metrics.namespace(LOCAL),
         *groups,
     ]
     processes.start(state, METRICS, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
 
 
-def start_dashboard(state: StateDir) -> Callable[[], str]:
+def start_dashboard(state: StackDir) -> Callable[[], str]:
     """Start the dashboard; the answer waits until it listens and gives its address."""
     state.dashboard_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "ras.dashboard.serve", str(state.root), str(state.dashboard_file)]
@@ -282,18 +225,9 @@ def start_dashboard(state: StateDir) -> Callable[[], str]:
     return wait
 
 
-def mappings(state: StateDir) -> list[dict[str, Any]]:
-    """The poller's last word on each mapping; empty until it has spoken."""
-    try:
-        status: list[dict[str, Any]] = json.loads(state.mappings_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return status
-
-
-def _wait_for_mappings(state: StateDir) -> None:
+def _wait_for_mappings(state: StackDir) -> None:
     def polling() -> bool:
-        status = mappings(state)
+        status = stack_file.mappings(state)
         return {entry["topic"] for entry in status if entry["state"] == "polling"} >= set(TOPICS)
 
     processes.wait_until("the event source mapping", polling, timeout_s=60, state=state, process=POLLER)
@@ -312,12 +246,12 @@ def _warm(stack: Stack) -> None:
         over.set()
         pool.shutdown(wait=False)
     if problems:
-        raise StackError("the deployed functions do not work", "\n".join(problems))
+        raise FailedError("the deployed functions do not work", "\n".join(problems))
 
 
 def _ingest_functions() -> list[str]:
     """The deployed names of the functions that topics are mapped to."""
-    return sorted({f"ras-{STAGE}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
+    return sorted({function_name(LOCAL, topic.function) for topic in TOPICS.values()})
 
 
 def _ask_health(stack: Stack, over: Event) -> str:
@@ -332,7 +266,7 @@ def _ask_health(stack: Stack, over: Event) -> str:
             if answer.status_code == 200:
                 return ""
             problem = f"GET /healthz answered {answer.status_code}: {answer.text[:500]}"
-        except StackError as error:
+        except OperatorError as error:
             problem = error.message
         if time.monotonic() > deadline or over.wait(0.2):
             return problem
@@ -350,16 +284,16 @@ def _invoke_empty(cloud: Cloud, function_name: str) -> str:
     return f"{function_name} failed on an empty event: {payload[:1000]}" if "FunctionError" in answer else ""
 
 
-def down(state: StateDir | None = None) -> bool:
+def down(state: StackDir | None = None) -> bool:
     """Stop everything that was started from this folder; its logs stay until the next start.
 
     True if anything was running; to call it more often is harmless.
     """
-    with processes.uninterrupted():
-        return _stop_all(state or StateDir.default())
+    with interrupts.uninterrupted():
+        return _stop_all(state or StackDir.default())
 
 
-def _stop_all(state: StateDir) -> bool:
+def _stop_all(state: StackDir) -> bool:
     order = {name: place for place, name in enumerate((*reversed(PROCESSES), *OPTIONAL))}
     records = sorted(processes.recorded(state), key=lambda record: order.get(record.name, -1))
     # The poller first, alone: it commits what is being delivered while the rest still answers.
@@ -372,39 +306,3 @@ def _stop_all(state: StateDir) -> bool:
     for folder in (state.emulator, state.kafka, state.dynoxide):
         shutil.rmtree(folder, ignore_errors=True)
     return any(stopped)
-
-
-def consumer_groups(stack: Stack) -> dict[str, str]:
-    """The consumer group of each topic, by the deployed mappings."""
-    return {settings.topic: settings.consumer_group_id for settings in DeployedMappings(stack.cloud).read()}
-
-
-def progress(stack: Stack) -> dict[str, broker.Progress]:
-    """How far the deployed mappings' groups are, by topic."""
-    return broker.progress(stack.bootstrap_servers, consumer_groups(stack), timeout_s=PATIENCE_S)
-
-
-def wait_consumed(
-    stack: Stack,
-    *,
-    timeout_s: float = 120,
-    on_progress: Callable[[dict[str, broker.Progress]], None] = lambda _: None,
-    interval_s: float = 0.2,
-) -> dict[str, broker.Progress]:
-    """Wait until every published record is consumed: the committed offsets have reached the topics' ends.
-
-    Raises StackError when `timeout_s` is over first.
-    """
-    groups = consumer_groups(stack)
-    deadline = time.monotonic() + timeout_s
-    while True:
-        state = broker.progress(stack.bootstrap_servers, groups, timeout_s=PATIENCE_S)
-        on_progress(state)
-        if all(topic.lag == 0 for topic in state.values()):
-            return state
-        if time.monotonic() > deadline:
-            behind = ", ".join(f"{name} by {topic.lag}" for name, topic in state.items() if topic.lag)
-            raise StackError(
-                f"not consumed within {timeout_s:.0f} s: {behind}", "The poller's log says why: poller.log."
-            )
-        time.sleep(interval_s)

@@ -1,24 +1,20 @@
-"""Clients of the emulated AWS, for the stack's own errands: deploying, reading mappings, invoking functions.
+"""Clients of AWS at one address, for what operators and the stack itself do: deploying, reading mappings, invoking functions.
 
-They use the emulator's root keys, which it lets pass without checking signatures or policies. Whatever should be
-checked, the callers of the API above all, signs with keys of a role instead: see `callers` and `signed_http`.
+An emulator gets its root keys, which it lets pass without checking signatures or policies. Whatever should be
+checked, the callers of the API above all, signs with keys of a role instead: see `signed_http`.
 """
 
 from __future__ import annotations
 
-import os
+import threading
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
 import boto3
-import localstack_client.session
 from botocore.config import Config
 from result_aggregator.store.aws import AccessKeys
 from result_aggregator.store.dynamodb_client import DynamoDB
-
-from ras.state import region
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -54,19 +50,16 @@ class Cloud:
         return Config(connect_timeout=5, retries=retries, **options)
 
     def _client(self, service: str, **options: Any) -> Any:
-        # localstack-client prefers this variable to the address it is given, and a shell may hold another stack's.
-        elsewhere = os.environ.pop("AWS_ENDPOINT_URL", None)
-        try:
-            session = localstack_client.session.Session(
+        made: Any = _session().client  # its stubs ask for a literal name
+        with _making:
+            return made(
+                service,
+                endpoint_url=self.endpoint_url,
+                region_name=self.region,
                 aws_access_key_id=self.key,
                 aws_secret_access_key=self.secret,
-                region_name=self.region,
-                localstack_host=urlparse(self.endpoint_url).netloc,
+                config=self._config(**options),
             )
-        finally:
-            if elsewhere is not None:
-                os.environ["AWS_ENDPOINT_URL"] = elsewhere
-        return session.client(service, config=self._config(**options))
 
     @cached_property
     def iam(self) -> IAMClient:
@@ -136,20 +129,11 @@ class Cloud:
         return client
 
 
-def dynamodb_client(endpoint_url: str, **config: Any) -> DynamoDBClient:
-    """A client of any DynamoDB server on this machine; `config` is botocore's. By default nothing is tried twice."""
-    settings = {"retries": {"total_max_attempts": 1}, "connect_timeout": 5, **config}
-    return _session().client(
-        "dynamodb",
-        endpoint_url=endpoint_url,
-        region_name=region(),
-        aws_access_key_id=ROOT_KEY,
-        aws_secret_access_key=ROOT_SECRET,
-        config=Config(**settings),
-    )
-
-
 @cache
 def _session() -> boto3.session.Session:
     # The descriptions of AWS's services are read once per session, which takes longer than most requests here.
     return boto3.session.Session()
+
+
+# A session makes one client at a time: it is not safe to be asked for two.
+_making = threading.Lock()

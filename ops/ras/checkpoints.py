@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class Notes(Protocol):
-    """Notes by name, each a JSON document."""
+class Checkpoints(Protocol):
+    """Checkpoints by name, each a JSON document."""
 
     def read(self, name: str) -> Any:
         """A note's content: None where there is none, and nothing ({}) of one that is no JSON."""
@@ -36,8 +36,8 @@ class Notes(Protocol):
         ...
 
 
-class FolderNotes:
-    """Notes as files of a folder, which is made for the first one."""
+class FolderCheckpoints:
+    """Checkpoints as files of a folder, which is made for the first one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -63,8 +63,8 @@ class FolderNotes:
         return self._folder / f"{name}.json"
 
 
-class BucketNotes:
-    """Notes as objects under a prefix. Methods raise botocore's errors when S3 refuses or does not answer."""
+class BucketCheckpoints:
+    """Checkpoints as objects under a prefix. Methods raise botocore's errors when S3 refuses or does not answer."""
 
     def __init__(self, s3: S3Client, bucket: str, prefix: str) -> None:
         self._s3 = s3

@@ -7,41 +7,32 @@ AWS is never touched unless a stage is named. There, everything is found from na
 from __future__ import annotations
 
 import os
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import botocore.session
-from botocore import credentials as sdk
 from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
     NoCredentialsError,
     NoRegionError,
 )
-from ras_local import stack as stacks
+from result_aggregator.names import LIVE_ALIAS, function_name, resource_name, stack_name
 from result_aggregator.store.aws import AccessKeys
 from result_aggregator.store.dynamodb_client import DynamoDB
 
+from ras import stack_file
 from ras.aws import Cloud
 from ras.dead_letters.bucket import DeadLetterBucket
-from ras.errors import StackError
+from ras.errors import NotFoundError, SettingError
 from ras.invoke import Invoke, of_lambda
+from ras.kafka.msk_iam import Brokers, msk_iam
 from ras.mappings import DeployedMapping, DeployedMappings, outputs
-from ras.state import STAGE as LOCAL
-from ras.state import StateDir
+from ras.state import LOCAL, StateDir
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
 
 _CHANGE_WAIT_S = 120
-_TOKEN_RETRY_S = 60
-
-LIVE = "live"
-"""The alias of functions that start from a snapshot (`infra.functions`)."""
 
 
 @dataclass(frozen=True)
@@ -73,85 +64,14 @@ class Account(Cloud):
         return DynamoDB(self.dynamodb.meta.endpoint_url, self.region, credentials)
 
     def bootstrap_servers(self, cluster_arn: str) -> str:
-        """The brokers of a cluster, for IAM authentication. Raises StackError where it has none."""
+        """The brokers of a cluster, for IAM authentication. Raises OperatorError where it has none."""
         answer = self._client("kafka").get_bootstrap_brokers(ClusterArn=cluster_arn)
         servers: str = answer.get("BootstrapBrokerStringSaslIam", "")
         if not servers:
-            raise StackError(
+            raise SettingError(
                 f"{cluster_arn} offers no IAM authentication", "Name its brokers with --bootstrap-servers."
             )
         return servers
-
-
-@dataclass(frozen=True)
-class Brokers:
-    """A Kafka cluster: its addresses, and how to get in, in librdkafka's own names."""
-
-    bootstrap_servers: str
-    settings: dict[str, Any] = field(default_factory=dict, repr=False)
-
-
-def msk_iam(region: str, profile: str | None) -> dict[str, Any]:
-    """Client settings for IAM authentication with MSK. The role needs `kafka-cluster:Connect` and what it then does.
-
-    Raises botocore's errors where there are no credentials to sign a token with.
-
-    The brokers' certificates are checked against the machine's CA store, or the file that SSL_CERT_FILE names: OpenSSL
-    would look there by itself, but librdkafka brings its own and names a file of the machine's where it finds one.
-    """
-    found = _Found(profile)
-    last = _token(region, found)
-
-    def token(_: str) -> tuple[str, float]:
-        # A client whose callback raises breaks (confluent-kafka 2.16: SystemError). With a token that is too old it
-        # is refused by the brokers instead, which is told; and this is asked again before that.
-        nonlocal last
-        try:
-            last = _token(region, found)
-        except (BotoCoreError, ClientError):
-            return last[0], max(last[1], time.time() + _TOKEN_RETRY_S)
-        return last
-
-    settings: dict[str, Any] = {
-        "security.protocol": "SASL_SSL",
-        "sasl.mechanisms": "OAUTHBEARER",
-        "oauth_cb": token,
-    }
-    if trusted := os.environ.get("SSL_CERT_FILE"):
-        settings["ssl.ca.location"] = trusted
-    return settings
-
-
-class _Found(sdk.CredentialProvider):
-    """What the SDK finds of credentials, by a profile or by itself: kept, and renewed before they expire.
-
-    A search for each token would ask an instance's metadata service each time, which has one second for its answer.
-    """
-
-    def __init__(self, profile: str | None) -> None:
-        super().__init__()
-        self._session = botocore.session.Session(profile=profile)
-
-    def load(self) -> sdk.Credentials:
-        """Those that are valid now. Raises botocore's errors where there are none."""
-        try:
-            found = self._session.get_credentials()
-            frozen = None if found is None else found.get_frozen_credentials()
-        except (OSError, RuntimeError, ValueError) as error:
-            # Not botocore's: a profile's program that is not there, tells expired credentials, or no JSON.
-            raise CredentialRetrievalError(provider="the SDK", error_msg=str(error)) from error
-        if frozen is None or not (frozen.access_key and frozen.secret_key):
-            raise NoCredentialsError
-        return sdk.Credentials(frozen.access_key, frozen.secret_key, frozen.token)
-
-
-def _token(region: str, found: _Found) -> tuple[str, float]:
-    """A token, and when it expires in seconds since 1970. Raises botocore's errors where there are no credentials."""
-    # Imported on use: the stack on this machine does without.
-    from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
-
-    made, expires_ms = MSKAuthTokenProvider.generate_auth_token_from_credentials_provider(region, found)
-    return made, expires_ms / 1000
 
 
 @dataclass(frozen=True)
@@ -177,7 +97,7 @@ class Deployment:
         return [
             mapping
             for mapping in DeployedMappings(self.cloud).read()
-            if mapping.function_name.startswith(f"ras-{self.stage}-")
+            if mapping.function_name.startswith(resource_name(self.stage, ""))
         ]
 
     @property
@@ -186,8 +106,8 @@ class Deployment:
         return self.cloud.profile if isinstance(self.cloud, Account) else None
 
     def outputs(self) -> dict[str, str]:
-        """What the stack of the view and the dead letters tells. Raises StackError where there is none."""
-        return _outputs(self.cloud, f"ras-{self.stage}-data")
+        """What the stack of the view and the dead letters tells. Raises OperatorError where there is none."""
+        return _outputs(self.cloud, stack_name(self.stage, "data"))
 
     def environment(self, folder: str) -> dict[str, str]:
         """What a deployed function finds in its environment, see `configuration`."""
@@ -203,23 +123,23 @@ class Deployment:
 
         Where callers use an alias, that is the version behind it.
         """
-        name = f"ras-{self.stage}-{folder.replace('_', '-')}"
+        name = function_name(self.stage, folder)
         lambda_ = self.cloud.functions
         lambda_.get_waiter("function_updated").wait(
             FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": _CHANGE_WAIT_S}
         )
         try:
-            return lambda_.get_function_configuration(FunctionName=name, Qualifier=LIVE)
+            return lambda_.get_function_configuration(FunctionName=name, Qualifier=LIVE_ALIAS)
         except lambda_.exceptions.ResourceNotFoundException:
             return lambda_.get_function_configuration(FunctionName=name)
 
     def brokers(self) -> Brokers:
-        """The cluster that the mappings read, unless one was given. Raises StackError where none can be told."""
+        """The cluster that the mappings read, unless one was given. Raises OperatorError where none can be told."""
         if self.given_brokers is not None:
             return self.given_brokers
         clusters = {mapping.event_source_arn for mapping in self.mappings()}
         if len(clusters) != 1 or not isinstance(self.cloud, Account):
-            raise StackError(
+            raise SettingError(
                 f"the mappings of stage {self.stage} read {len(clusters)} clusters",
                 "Name the brokers with --bootstrap-servers.",
             )
@@ -239,15 +159,15 @@ def choose(
     """The deployment that a command's options name; without a stage, the running stack of the state folder.
 
     `plaintext` leaves authentication out where `bootstrap_servers` name the brokers of a stage in AWS.
-    Raises StackError.
+    Raises OperatorError.
     """
     state = state or StateDir.default()
     if stage in (None, LOCAL):
         if profile or region:
-            raise StackError(
+            raise SettingError(
                 "--profile and --region go with --stage", "Without it, the local stack is meant."
             )
-        stack = stacks.load(state)
+        stack = stack_file.load(state)
         brokers = Brokers(bootstrap_servers or stack.bootstrap_servers)
         return Deployment(LOCAL, stack.cloud, stack.dead_letter_bucket, state, brokers)
     try:
@@ -257,9 +177,9 @@ def choose(
         if not session.region_name:
             raise NoRegionError
     except NoRegionError:
-        raise StackError("no AWS region is set", "Name it with --region, or set AWS_REGION.") from None
+        raise SettingError("no AWS region is set", "Name it with --region, or set AWS_REGION.") from None
     account = Account("", session.region_name, profile=profile)
-    letters = stack_output(account, f"ras-{stage}-data", "DeadLetterBucketName")
+    letters = stack_output(account, stack_name(stage or LOCAL, "data"), "DeadLetterBucketName")
     given = None
     if bootstrap_servers:
         given = Brokers(bootstrap_servers, {} if plaintext else msk_iam(account.region, profile))
@@ -267,17 +187,17 @@ def choose(
 
 
 def stack_output(cloud: Cloud, stack_name: str, key: str) -> str:
-    """An output of a stack in AWS. Raises StackError where there is no such stack, or it lacks the output."""
+    """An output of a stack in AWS. Raises OperatorError where there is no such stack, or it lacks the output."""
     value = _outputs(cloud, stack_name).get(key)
     if not value:
-        raise StackError(f"stack {stack_name} has no output {key}")
+        raise NotFoundError(f"stack {stack_name} has no output {key}")
     return value
 
 
 def _outputs(cloud: Cloud, stack_name: str) -> dict[str, str]:
     told = outputs(cloud, stack_name)
     if told is None:
-        raise StackError(
+        raise NotFoundError(
             f"there is no stack {stack_name} in {cloud.region}",
             "Name another --stage, --profile or --region.",
         )

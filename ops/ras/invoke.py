@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from result_aggregator import replay_headers
+from result_aggregator.names import function_name
 from result_aggregator.topics import TOPICS
 
 from ras.dead_letters.letter import Place
-from ras.errors import StackError
+from ras.errors import ConflictError, FailedError, OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 Invoke = Callable[[str, dict[str, Any]], dict[str, Any]]
-"""(folder of the function, event) -> its answer. Raises FunctionFailedError, or StackError where it is out of reach."""
+"""(folder of the function, event) -> its answer. Raises FunctionFailedError, or OperatorError where it is out of reach."""
 
 BATCH_RECORDS = 100
 """Records an invocation: what a mapping sends by default, so that the function's time suffices."""
@@ -65,14 +66,14 @@ def of_lambda(client: LambdaClient, stage: str) -> Invoke:
     """Invoke the functions of a stage, named `ras-<stage>-<folder>`."""
 
     def invoke(folder: str, event: dict[str, Any]) -> dict[str, Any]:
-        name = f"ras-{stage}-{folder.replace('_', '-')}"
+        name = function_name(stage, folder)
         try:
             answer = client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
             payload = answer["Payload"].read()
         except client.exceptions.RequestTooLargeException as error:
             raise FunctionFailedError(f"no invocation can carry it: {error}") from error
         except (BotoCoreError, ClientError) as error:
-            raise StackError(
+            raise FailedError(
                 f"{name} cannot be invoked: {error}",
                 "Nothing is lost: what was not replayed yet is where it was. Run the same command again.",
             ) from error
@@ -88,7 +89,7 @@ def deliver(invoke: Invoke, records: Iterable[Redelivery]) -> Iterator[dict[Plac
     """Hand records to the functions of their topics; yields the outcomes of each finished invocation.
 
     Records of topics that no function consumes have no outcome. An invocation that fails is halved until the record
-    is found that the function breaks on. Raises StackError when the function is out of reach, or is of a version that
+    is found that the function breaks on. Raises OperatorError when the function is out of reach, or is of a version that
     tells no outcomes.
     """
     by_source: dict[tuple[str, str], list[Redelivery]] = {}
@@ -149,8 +150,8 @@ def _outcomes(invoke: Invoke, folder: str, batch: Sequence[Redelivery]) -> dict[
     return found
 
 
-def _unreadable(folder: str) -> StackError:
-    return StackError(
+def _unreadable(folder: str) -> OperatorError:
+    return ConflictError(
         f"{folder} does not tell what became of each record",
         "Deploy this version of the functions first; nothing was removed.",
     )

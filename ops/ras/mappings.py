@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from result_aggregator.names import stack_name
 
-from ras.state import STAGE
+from ras.state import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +96,7 @@ class DeployedMappings:
         return sorted(found, key=lambda mapping: mapping.topic)
 
     def _told(self) -> list[Mapping[str, Any]]:
-        told = outputs(self._cloud, f"ras-{STAGE}-ingest") or {}  # it is not deployed yet, or has none
+        told = outputs(self._cloud, stack_name(LOCAL, "ingest")) or {}  # it is not deployed yet, or has none
         mappings: list[Mapping[str, Any]] = json.loads(told.get("Mappings", "[]"))
         return mappings
 

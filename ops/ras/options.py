@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ras import time_argument
-from ras.errors import StackError
+from ras.errors import DeclinedError, FailedError, RefusedError, UnreachableError
 from ras.terminal import expected_failures
 
 if TYPE_CHECKING:
@@ -32,22 +32,22 @@ def failures(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*arguments, **options)
         except ClientError as error:
             refused = "AccessDenied" in error.response.get("Error", {}).get("Code", "")
-            raise StackError(
-                str(error), "The credentials used lack that right." if refused else ""
-            ) from error
+            if refused:
+                raise RefusedError(str(error), "The credentials used lack that right.") from error
+            raise FailedError(str(error)) from error
         except BotoCoreError as error:
-            raise StackError(
+            raise UnreachableError(
                 str(error), "Are there credentials, and is AWS or the stack reachable?"
             ) from error
         except KafkaException as error:
             advice = "Do the brokers answer from here, and may you do this on them?"
-            raise StackError(f"Kafka: {error.args[0].str()}", advice) from error
+            raise UnreachableError(f"Kafka: {error.args[0].str()}", advice) from error
 
     return expected_failures(run)
 
 
 class Moment(click.ParamType[datetime]):
-    """A moment, see `moments.parse`."""
+    """A moment, see `time_argument.parse`."""
 
     name = "moment"
 
@@ -100,7 +100,7 @@ dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, 
 
 
 def deployment(options: dict[str, Any]) -> Deployment:
-    """What `of_deployment` and `of_brokers` name. Raises StackError."""
+    """What `of_deployment` and `of_brokers` name. Raises OperatorError."""
     from ras.deployment import choose
 
     return choose(
@@ -133,11 +133,13 @@ def filters_given(options: dict[str, Any]) -> bool:
 
 
 def confirm(question: str) -> None:
-    """Ask; nobody is asked where nobody can answer. Raises StackError unless the answer is yes."""
+    """Ask; nobody is asked where nobody can answer. Raises OperatorError unless the answer is yes."""
     if not _somebody_is_here():
-        raise StackError(f"{question} Nobody is here to say so", "Add --yes, or look first with --dry-run.")
+        raise DeclinedError(
+            f"{question} Nobody is here to say so", "Add --yes, or look first with --dry-run."
+        )
     if not click.confirm(question, err=True):
-        raise StackError("nothing was done")
+        raise DeclinedError("nothing was done")
 
 
 def _somebody_is_here() -> bool:

@@ -9,13 +9,16 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from ras.errors import StackError
+from ras.errors import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 SERVICE = "execute-api"
+
+ALLOWED = ("api-gateway-service", "admin-dashboard-service")
+"""Roles whose callers the API lets in; the stack file has keys of each."""
 
 
 class CallerKeys(TypedDict):
@@ -53,16 +56,16 @@ def send(
     *,
     timeout_s: float = 30,
 ) -> requests.Response:
-    """Send it as it is, on a connection of its own. Raises StackError when nothing answers there, or not in time."""
+    """Send it as it is, on a connection of its own. Raises OperatorError when nothing answers there, or not in time."""
     try:
         with requests.Session() as session:
             # Proxies of the user's environment have no business between a program and its own machine.
             session.trust_env = False
             return session.send(prepared, timeout=timeout_s)
     except requests.Timeout as error:
-        raise StackError(f"no answer from {prepared.url} within {timeout_s:g} s") from error
+        raise UnreachableError(f"no answer from {prepared.url} within {timeout_s:g} s") from error
     except requests.ConnectionError as error:
-        raise StackError(
+        raise UnreachableError(
             f"nothing answers at {prepared.url}", "Is the stack up? See `ras status`."
         ) from error
 
@@ -77,7 +80,7 @@ def get(
 ) -> requests.Response:
     """GET a URL, signed as the owner of the credentials; None sends it unsigned.
 
-    Raises StackError when nothing answers there, or not in time.
+    Raises OperatorError when nothing answers there, or not in time.
     """
     prepared = prepare(url, region=region, credentials=credentials, headers=headers)
     return send(prepared, timeout_s=timeout_s)

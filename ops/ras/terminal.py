@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ras.errors import StackError
+from ras.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,18 +47,18 @@ def many(number: int, what: str) -> str:
 
 
 def expected_failures(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Print what a person can act on without a traceback, and exit with 1; 130 after Ctrl-C."""
+    """Print what a person can act on without a traceback, and exit with the error's code; 130 after Ctrl-C."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> Any:
         try:
             return command(*arguments, **options)
-        except StackError as error:
+        except OperatorError as error:
             problem = console(stderr=True)
             problem.print(f"[bold red]ras:[/] {plain(error.message)}")
             if error.advice:
                 problem.print(plain(error.advice))
-            sys.exit(1)
+            sys.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.exit(130)
 

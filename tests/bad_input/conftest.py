@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from result_aggregator import settings
+from result_aggregator.names import ENV_TABLE_NAME, REJECTED_PREFIX
 from result_aggregator.store.view_store import ViewStore
 from result_aggregator.topics import TOPICS
 
@@ -50,7 +51,7 @@ class Deliveries:
 
     def stored(self, batch_id: str) -> list[dict[str, Any]]:
         """The batch's items, without the key that names it."""
-        view = ViewStore(settings.text("TABLE_NAME"))
+        view = ViewStore(settings.text(ENV_TABLE_NAME))
         return [
             {name: value for name, value in item.items() if name != "pk"}
             for item in view.read_partition(batch_id)
@@ -72,7 +73,7 @@ class Deliveries:
         counts = self.invoke(good.topic, records)
         letters = self.service.dead_letters()
         offsets = [offset for offset, value in enumerate(values) if isinstance(value, bytes)]
-        places = [f"rejected/{good.topic}/0/{offset:020d}.json" for offset in offsets]
+        places = [f"{REJECTED_PREFIX}{good.topic}/0/{offset:020d}.json" for offset in offsets]
         found = {
             one.name: (letters[place]["reason"]["code"], _paths(letters[place]))
             for one, place in zip(spoilt, places, strict=True)

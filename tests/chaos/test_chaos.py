@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ras import stack_file
 from ras.kafka.publish import publish
 from ras_local import stack
-from ras_local.servers import apache_kafka, broker, dynoxide, emulator, processes
+from ras_local.servers import apache_kafka, dynoxide, emulator, processes
 from result_aggregator.domain.outcomes import OUTCOMES
 
 from tests import fold
@@ -21,8 +22,8 @@ from tests.tiers import long
 
 if TYPE_CHECKING:
     import psutil
-    from ras.state import StateDir
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
+    from ras_local.settings import StackDir
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
@@ -37,7 +38,7 @@ PAUSE_S = 8.0
 class Saboteur:
     """Kills parts of a stack, by process id, and starts again what does not start itself."""
 
-    def __init__(self, running: Stack, state: StateDir, seed: int) -> None:
+    def __init__(self, running: Stack, state: StackDir, seed: int) -> None:
         self.running, self.state = running, state
         self.source = random.Random(seed)  # noqa: S311 - which worker dies, not a secret
         self.done: list[str] = []
@@ -59,7 +60,7 @@ class Saboteur:
 
     def kill_the_broker(self) -> None:
         """Apache Kafka; it comes back with what it had on disk."""
-        self._kill(broker.PROCESS)
+        self._kill(processes.BROKER)
         apache_kafka.restart(self.state)()
         self.done.append("broker")
 
@@ -116,7 +117,7 @@ def dead_letters(running: Stack) -> list[str]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("batches", BATCHES)
-def test_nothing_is_lost_and_nothing_doubled(real_stack: Stack, real_state: StateDir, batches: int) -> None:
+def test_nothing_is_lost_and_nothing_doubled(real_stack: Stack, real_state: StackDir, batches: int) -> None:
     """Workers, poller, broker and connections die in the middle of all the events; the end is as if they had not."""
     # Another seed for another number: the two may run on one stack, and a batch of both would be none of either.
     events = workload.lines(batches, SEED + batches)
@@ -142,9 +143,9 @@ def test_nothing_is_lost_and_nothing_doubled(real_stack: Stack, real_state: Stat
         publish(real_stack.bootstrap_servers, records[number :: len(acts)], timeout_s=120)
         # A part of the time that the part takes to be consumed.
         time.sleep(saboteur.source.uniform(0.0008, 0.0032) * batches)
-        in_flight.append(sum(topic.lag for topic in stack.progress(real_stack).values()))
+        in_flight.append(sum(topic.lag for topic in stack_file.progress(real_stack).values()))
         act()
-    consumed = stack.wait_consumed(real_stack, timeout_s=600, interval_s=1)
+    consumed = stack_file.wait_consumed(real_stack, timeout_s=600, interval_s=1)
 
     table = fold.fold(fold.read_all(events))
     batch_ids = sorted({line.value["data"]["batch_id"] for line in events})

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from ras.aws import dynamodb_client
-from ras.state import StateDir
 from ras_local import stack
+from ras_local.clients import dynamodb_at
 from ras_local.servers import emulator
+from ras_local.settings import StackDir
 
 from tests.convergence import machine
 from tests.convergence.backend import faulty, quiet
@@ -78,13 +78,13 @@ def main() -> int:
     running.add_argument("--times", type=int, default=20)
     arguments = parser.parse_args()
     with quiet(), tempfile.TemporaryDirectory() as folder:
-        state = StateDir(Path(folder))
+        state = StackDir(Path(folder))
         state.create()
         try:
             endpoint_url, wait = emulator.start(state)
             wait()
             definition = create_table_arguments(TABLE)
-            dynamodb_client(endpoint_url).create_table(**definition)
+            dynamodb_at(endpoint_url).create_table(**definition)
             # Without attempts of its own: what fails shall be seen by the service.
             dynamodb = client(endpoint_url, attempts=1)
             if arguments.command == "soak":

@@ -42,7 +42,7 @@ def _refusal(status: int, code: str) -> Response:
 
 
 class FaultyTransport:
-    """A transport (`store.dynamodb_http`) that has a plan for an invocation's requests: the n-th gets the n-th entry, None is none.
+    """A transport (`store.dynamodb_client`) that has a plan for an invocation's requests: the n-th gets the n-th entry, None is none.
 
     After a kill every further request of the invocation is killed too, as its threads are gone. Invocations are told
     apart by `invocation`, a thread-inherited name that `enter` sets.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from ras.aws import dynamodb_client
+from ras_local.clients import dynamodb_at
 from result_aggregator.domain.outcomes import OUTCOMES
 
 from tests import samples
@@ -61,7 +61,7 @@ def converge(machine_class: type[RuleBasedStateMachine], histories: int) -> None
 def test_histories_converge(real_url: str, histories: int, table_arguments: dict[str, Any]) -> None:
     """Every answer is the fold of the distinct events, under faults, crashes, disorder and invocations at once."""
     table = f"histories-{histories}"
-    dynamodb_client(real_url).create_table(**{**table_arguments, "TableName": table})
+    dynamodb_at(real_url).create_table(**{**table_arguments, "TableName": table})
     # Without attempts of its own: what fails shall be seen by the service.
     dynamodb = client(real_url, attempts=1)
     with quiet(), closing(faulty(dynamodb)) as transport:
@@ -94,7 +94,7 @@ WRITTEN = [
 def test_every_fault_is_got_over(real_url: str, fault: Fault, table_arguments: dict[str, Any]) -> None:
     """A written history meets each at its first requests and at all of them, and comes to every outcome."""
     table = f"written-{fault}".replace("_", "-")
-    dynamodb_client(real_url).create_table(**{**table_arguments, "TableName": table})
+    dynamodb_at(real_url).create_table(**{**table_arguments, "TableName": table})
     dynamodb = client(real_url, attempts=1)
     with quiet(), closing(faulty(dynamodb)) as transport:
         world = World(dynamodb, transport, table, "written")

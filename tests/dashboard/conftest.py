@@ -10,7 +10,7 @@ import pytest
 from botocore.credentials import Credentials
 from ras.dashboard.data_source import DataSource
 from ras.dead_letters.bucket import DeadLetterBucket
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.state import StateDir
 
 from tests.client.server import Server
@@ -67,7 +67,7 @@ class Deployment:
         def invoke(folder: str, event: dict[str, Any]) -> dict[str, Any]:
             self.invoked.append(folder)
             if self.refusal is not None:
-                raise StackError("it cannot be invoked") from self.refusal
+                raise OperatorError("it cannot be invoked") from self.refusal
             return self.service.invoke(folder, event)
 
         return invoke
@@ -80,14 +80,14 @@ class Dashboard:
     url: str
     deployment: Deployment
     api: Server
-    failure: list[StackError]
+    failure: list[OperatorError]
     """What opening the source raises, while there is something in it."""
 
 
 @pytest.fixture
 def dashboard(service: Service, tmp_path: Path) -> Iterator[Dashboard]:
     deployment: Any = Deployment(service, StateDir(tmp_path))
-    failure: list[StackError] = []
+    failure: list[OperatorError] = []
     with Server() as api:
         source = DataSource(deployment, api.url, Credentials("key", "secret"))
 

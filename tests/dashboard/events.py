@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ras import stack_file
 from ras.kafka.publish import Event
 
 from tests import samples
@@ -12,7 +13,7 @@ from tests import samples
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
 
 REGISTERED = "huleedu.batch.essays.registered.v1"
 OUTCOME = "huleedu.els.batch_phase.outcome.v1"
@@ -136,7 +137,6 @@ def classroom(batch: str, user: str) -> Iterator[Event]:
 def stack_consumed(running: Stack, events: Iterable[Event]) -> None:
     """Publish, and wait until all of it is in the view."""
     from ras.kafka.publish import publish
-    from ras_local import stack as stacks
 
     publish(running.bootstrap_servers, events)
-    stacks.wait_consumed(running, timeout_s=240)
+    stack_file.wait_consumed(running, timeout_s=240)

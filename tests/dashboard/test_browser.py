@@ -19,10 +19,11 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from ras.dashboard import dead_letters
 from ras.dashboard.data_source import open_source
 from ras.dead_letters.bucket import DeadLetterBucket
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.kafka.publish import Event, publish, read_events
-from ras.state import REPOSITORY, StateDir
+from ras.state import REPOSITORY
 from ras_local import stack
+from ras_local.settings import StackDir
 
 from tests import samples
 from tests.dashboard import events
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import BrowserContext, Dialog, Request, Route
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
 
 # The first test's time has the stack's start and all of the events in it.
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(900)]
@@ -78,13 +79,13 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> StateDir:
-    return StateDir(tmp_path_factory.mktemp("stack"))
+def state(tmp_path_factory: pytest.TempPathFactory) -> StackDir:
+    return StackDir(tmp_path_factory.mktemp("stack"))
 
 
 # After `chromium`: without a browser nothing is started.
 @pytest.fixture(scope="module")
-def running(chromium: Browser, state: StateDir) -> Iterator[Stack]:  # noqa: ARG001
+def running(chromium: Browser, state: StackDir) -> Iterator[Stack]:  # noqa: ARG001
     """The stack, with the sample events, a classroom's batch, a large batch, many batches and some poison."""
     try:
         started = stack.up(state)
@@ -619,7 +620,7 @@ def test_the_rate_is_that_of_the_moment_and_what_is_unknown_is_not_called_good(p
 
 
 def test_the_list_of_letters_says_where_it_ends(
-    page: Page, state: StateDir, monkeypatch: pytest.MonkeyPatch
+    page: Page, state: StackDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letters, "LETTERS", 2)
     source = open_source(state=state)
@@ -658,7 +659,7 @@ def test_a_letter_is_inspected_and_replayed_after_a_dry_run(page: Page, running:
 
 
 def test_a_lost_connection_is_told_and_gets_over(
-    watched: Watched, page: Page, running: Stack, state: StateDir
+    watched: Watched, page: Page, running: Stack, state: StackDir
 ) -> None:
     """What was seen stays on the page; with the API back, news arrive by themselves."""
     watched.expected = "ERR_"
@@ -695,7 +696,7 @@ def test_a_lost_connection_is_told_and_gets_over(
 
 def test_the_stack_is_not_up_yet(page: Page) -> None:
     def opener() -> Any:
-        raise StackError("the stack is not up", "Start it with `ras up`.")
+        raise OperatorError("the stack is not up", "Start it with `ras up`.")
 
     with serving(opener) as url:
         for path in ("/?user=u", "/batch?id=b", "/letters"):

@@ -21,11 +21,11 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
+from ras.cli import main
 from ras.dashboard import dead_letters, serve
 from ras.dashboard.dead_letters import visible
 from ras.dashboard.request_guard import HEADERS
-from ras.errors import StackError
-from ras_local.commands import main
+from ras.errors import OperatorError
 from result_aggregator.contracts.rejection import Problem
 
 from tests.client.server import SILENCE, CannedResponse, Server
@@ -125,7 +125,7 @@ def test_it_listens_on_this_machine_only() -> None:
     listening = serve.listen()
     try:
         assert listening.getsockname()[0] == "127.0.0.1"
-        with pytest.raises(StackError, match="is taken"):
+        with pytest.raises(OperatorError, match="is taken"):
             serve.listen(listening.getsockname()[1])
     finally:
         listening.close()
@@ -514,7 +514,7 @@ def test_an_empty_id_is_a_bad_request(dashboard: Dashboard) -> None:
 @pytest.mark.parametrize("path", ["/data/batch?id=b", "/data/batches?user=u", "/data/letters"])
 def test_a_stack_that_is_not_up_is_told(dashboard: Dashboard, path: str) -> None:
     """The pages themselves are there, and fill themselves once it is."""
-    dashboard.failure.append(StackError("the stack is not up", "Start it with `ras up`."))
+    dashboard.failure.append(OperatorError("the stack is not up", "Start it with `ras up`."))
     answer = ask(dashboard.url, path)
 
     assert (answer.status, answer.json["error"]) == (503, "the stack is not up")
@@ -792,7 +792,7 @@ def test_ctrl_c_ends_it_while_aws_does_not_answer(tmp_path: Path) -> None:
         aws.otherwise = plan
         up(tmp_path, endpoint_url=aws.url.removesuffix("/stage"))
         process = subprocess.Popen(
-            [sys.executable, "-c", "from ras_local.commands import main; main()", "dashboard"],
+            [sys.executable, "-c", "from ras.cli import main; main()", "dashboard"],
             env={**os.environ, "RAS_STATE_DIR": str(tmp_path)},
             stdout=subprocess.PIPE,
             text=True,

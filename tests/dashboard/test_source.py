@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ras.dashboard.data_source import CALLER, Reopened, open_source
 from ras.deployment import Account
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.state import StateDir, write_private
 
 from tests.dynamodb import REGION
@@ -49,7 +49,7 @@ def test_on_this_machine_it_signs_as_the_dashboards_own_role(tmp_path: Path) -> 
 def test_a_stack_that_is_started_anew_is_opened_anew(tmp_path: Path) -> None:
     """The dashboard of the stack is there before the stack is."""
     opener = Reopened(StateDir(tmp_path))
-    with pytest.raises(StackError, match="not up"):
+    with pytest.raises(OperatorError, match="not up"):
         opener()
     up(tmp_path)
     first = opener()

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
-from ras import signed_http
+from ras import signed_http, stack_file
 from ras.kafka.publish import publish, read_events
-from ras.state import StateDir
 from ras_local import capabilities, stack
 from ras_local.servers import emulator
+from ras_local.settings import StackDir
 
 from tests import openapi, samples
 from tests.real_servers import KAFKA, server
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import requests
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
 
 
 ELSEWHERE = "elsewhere"
@@ -39,15 +39,15 @@ def broker(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def state(broker: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> StateDir:
+def state(broker: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> StackDir:
     if broker == KAFKA:
-        shared: StateDir = request.getfixturevalue("real_state")
+        shared: StackDir = request.getfixturevalue("real_state")
         return shared
-    return StateDir(tmp_path_factory.mktemp("stack"))
+    return StackDir(tmp_path_factory.mktemp("stack"))
 
 
 @pytest.fixture(scope="session")
-def running(broker: str, state: StateDir, request: pytest.FixtureRequest) -> Iterator[Stack]:
+def running(broker: str, state: StackDir, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """A running stack; it is stopped even if it never got up."""
     if broker == KAFKA:
         yield request.getfixturevalue("real_stack")  # other tests use it too: it is stopped with the session
@@ -117,5 +117,5 @@ def filled(running: Stack) -> Stack:
     """A running stack that has consumed all sample events."""
     for name in samples.FILES:
         publish(running.bootstrap_servers, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
-    stack.wait_consumed(running)
+    stack_file.wait_consumed(running)
     return running

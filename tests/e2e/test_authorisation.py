@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import requests
     from ras.signed_http import CallerKeys
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs(Lack.POLICIES, Lack.SIGNATURES, Lack.IDENTITY)]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from botocore.credentials import Credentials
+from ras import stack_file
 from ras.kafka.publish import Event, publish
-from ras_local import stack as local_stack
 from ras_local.capabilities import Lack
 from result_aggregator_client import (
     AsyncResultAggregatorClient,
@@ -26,7 +26,7 @@ from tests import samples
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
 
 pytestmark = pytest.mark.e2e
 
@@ -107,7 +107,7 @@ def odd_batches(filled: Stack) -> None:
             )
         ],
     )
-    local_stack.wait_consumed(filled)
+    stack_file.wait_consumed(filled)
 
 
 @pytest.mark.usefixtures("odd_batches")
@@ -246,12 +246,12 @@ def test_a_ranking_replaced_between_two_pages(filled: Stack, client: ResultAggre
             rank("first", "2026-03-02T09:00:00Z", ["a", "b", "c"]),
         ],
     )
-    local_stack.wait_consumed(filled)
+    stack_file.wait_consumed(filled)
     essays = client.iter_essays(batch_id, owner, page_size=1)
     assert next(essays).cj_rank == 1
 
     publish(filled.bootstrap_servers, [rank("second", "2026-03-02T10:00:00Z", ["c", "b", "a"])])
-    local_stack.wait_consumed(filled)
+    stack_file.wait_consumed(filled)
 
     with pytest.raises(CursorOutdatedError, match="begin again"):
         next(essays)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from ras import stack_file
+from ras.cli import main
 from ras.dead_letters.bucket import Filters
 from ras.dead_letters.letter import Kind
 from ras.deployment import choose
 from ras.kafka.publish import Event, publish
 from ras.kafka.topic import TopicLog
 from ras.time_argument import milliseconds
-from ras_local import stack as local_stack
 from ras_local.capabilities import Lack
-from ras_local.commands import main
 from result_aggregator.topics import TOPICS
 
 from tests import samples
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from click.testing import Result
     from ras.deployment import Deployment
-    from ras.state import StateDir
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
+    from ras_local.settings import StackDir
 
 pytestmark = pytest.mark.e2e
 
@@ -39,7 +39,7 @@ FUNCTION = "ras-local-ingest-essays"
 
 
 @pytest.fixture
-def ras(running: Stack, state: StateDir, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:  # noqa: ARG001 (it runs)
+def ras(running: Stack, state: StackDir, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:  # noqa: ARG001 (it runs)
     """The command line, on this stack."""
     monkeypatch.setenv("RAS_STATE_DIR", str(state.root))
     monkeypatch.setenv("COLUMNS", "200")
@@ -53,7 +53,7 @@ def ras(running: Stack, state: StateDir, monkeypatch: pytest.MonkeyPatch) -> Cal
 
 
 @pytest.fixture
-def deployment(running: Stack, state: StateDir) -> Iterator[Deployment]:  # noqa: ARG001 (it runs)
+def deployment(running: Stack, state: StackDir) -> Iterator[Deployment]:  # noqa: ARG001 (it runs)
     """The running stack; its bucket of dead letters is empty before and after."""
     found = choose(state=state)
     empty(found)
@@ -106,7 +106,7 @@ def test_a_letter_that_can_be_read_by_now_is_applied(
 ) -> None:
     """Kept by an earlier version: the dry run changes nothing, the replay applies it, its letter is gone."""
     register(running, "replayed")
-    local_stack.wait_consumed(running)
+    stack_file.wait_consumed(running)
     s3, bucket = deployment.cloud.s3, deployment.bucket_name
     made.reject(s3, bucket, made.record(made.result("late", batch_id="replayed"), 1_000_000))
     made.reject(s3, bucket, made.record(b"poison", 1_000_001), "not_json")
@@ -129,7 +129,7 @@ def test_a_batch_that_was_given_up_is_replayed(
 ) -> None:
     """The function cannot reach its table, the mapping gives up after its retries; mended, a replay applies all."""
     register(running, "given-up")
-    local_stack.wait_consumed(running)
+    stack_file.wait_consumed(running)
     functions = deployment.cloud.functions
     settings = functions.get_function_configuration(FunctionName=FUNCTION)["Environment"]["Variables"]
     broken: Any = {"Variables": {**settings, "TABLE_NAME": "missing"}}
@@ -140,7 +140,7 @@ def test_a_batch_that_was_given_up_is_replayed(
             running.bootstrap_servers,
             [Event(SPELLCHECK, value, b"given-up") for value in [*values, b"poison"]],
         )
-        local_stack.wait_consumed(running)
+        stack_file.wait_consumed(running)
     finally:
         mended: Any = {"Variables": settings}
         functions.update_function_configuration(FunctionName=FUNCTION, Environment=mended)
@@ -162,12 +162,12 @@ def test_through_kafka_poison_comes_back_to_its_letter(
     """Published again, rejected again, by the whole path: one letter under its first place, its count raised."""
     headers = (("trace", b"\xff"), ("trace", b"2"))
     publish(running.bootstrap_servers, [Event(SPELLCHECK, b"poison", b"key", headers)])
-    local_stack.wait_consumed(running)
+    stack_file.wait_consumed(running)
     [first] = made.letters(deployment.dead_letters)
 
     for attempt in (1, 2, 3):
         assert "1 published" in ras("dead-letters", "replay", "--via", "kafka", "--yes").stderr
-        local_stack.wait_consumed(running)
+        stack_file.wait_consumed(running)
         [again] = made.letters(deployment.dead_letters, Filters())
         assert (again.place, again.replays, again.received) == (first.place, attempt, first.received)
     assert "over the limit" in ras("dead-letters", "replay", "--via", "kafka", "--yes", code=1).stderr
@@ -202,21 +202,21 @@ def test_reading_everything_again_changes_no_answer(
 @pytest.mark.needs(Lack.MSK)
 @pytest.mark.on_kafka
 def test_a_rewind_begins_at_its_moment(
-    running: Stack, deployment: Deployment, state: StateDir, ras: Callable[..., Result]
+    running: Stack, deployment: Deployment, state: StackDir, ras: Callable[..., Result]
 ) -> None:
     """What was published before is not read again, what was published after is; the dry run says how much."""
 
     def delivered() -> int:
-        [entry] = [one for one in local_stack.mappings(state) if one["topic"] == SPELLCHECK]
+        [entry] = [one for one in stack_file.mappings(state) if one["topic"] == SPELLCHECK]
         total: int = entry["delivered"]
         return total
 
     publish(running.bootstrap_servers, [Event(SPELLCHECK, None, b"before") for _ in range(5)])
-    local_stack.wait_consumed(running)
+    stack_file.wait_consumed(running)
     time.sleep(0.01)
     since = datetime.now(UTC)
     publish(running.bootstrap_servers, [Event(SPELLCHECK, None, b"after") for _ in range(7)])
-    local_stack.wait_consumed(running)
+    stack_file.wait_consumed(running)
     command = ("replay", "--topic", SPELLCHECK, "--from", since.isoformat())
     assert "7 records would be read again" in ras(*command, "--dry-run").stderr
     assert all(mapping.enabled for mapping in deployment.mappings())

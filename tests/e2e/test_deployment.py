@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ras.aws import Cloud, dynamodb_client
-from ras.state import REPOSITORY, StateDir, region
+from ras.aws import Cloud
+from ras.state import REPOSITORY
 from ras_local import callers, deploy, stack
+from ras_local.clients import dynamodb_at
 from ras_local.servers import emulator, processes
+from ras_local.settings import StackDir, region
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,9 +20,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("embedded_emulator")]
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[StateDir]:
+def state(tmp_path: Path) -> Iterator[StackDir]:
     """A folder of its own, whose processes are stopped in the end."""
-    made = StateDir(tmp_path / "stack")
+    made = StackDir(tmp_path / "stack")
     made.create()
     try:
         yield made
@@ -28,7 +30,7 @@ def state(tmp_path: Path) -> Iterator[StateDir]:
         stack.down(made)
 
 
-def destroy(state: StateDir, cloud: Cloud) -> None:
+def destroy(state: StackDir, cloud: Cloud) -> None:
     """`cdk destroy` of all that was deployed, from the assembly that it was deployed from."""
     code = processes.run(
         state,
@@ -47,7 +49,7 @@ def left(cloud: Cloud) -> dict[str, list[str]]:
     stacks = cloud.stacks.list_stacks()["StackSummaries"]
     return {
         "stacks": [one["StackName"] for one in stacks if one["StackStatus"] != "DELETE_COMPLETE"],
-        "tables": dynamodb_client(cloud.endpoint_url).list_tables()["TableNames"],
+        "tables": dynamodb_at(cloud.endpoint_url).list_tables()["TableNames"],
         "functions": [one["FunctionName"] for one in cloud.functions.list_functions()["Functions"]],
         "mappings": [
             one["UUID"] for one in cloud.functions.list_event_source_mappings()["EventSourceMappings"]
@@ -55,7 +57,7 @@ def left(cloud: Cloud) -> dict[str, list[str]]:
     }
 
 
-def test_deployed_and_destroyed_twice(state: StateDir) -> None:
+def test_deployed_and_destroyed_twice(state: StackDir) -> None:
     """A destroyed stage leaves nothing that the next deployment trips over."""
     endpoint_url, ready = emulator.start(state, {})
     ready()

@@ -19,6 +19,8 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
 from ras.aws import ROOT_KEY, ROOT_SECRET
+from ras.kafka import lag
+from ras.kafka.client import quiet_client
 from ras.kafka.publish import Event, publish
 from ras_local.capabilities import Lack
 from ras_local.mapping import AwsAccess, Gate, MappingSettings, RunningMapping
@@ -26,13 +28,12 @@ from ras_local.mapping.destinations import OnFailure
 from ras_local.mapping.events import EventSource
 from ras_local.mapping.invoke import invoke
 from ras_local.mapping.roles import ExecutionRoles
-from ras_local.servers import broker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ras.stack_file import Stack
     from ras_local.mapping import InvocationResult
-    from ras_local.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
@@ -62,7 +63,7 @@ class ThrowAway:
             Code={"ZipFile": _zipped(FAILS)},
         )["FunctionArn"]
         functions.get_waiter("function_active_v2").wait(FunctionName=self.name)
-        admin = AdminClient(broker.quiet_client(self.running.bootstrap_servers))
+        admin = AdminClient(quiet_client(self.running.bootstrap_servers))
         try:
             admin.create_topics([NewTopic(self.name, 2, 1)])[self.name].result(20)
         except KafkaException:
@@ -106,9 +107,7 @@ class ThrowAway:
 
     @property
     def lag(self) -> int:
-        return broker.progress(self.running.bootstrap_servers, {self.name: f"group-{self.name}"})[
-            self.name
-        ].lag
+        return lag.progress(self.running.bootstrap_servers, {self.name: f"group-{self.name}"})[self.name].lag
 
     @property
     def letters(self) -> dict[str, dict[str, Any]]:

@@ -26,7 +26,7 @@ from tests import openapi, samples
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
     from schemathesis import Case
 
 pytestmark = pytest.mark.e2e

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from httpx2 import Response
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
 
 pytestmark = pytest.mark.e2e
 

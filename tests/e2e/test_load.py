@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ras import stack_file
 from ras.kafka.publish import publish
-from ras_local import stack as local_stack
 
 from benchmarks import load, load_data
 from benchmarks.load import Load, Report
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ras.state import StateDir
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
+    from ras_local.settings import StackDir
 
     from benchmarks.load_data import Batch
 
@@ -34,12 +34,12 @@ def batches(running: Stack) -> list[Batch]:
     """Six batches of the load, consumed."""
     made = load_data.batches(5, 1, 60)
     publish(running.bootstrap_servers, load_data.events(made))
-    local_stack.wait_consumed(running)
+    stack_file.wait_consumed(running)
     return made
 
 
 @pytest.fixture
-def driven(running: Stack, state: StateDir, batches: list[Batch]) -> Iterator[Load]:
+def driven(running: Stack, state: StackDir, batches: list[Batch]) -> Iterator[Load]:
     """Short steps on the running stack."""
     with load.behind_proxy(running, load.table_url(running, state)) as proxy:
         yield Load(running, proxy, batches, seconds=1, warm_up_s=0)
@@ -87,7 +87,7 @@ def test_a_run_is_reported(driven: Load, tmp_path: Path) -> None:
 
 
 def test_interrupted_it_reports_and_leaves_the_function_as_it_was(
-    running: Stack, state: StateDir, batches: list[Batch], tmp_path: Path
+    running: Stack, state: StackDir, batches: list[Batch], tmp_path: Path
 ) -> None:
     """Ctrl-C in the middle of an hour's step: exit code 130, what was measured is told, the proxy is gone."""
     assert batches

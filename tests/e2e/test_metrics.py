@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from ras import stack_file
 from ras.kafka.publish import Event, publish
-from ras.state import STAGE
+from ras.state import LOCAL
 from ras_local import stack as stacks
 from ras_local.capabilities import Lack
 from ras_local.servers import processes
@@ -29,8 +30,8 @@ from tests.e2e.conftest import BROKERS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ras.state import StateDir
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
+    from ras_local.settings import StackDir
 
     from tests.prometheus import Samples
 
@@ -52,7 +53,7 @@ class Counts:
     """All that was counted since a midnight before the test, and goes on being counted over the next ones."""
 
     def __init__(self, running: Stack) -> None:
-        self._store = MetricStore(metrics.namespace(STAGE), running.cloud.metrics)
+        self._store = MetricStore(metrics.namespace(LOCAL), running.cloud.metrics)
         self._start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
     def read(self) -> Samples:
@@ -91,9 +92,9 @@ def spellchecked(batch_id: str, number: int) -> Event:
     return Event(SPELLCHECK, json.dumps(samples.envelope(data)).encode(), f"e-{number}".encode())
 
 
-def test_counts_move_by_what_was_published(running: Stack, state: StateDir) -> None:
+def test_counts_move_by_what_was_published(running: Stack, state: StackDir) -> None:
     """By exactly that many, of two functions, over a killed extractor; the same events again are duplicates."""
-    stacks.wait_consumed(running)
+    stack_file.wait_consumed(running)
     counts = Counts(running)
     before = counts.settled(running)
     batch_id = str(uuid4())
@@ -103,11 +104,11 @@ def test_counts_move_by_what_was_published(running: Stack, state: StateDir) -> N
     broken = Event(SPELLCHECK, b"this is no event")
 
     publish(running.bootstrap_servers, [*events, broken])
-    stacks.wait_consumed(running)
+    stack_file.wait_consumed(running)
     (extractor,) = [one for one in processes.recorded(state) if one.name == stacks.METRICS]
     processes.kill(state, extractor)
     publish(running.bootstrap_servers, events)
-    stacks.wait_consumed(running)
+    stack_file.wait_consumed(running)
     stacks.start_metrics(state, running)
 
     def moved(found: Samples, name: str, **labels: str) -> float:
@@ -144,7 +145,7 @@ def test_the_function_tells_what_was_counted_this_month(running: Stack) -> None:
 def _scraped(running: Stack, counts: Counts) -> tuple[str, datetime]:
     """What the function tells once an event was counted, and the time that its samples carry."""
     publish(running.bootstrap_servers, [spellchecked(str(uuid4()), 0)])
-    stacks.wait_consumed(running)
+    stack_file.wait_consumed(running)
     counts.settled(running)
     renew(running)
     answer = running.get("/metrics")

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+from ras import stack_file
 from ras.kafka.publish import Event, publish
-from ras_local import stack as local_stack
 from ras_local.capabilities import Lack
 
 from tests import samples
 
 if TYPE_CHECKING:
     import requests
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
 
 pytestmark = pytest.mark.e2e
 
@@ -77,7 +77,7 @@ def test_ids_are_what_they_are(filled: Stack) -> None:
             Event("huleedu.batch.essays.registered.v1", json.dumps(value).encode(), batch_id.encode())
         )
     publish(filled.bootstrap_servers, events)
-    local_stack.wait_consumed(filled)
+    stack_file.wait_consumed(filled)
 
     for batch_id in [*IDS, "xA"]:
         answer = filled.get(f"/internal/v1/batches/{quote(batch_id, safe='')}/status")

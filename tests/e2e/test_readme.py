@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ras import stack_file
 from ras.kafka.publish import publish, read_events
-from ras_local import stack as local_stack
 
 if TYPE_CHECKING:
-    from ras.state import StateDir
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
+    from ras_local.settings import StackDir
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +32,7 @@ def blocks(section: str, language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(running: Stack, state: StateDir, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(running: Stack, state: StackDir, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the stack's file lies where the README says, with the README's own events published."""
     here = tmp_path_factory.mktemp("readme")
     (here / ".local").mkdir()
@@ -41,7 +41,7 @@ def folder(running: Stack, state: StateDir, tmp_path_factory: pytest.TempPathFac
     events = here / "event.jsonl"
     events.write_text("".join(f"{line}\n" for line in shell.splitlines() if line.startswith('{"topic"')))
     publish(running.bootstrap_servers, read_events(events))
-    local_stack.wait_consumed(running)
+    stack_file.wait_consumed(running)
     return here
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from ras import stack_file
+from ras.cli import main
 from ras.deployment import choose
 from ras.kafka.publish import Event, publish, read_events
 from ras.rebuild.rebuild import Fill, read_tables
-from ras.state import StateDir
 from ras_local import stack as stacks
-from ras_local.commands import main
+from ras_local.settings import StackDir
 from result_aggregator.domain import table_layout
 
 from tests import samples
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from click.testing import Result
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.usefixtures("embedded_emulator")]
 
@@ -34,25 +35,25 @@ LIVE = "asked-meanwhile"
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> StateDir:
-    return StateDir(tmp_path_factory.mktemp("rebuilt-stack"))
+def state(tmp_path_factory: pytest.TempPathFactory) -> StackDir:
+    return StackDir(tmp_path_factory.mktemp("rebuilt-stack"))
 
 
 @pytest.fixture(scope="module")
-def own(state: StateDir) -> Iterator[Stack]:
+def own(state: StackDir) -> Iterator[Stack]:
     """A stack that has consumed sample events."""
     try:
         started = stacks.up(state)
         for name in FILES:
             publish(started.bootstrap_servers, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
-        stacks.wait_consumed(started)
+        stack_file.wait_consumed(started)
         yield started
     finally:
         stacks.down(state)
 
 
 @pytest.fixture
-def ras(own: Stack, state: StateDir, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:  # noqa: ARG001 (it runs)
+def ras(own: Stack, state: StackDir, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:  # noqa: ARG001 (it runs)
     monkeypatch.setenv("RAS_STATE_DIR", str(state.root))
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -99,7 +100,7 @@ class Life:
     def __enter__(self) -> Life:
         registration = samples.envelope({"batch_id": LIVE, "user_id": "u", "expected_essay_count": 9999})
         self._send(made.REGISTERED, json.dumps(registration).encode())
-        stacks.wait_consumed(self.stack)
+        stack_file.wait_consumed(self.stack)
         for thread in self._threads:
             thread.start()
         return self
@@ -165,7 +166,7 @@ class Life:
 
 
 def test_a_rebuild_is_never_noticed(
-    own: Stack, state: StateDir, ras: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    own: Stack, state: StackDir, ras: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted, rebuilt and switched, back, forth again, the old table given up: every answer is right.
 
@@ -211,7 +212,7 @@ def test_a_rebuild_is_never_noticed(
         again = ras("--yes").stderr
         life.goes_on()
         ras("--finish", "--yes")
-    stacks.wait_consumed(own)
+    stack_file.wait_consumed(own)
 
     assert life.problems == []
     assert life.hardly_any_dropped, (life.dropped, life.answered)
@@ -226,7 +227,7 @@ def test_a_rebuild_is_never_noticed(
     assert returned.live == old
     alone = read_tables(deployment)
     assert (alone.live, alone.second) == (switched.live, None)
-    assert stacks.load(state).table_name == switched.live.name
+    assert stack_file.load(state).table_name == switched.live.name
     assert dynamodb.list_tables()["TableNames"] == [switched.live.name]
     assert answers(own) == before
     essays = own.get(f"/internal/v1/batches/{LIVE}/status").json()["essays"]

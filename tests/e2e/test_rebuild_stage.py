@@ -18,13 +18,14 @@ import boto3
 import pytest
 from click.testing import CliRunner
 from ras.aws import ROOT_KEY, ROOT_SECRET, Cloud
+from ras.cli import main
 from ras.deployment import choose
 from ras.kafka.publish import publish, read_events
 from ras.rebuild.rebuild import Table, Tables, read_tables
-from ras.state import ACCOUNT, REPOSITORY, region
+from ras.state import REPOSITORY
 from ras_local import deploy
-from ras_local.commands import main
 from ras_local.servers import emulator
+from ras_local.settings import ACCOUNT, region
 from result_aggregator.domain import table_layout
 from result_aggregator.store.aws import AccessKeys
 from result_aggregator.topics import TOPICS
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
 
 pytestmark = [
     pytest.mark.e2e,
@@ -74,13 +75,13 @@ GIVEN = {
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[StateDir]:
+def state(tmp_path: Path) -> Iterator[StackDir]:
     with folder_of_servers(tmp_path) as folder:
         yield folder
 
 
 @pytest.fixture
-def cluster_arn(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> str:
+def cluster_arn(state: StackDir, monkeypatch: pytest.MonkeyPatch) -> str:
     """A cluster with sample events, which may be read; and an account that was bootstrapped, as the environment names it."""
     bootstrap_servers, kafka_ready = cluster.start(state, list(TOPICS), 2)
     endpoint_url, emulator_ready = emulator.start(state, cluster.named(bootstrap_servers))
@@ -106,7 +107,7 @@ def cluster_arn(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> str:
     return cluster.create(cloud)
 
 
-def pasted(command: str, state: StateDir) -> None:
+def pasted(command: str, state: StackDir) -> None:
     """Run a printed deployment, where nobody is asked; directly, as the emulator's change sets forget outputs."""
     assert command.startswith("make deploy STAGE=dev ARGS='")
     here = f"--require-approval=never --method=direct --output={state.cloud_assembly}"
@@ -117,7 +118,7 @@ def pasted(command: str, state: StateDir) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_stage_is_rebuilt_by_what_is_printed(state: StateDir, cluster_arn: str) -> None:
+def test_a_stage_is_rebuilt_by_what_is_printed(state: StackDir, cluster_arn: str) -> None:
     """Begun, filled, compared, switched; and the way back compared and printed."""
 
     def ras(*arguments: str, code: int) -> Result:

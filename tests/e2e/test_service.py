@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ras import stack_file
 from ras.kafka.publish import Event, publish
 from ras_local import stack as local_stack
 
@@ -13,8 +14,8 @@ from tests import samples
 
 if TYPE_CHECKING:
     import requests
-    from ras.state import StateDir
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
+    from ras_local.settings import StackDir
 
 pytestmark = pytest.mark.e2e
 
@@ -111,7 +112,7 @@ def test_poison_is_kept_and_its_neighbours_go_on(filled: Stack) -> None:
             Event(SPELLCHECK, spellcheck("last"), key),
         ],
     )
-    local_stack.wait_consumed(filled)
+    stack_file.wait_consumed(filled)
     answer = body(filled.get(status("poisoned")))
     kept = {name: letter for name, letter in dead_letters(filled).items() if name not in before}
 
@@ -126,7 +127,7 @@ def test_poison_is_kept_and_its_neighbours_go_on(filled: Stack) -> None:
     assert broken["headers"] == [{"trace": [-1, 1]}]
 
 
-def test_up_is_idempotent_and_the_stack_file_is_private(running: Stack, state: StateDir) -> None:
+def test_up_is_idempotent_and_the_stack_file_is_private(running: Stack, state: StackDir) -> None:
     """A second `up` finds the first; what outside programs read is complete and readable by its owner alone."""
     assert local_stack.up(state) == running
 

@@ -14,6 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ras_local.servers import rust_servers
 from result_aggregator import ingest_handler, observability
+from result_aggregator.names import (
+    ENV_ALLOWED_CALLERS,
+    ENV_COMPRESS_ANSWERS,
+    ENV_DEAD_LETTER_BUCKET,
+    ENV_DEFAULT_PIPELINE,
+    ENV_PARTIAL_BATCH_RESPONSE,
+    ENV_TABLE_NAME,
+)
 from result_aggregator.store import call_log as calls_module
 from result_aggregator.store import cloudwatch as cloudwatch_module
 from result_aggregator.store import dead_letters as s3_module
@@ -190,12 +198,12 @@ def service(
 ) -> Service:
     """The service with the settings of a provisioned-mode mapping."""
     settings = {
-        "TABLE_NAME": table,
-        "DEAD_LETTER_BUCKET": bucket,
-        "PARTIAL_BATCH_RESPONSE": "true",
-        "DEFAULT_PIPELINE": "spellcheck,cj_assessment",
-        "COMPRESS_ANSWERS": "true",
-        "ALLOWED_CALLERS": json.dumps({ROLE: "api-gateway-service"}),
+        ENV_TABLE_NAME: table,
+        ENV_DEAD_LETTER_BUCKET: bucket,
+        ENV_PARTIAL_BATCH_RESPONSE: "true",
+        ENV_DEFAULT_PIPELINE: "spellcheck,cj_assessment",
+        ENV_COMPRESS_ANSWERS: "true",
+        ENV_ALLOWED_CALLERS: json.dumps({ROLE: "api-gateway-service"}),
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from ras_local.servers import dynoxide, processes
-from result_aggregator.api import RETRY_AFTER_S
+from result_aggregator.names import RETRY_AFTER_S
 from result_aggregator.store import dynamodb_client
 from result_aggregator.store.aws import ATTEMPTS
 
@@ -23,7 +23,7 @@ from tests.real_servers import DYNOXIDE, server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
 
     from tests.convergence.faults import FaultyTransport
     from tests.handlers.conftest import Service
@@ -90,7 +90,7 @@ def test_one_fault_is_not_seen(
 
 
 @contextmanager
-def frozen(servers: StateDir) -> Iterator[None]:
+def frozen(servers: StackDir) -> Iterator[None]:
     """dynoxide takes connections and answers none, as a table that hangs; it wakes up in any case."""
     process = processes.running(servers, dynoxide.PROCESS)
     assert process is not None
@@ -104,7 +104,7 @@ def frozen(servers: StateDir) -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
-def test_a_table_that_hangs_pins_no_function(filled: Service, servers_folder: StateDir) -> None:
+def test_a_table_that_hangs_pins_no_function(filled: Service, servers_folder: StackDir) -> None:
     """Each of two attempts ends by its timeouts; when the table wakes up, the same function answers as before."""
     before = [filled.get(**asked)["body"] for asked in ASKED]
     sent: list[str] = []

@@ -12,28 +12,28 @@ from tests.real_servers import DYNOXIDE, KAFKA, folder_of_servers, require
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
 
 PARTITIONS = 4
 TOPICS = ("events", "read-when-stopped", "read-when-killed")
 
 
 @pytest.fixture(scope="package")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDir]:
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackDir]:
     """The folder of `kafka` and `dynoxide_endpoint`."""
     with folder_of_servers(tmp_path_factory.mktemp("victims")) as folder:
         yield folder
 
 
 @pytest.fixture(scope="package")
-def kafka(state: StateDir) -> str:
+def kafka(state: StackDir) -> str:
     """An Apache Kafka with a topic for every test that needs its own; its bootstrap servers."""
     require(KAFKA)
     return apache_kafka.start(state, TOPICS, PARTITIONS)()
 
 
 @pytest.fixture(scope="package")
-def dynoxide_endpoint(state: StateDir) -> str:
+def dynoxide_endpoint(state: StackDir) -> str:
     """dynoxide; its address."""
     require(DYNOXIDE)
     endpoint_url, wait = dynoxide.start(state)

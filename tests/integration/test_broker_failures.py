@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from ras import stack_file
+from ras.kafka.client import quiet_client
 from ras.kafka.publish import publish
 from ras_local import stack
 from ras_local.mapping import MappingSettings, Succeeded
 from ras_local.servers import apache_kafka, processes
-from ras_local.servers.broker import quiet_client
 
 from tests import fold
 from tests.chaos import workload
@@ -23,8 +24,8 @@ from tests.tiers import long
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ras.state import StateDir
-    from ras_local.stack import Stack
+    from ras.stack_file import Stack
+    from ras_local.settings import StackDir
 
 pytestmark = pytest.mark.integration
 
@@ -42,7 +43,7 @@ def wait_for(condition: Callable[[], bool], what: str | Callable[[], str], timeo
 
 @pytest.mark.parametrize("end", [apache_kafka.stop, apache_kafka.kill], ids=["stopped", "killed"])
 def test_reading_goes_on_from_the_last_commits(
-    kafka: str, state: StateDir, request: pytest.FixtureRequest, end: Callable[[StateDir], None]
+    kafka: str, state: StackDir, request: pytest.FixtureRequest, end: Callable[[StackDir], None]
 ) -> None:
     """Nothing that was committed when the broker went is read again, everything else is, and all in order."""
     topic = f"read-when-{request.node.callspec.id}"
@@ -80,7 +81,7 @@ def test_reading_goes_on_from_the_last_commits(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("batches", [15, long(60)])
 def test_the_stack_goes_on_after_its_broker_was_killed_twice(
-    real_stack: Stack, real_state: StateDir, batches: int
+    real_stack: Stack, real_state: StackDir, batches: int
 ) -> None:
     """One and the same poller gets every partition of every topic back, and the view becomes the fold."""
     lines = workload.lines(batches, seed=20_260_303 + batches)
@@ -89,11 +90,11 @@ def test_the_stack_goes_on_after_its_broker_was_killed_twice(
     waiting = []
     for half in (records[::2], records[1::2]):
         publish(real_stack.bootstrap_servers, half, timeout_s=120)
-        waiting.append(sum(topic.lag for topic in stack.progress(real_stack).values()))
+        waiting.append(sum(topic.lag for topic in stack_file.progress(real_stack).values()))
         apache_kafka.kill(real_state)
         time.sleep(DOWN_S)
         apache_kafka.restart(real_state)()
-    stack.wait_consumed(real_stack, timeout_s=300, interval_s=0.5)
+    stack_file.wait_consumed(real_stack, timeout_s=300, interval_s=0.5)
 
     assert all(waiting), waiting
     assert processes.running(real_state, stack.POLLER) == poller

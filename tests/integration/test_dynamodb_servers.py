@@ -16,10 +16,11 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto import mock_aws
-from ras.aws import dynamodb_client
-from ras.state import REPOSITORY, region
+from ras.state import REPOSITORY
+from ras_local.clients import dynamodb_at
 from ras_local.servers import fetched
-from result_aggregator.store.view_store import USER_INDEX
+from ras_local.settings import region
+from result_aggregator.names import USER_INDEX
 
 from tests.real_servers import DYNOXIDE, EMULATOR
 
@@ -111,8 +112,8 @@ def clients(
             config=Config(retries={"total_max_attempts": 1}),
         )
         made = {
-            DYNOXIDE: dynamodb_client(dynoxide_url),
-            EMULATOR: dynamodb_client(emulator_url),
+            DYNOXIDE: dynamodb_at(dynoxide_url),
+            EMULATOR: dynamodb_at(emulator_url),
             MOTO: in_process,
         }
         for client in made.values():

@@ -6,11 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from ras.errors import StackError
+from ras import stack_file
+from ras.errors import OperatorError
+from ras.kafka.client import wait_for_topics
 from ras.kafka.publish import Event, publish, read_events
-from ras.state import StateDir
 from ras_local import capabilities, stack
 from ras_local.servers import apache_kafka, broker, emulator
+from ras_local.settings import StackDir
 
 from tests import samples
 from tests.real_servers import KAFKA, folder_of_servers, require
@@ -24,7 +26,7 @@ REGISTERED = "huleedu.batch.essays.registered.v1"
 
 
 @pytest.fixture
-def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDir]:
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackDir]:
     """Where somebody else's servers run."""
     with folder_of_servers(tmp_path_factory.mktemp("others")) as state:
         yield state
@@ -33,7 +35,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateDir]:
 @pytest.mark.integration
 @pytest.mark.timeout(600)
 def test_servers_that_run_already_are_used_and_left_alone(
-    others: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    others: StackDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require(KAFKA)
     endpoint_url, wait = emulator.start(others)
@@ -42,14 +44,14 @@ def test_servers_that_run_already_are_used_and_left_alone(
     monkeypatch.setenv("RAS_EMULATOR", f"{endpoint_url}/")
     monkeypatch.setenv("RAS_BROKER", bootstrap_servers)
     monkeypatch.setenv("RAS_PARTITIONS", "2")
-    state = StateDir(tmp_path / "state")
+    state = StackDir(tmp_path / "state")
     for visit in range(2):
         # The second time everything is there from the first.
         running = stack.up(state)
         try:
             event = envelope({"batch_id": f"b-{visit}", "user_id": "u", "expected_essay_count": 1})
             publish(running.bootstrap_servers, [Event(REGISTERED, json.dumps(event).encode(), b"k")])
-            stack.wait_consumed(running)
+            stack_file.wait_consumed(running)
             answers = [
                 running.get(f"/internal/v1/batches/b-{n}/status").status_code for n in range(visit + 1)
             ]
@@ -62,7 +64,7 @@ def test_servers_that_run_already_are_used_and_left_alone(
             with monkeypatch.context() as another:
                 another.setenv("RAS_BROKER", "127.0.0.1:1")
                 with pytest.raises(
-                    StackError, match=f"up already, with {bootstrap_servers}, not RAS_BROKER="
+                    OperatorError, match=f"up already, with {bootstrap_servers}, not RAS_BROKER="
                 ):
                     stack.up(state)
             assert stack.is_up(state)
@@ -71,13 +73,13 @@ def test_servers_that_run_already_are_used_and_left_alone(
 
     assert emulator.healthy(endpoint_url)
     assert not emulator.is_localstack(endpoint_url), "it runs functions in this interpreter"
-    broker.wait_for_topics(bootstrap_servers, [REGISTERED])
+    wait_for_topics(bootstrap_servers, [REGISTERED])
 
 
 @pytest.mark.integration
 @pytest.mark.timeout(600)
 def test_what_an_emulator_lacks_is_made_up_for(
-    others: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    others: StackDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every setting for it at once, where this emulator lacks nothing: functions answer, topics are read."""
     endpoint_url, wait = emulator.start(others)
@@ -85,12 +87,12 @@ def test_what_an_emulator_lacks_is_made_up_for(
     monkeypatch.setenv("RAS_EMULATOR", endpoint_url)
     monkeypatch.setattr(capabilities, "found", lambda _: iter(capabilities.Lack))
     said: list[str] = []
-    state = StateDir(tmp_path / "state")
+    state = StackDir(tmp_path / "state")
     try:
         running = stack.up(state, say=said.append)
         for name in samples.FILES:
             publish(running.bootstrap_servers, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
-        stack.wait_consumed(running)
+        stack_file.wait_consumed(running)
         batch_id, expectation = next(iter(samples.expected().items()))
         path = f"/internal/v1/batches/{batch_id}/status"
         answer = running.get(path, headers={"Accept-Encoding": "gzip"})
@@ -110,27 +112,27 @@ def test_what_an_emulator_lacks_is_made_up_for(
 
 @pytest.mark.parametrize("address", ["localhost", "ftp://127.0.0.1"])
 def test_what_is_no_address_of_an_emulator_is_told(
-    address: str, others: StateDir, monkeypatch: pytest.MonkeyPatch
+    address: str, others: StackDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAS_EMULATOR", address)
 
-    with pytest.raises(StackError, match="is no address"):
+    with pytest.raises(OperatorError, match="is no address"):
         emulator.start(others)
 
 
 def test_an_emulator_elsewhere_cannot_be_given_another_dynamodb(
-    others: StateDir, monkeypatch: pytest.MonkeyPatch
+    others: StackDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAS_EMULATOR", "http://127.0.0.1:1")
 
-    with pytest.raises(StackError, match="cannot be given AWS_ENDPOINT_URL_DYNAMODB"):
+    with pytest.raises(OperatorError, match="cannot be given AWS_ENDPOINT_URL_DYNAMODB"):
         emulator.start(others, {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:2"})
 
 
 def test_a_broker_that_is_neither_a_kind_nor_an_address_is_told(
-    others: StateDir, monkeypatch: pytest.MonkeyPatch
+    others: StackDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAS_BROKER", "rabbit")
 
-    with pytest.raises(StackError, match="'rabbit' is unknown"):
+    with pytest.raises(OperatorError, match="'rabbit' is unknown"):
         broker.start(others, [])

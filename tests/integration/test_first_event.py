@@ -10,10 +10,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
-import ras.deployment
+import ras.kafka.msk_iam
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from ras_local.servers import broker
+from ras.kafka.client import quiet_client
 from result_aggregator.contracts import read
 from result_aggregator.domain.events import BatchDescribed
 from result_aggregator.topics import TOPICS
@@ -31,15 +31,15 @@ def test_first_event_of_the_document(kafka: str, monkeypatch: pytest.MonkeyPatch
     """Topics are made once, however often it is run; the event is one that the service takes."""
     monkeypatch.setenv("BROKERS", kafka)
     monkeypatch.setenv("AWS_REGION", "eu-north-1")
-    monkeypatch.setattr(ras.deployment, "msk_iam", lambda *_: {})
+    monkeypatch.setattr(ras.kafka.msk_iam, "msk_iam", lambda *_: {})
     make_topics, publish = PROGRAMS
     for program in (make_topics, make_topics, publish):
         exec(compile(program, str(DEPLOY), "exec"), {})  # noqa: S102 - the document's own program is what is tested
 
-    there = AdminClient(broker.quiet_client(kafka)).list_topics(timeout=10).topics
+    there = AdminClient(quiet_client(kafka)).list_topics(timeout=10).topics
     assert TOPICS.keys() <= there.keys()
     topic = "huleedu.batch.essays.registered.v1"
-    consumer = Consumer(broker.quiet_client(kafka, group_id="first-event", auto_offset_reset="earliest"))
+    consumer = Consumer(quiet_client(kafka, group_id="first-event", auto_offset_reset="earliest"))
     consumer.assign([TopicPartition(topic, partition, 0) for partition in there[topic].partitions])
     (message,) = consumer.consume(1, 30)
     consumer.close()

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ras.aws import Cloud
-from ras.errors import StackError
-from ras.state import REPOSITORY, StateDir, region
+from ras.errors import OperatorError
+from ras.state import REPOSITORY
 from ras_local import capabilities, deploy, stack
 from ras_local.capabilities import Lack
+from ras_local.clients import cloud_at
 from ras_local.servers import processes
+from ras_local.settings import StackDir, region
 
 from tests import samples
 from tests.handlers.conftest import service
@@ -35,13 +37,13 @@ FILES = ("guide", "platform_2025_06", "platform_2026_02")
 
 @pytest.fixture(scope="module")
 def cloud(localstack_url: str) -> Cloud:
-    return Cloud(localstack_url, region())
+    return cloud_at(localstack_url)
 
 
 @pytest.fixture(scope="module")
 def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The data stack, by the real command; its outputs."""
-    state = StateDir(tmp_path_factory.mktemp("localstack"))
+    state = StackDir(tmp_path_factory.mktemp("localstack"))
     state.create()
     deploy.create_asset_bucket(cloud)
     code = processes.run(
@@ -119,7 +121,7 @@ def test_what_it_lacks_is_found_out(cloud: Cloud, emulator_url: str) -> None:
     found = capabilities.found(cloud)
 
     assert [next(found), next(found), next(found)] == [Lack.POLICIES, Lack.SIGNATURES, Lack.MSK]
-    with pytest.raises(StackError, match="runs no functions"):
+    with pytest.raises(OperatorError, match="runs no functions"):
         next(found)
     assert list(capabilities.found(Cloud(emulator_url, region()))) == []
 
@@ -129,10 +131,10 @@ def test_a_stack_on_it_says_what_it_lacks(
 ) -> None:
     """Before anything is deployed; that functions do not run without Docker is where it ends."""
     said: list[str] = []
-    state = StateDir(tmp_path / "stack")
+    state = StackDir(tmp_path / "stack")
     monkeypatch.setenv("RAS_EMULATOR", localstack_url)
 
-    with pytest.raises(StackError, match="runs no functions") as error:
+    with pytest.raises(OperatorError, match="runs no functions") as error:
         stack.up(state, say=said.append)
 
     assert "Docker" in error.value.advice

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from ras.aws import Cloud, dynamodb_client
-from ras.errors import StackError
+from ras.aws import Cloud
+from ras.errors import OperatorError
+from ras.kafka import lag
+from ras.kafka.client import create_topics, quiet_client, wait_for_topics
 from ras.kafka.publish import Event, publish
-from ras.state import StateDir, region
-from ras_local.servers import apache_kafka, broker, dynoxide, processes
+from ras_local.clients import dynamodb_at
+from ras_local.servers import apache_kafka, dynoxide, processes
+from ras_local.settings import StackDir, region
 
 from tests.integration.conftest import PARTITIONS
 
@@ -26,7 +29,7 @@ TOPIC = "events"
 GROUP = "group"
 
 
-def connections(state: StateDir, name: str) -> tuple[set[str], set[str]]:
+def connections(state: StackDir, name: str) -> tuple[set[str], set[str]]:
     """The addresses on which a process listens, and those that it is connected to."""
     process = processes.running(state, name)
     assert process is not None
@@ -36,13 +39,13 @@ def connections(state: StateDir, name: str) -> tuple[set[str], set[str]]:
 
 
 def committed(bootstrap_servers: str) -> int:
-    return broker.progress(bootstrap_servers, {TOPIC: GROUP})[TOPIC].committed
+    return lag.progress(bootstrap_servers, {TOPIC: GROUP})[TOPIC].committed
 
 
 def consume(bootstrap_servers: str, count: int) -> list[tuple[int, int]]:
     """(partition, offset) of the next records of the group, committed."""
     consumer = Consumer(
-        broker.quiet_client(
+        quiet_client(
             bootstrap_servers, group_id=GROUP, auto_offset_reset="earliest", enable_auto_commit=False
         )
     )
@@ -66,17 +69,17 @@ def _next(consumed: list[tuple[int, int]]) -> list[TopicPartition]:
     return [TopicPartition(TOPIC, partition, offset) for partition, offset in last.items()]
 
 
-def test_kafka_is_on_loopback_alone(state: StateDir, kafka: str) -> None:
+def test_kafka_is_on_loopback_alone(state: StackDir, kafka: str) -> None:
     """Broker and controller listen on 127.0.0.1, and nothing is connected to anywhere else."""
     assert kafka.startswith("127.0.0.1:")
-    assert connections(state, broker.PROCESS)[0] == {"127.0.0.1"}
-    assert connections(state, broker.PROCESS)[1] <= {"127.0.0.1"}
+    assert connections(state, processes.BROKER)[0] == {"127.0.0.1"}
+    assert connections(state, processes.BROKER)[1] <= {"127.0.0.1"}
 
 
 def test_kafka_makes_no_topics_by_itself(kafka: str) -> None:
     """A record for a topic that nobody made is refused, as on MSK."""
     problems: list[KafkaError | None] = []
-    producer = Producer(broker.quiet_client(kafka, topic_metadata_propagation_max_ms=0))
+    producer = Producer(quiet_client(kafka, topic_metadata_propagation_max_ms=0))
     producer.produce("unheard-of", b"x", on_delivery=lambda error, _: problems.append(error))
     producer.flush(10)
 
@@ -85,14 +88,14 @@ def test_kafka_makes_no_topics_by_itself(kafka: str) -> None:
 
 @pytest.mark.parametrize("end", [apache_kafka.stop, apache_kafka.kill], ids=["stopped", "killed"])
 def test_what_kafka_took_outlives_its_process(
-    state: StateDir, kafka: str, end: Callable[[StateDir], None]
+    state: StackDir, kafka: str, end: Callable[[StackDir], None]
 ) -> None:
     """Records and committed offsets are there again on the same port after a tidy stop and after SIGKILL."""
-    before = broker.progress(kafka, {TOPIC: GROUP})[TOPIC]
+    before = lag.progress(kafka, {TOPIC: GROUP})[TOPIC]
     publish(kafka, [Event(TOPIC, b"%d" % number, b"%d" % number) for number in range(200)])
     first = consume(kafka, 120)
     end(state)
-    assert processes.running(state, broker.PROCESS) is None
+    assert processes.running(state, processes.BROKER) is None
     begun = time.monotonic()
     assert apache_kafka.restart(state)() == kafka
     took = time.monotonic() - begun
@@ -101,24 +104,24 @@ def test_what_kafka_took_outlives_its_process(
 
     assert len({partition for partition, _ in first + rest}) == PARTITIONS
     assert len(set(first + rest)) == 200
-    assert broker.progress(kafka, {TOPIC: GROUP})[TOPIC].lag == 0
+    assert lag.progress(kafka, {TOPIC: GROUP})[TOPIC].lag == 0
     assert took < 40  # on a busy machine; 3 s after a stop and 6 s after a kill on an idle one
 
 
-def test_kafka_is_started_once(state: StateDir, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_kafka_is_started_once(state: StackDir, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Restarting what runs, or what never was, is told, and topics that are there stay."""
-    with pytest.raises(StackError, match="still runs"):
+    with pytest.raises(OperatorError, match="still runs"):
         apache_kafka.restart(state)
-    with pytest.raises(StackError, match="there is no Apache Kafka"):
-        apache_kafka.restart(StateDir(tmp_path_factory.mktemp("none")))
-    apache_kafka.create_topics(kafka, [TOPIC, "another"], PARTITIONS)
+    with pytest.raises(OperatorError, match="there is no Apache Kafka"):
+        apache_kafka.restart(StackDir(tmp_path_factory.mktemp("none")))
+    create_topics(kafka, [TOPIC, "another"], PARTITIONS)
 
-    broker.wait_for_topics(kafka, [TOPIC, "another"])
+    wait_for_topics(kafka, [TOPIC, "another"])
 
 
-def test_dynoxide_is_on_loopback_alone(state: StateDir, dynoxide_endpoint: str) -> None:
+def test_dynoxide_is_on_loopback_alone(state: StackDir, dynoxide_endpoint: str) -> None:
     """It listens on 127.0.0.1 only, and connects to no other host."""
-    dynamodb_client(dynoxide_endpoint).list_tables()
+    dynamodb_at(dynoxide_endpoint).list_tables()
 
     listening, connected = connections(state, dynoxide.PROCESS)
     assert dynoxide_endpoint.startswith("http://127.0.0.1:")
@@ -128,13 +131,13 @@ def test_dynoxide_is_on_loopback_alone(state: StateDir, dynoxide_endpoint: str) 
 
 @pytest.mark.parametrize("end", [dynoxide.stop, dynoxide.kill], ids=["stopped", "killed"])
 def test_dynoxide_comes_back_empty(
-    state: StateDir,
+    state: StackDir,
     dynoxide_endpoint: str,
     table_arguments: dict[str, Any],
-    end: Callable[[StateDir], None],
+    end: Callable[[StackDir], None],
 ) -> None:
     """On the same port, with nothing of what it held."""
-    client = dynamodb_client(dynoxide_endpoint)
+    client = dynamodb_at(dynoxide_endpoint)
     client.create_table(**table_arguments)
     end(state)
     again, wait = dynoxide.restart(state)
@@ -149,7 +152,7 @@ def test_a_deployed_table_is_copied_whole(
 ) -> None:
     """The copy in dynoxide has the keys, the index and the projection of the table in the emulator."""
     name = table_arguments["TableName"]
-    original, copy = dynamodb_client(emulator_url), dynamodb_client(dynoxide_endpoint)
+    original, copy = dynamodb_at(emulator_url), dynamodb_at(dynoxide_endpoint)
     original.create_table(**table_arguments)
     try:
         dynoxide.copy_table(Cloud(emulator_url, region()), name, dynoxide_endpoint)

@@ -9,10 +9,10 @@ import pytest
 import requests
 from ras import signed_http
 from ras.aws import Cloud
-from ras.errors import StackError
-from ras.state import region
+from ras.errors import OperatorError
 from ras_local import capabilities
 from ras_local.capabilities import Lack
+from ras_local.settings import region
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ def test_an_api_that_refuses_is_told_as_such(cloud: Cloud, monkeypatch: pytest.M
     answering(monkeypatch, lambda _: refusal())
 
     with pytest.raises(
-        StackError, match=r"does not get through to its function: 403 .*access denied"
+        OperatorError, match=r"does not get through to its function: 403 .*access denied"
     ) as error:
         list(capabilities.found(cloud))
     assert "Docker" not in error.value.advice

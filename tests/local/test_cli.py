@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
+from ras import stack_file
+from ras.cli import main
 from ras.kafka.publish import Published
-from ras.state import StateDir, write_private
+from ras.stack_file import Stack
+from ras.state import write_private
 from ras_local import stack
-from ras_local.commands import main
+from ras_local.settings import StackDir
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDir:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackDir:
     monkeypatch.setenv("RAS_STATE_DIR", str(tmp_path))
-    return StateDir.default()
+    return StackDir.default()
 
 
 def ras(*arguments: str) -> Result:
@@ -56,7 +59,7 @@ def test_without_a_stack_a_query_says_how_to_start_one() -> None:
     ("name", "wished"), [("RAS_EMULATOR", "http://127.0.0.1:9"), ("RAS_BROKER", "127.0.0.1:9")]
 )
 def test_a_stack_that_is_up_is_not_taken_for_another_one(
-    state: StateDir, monkeypatch: pytest.MonkeyPatch, name: str, wished: str
+    state: StackDir, monkeypatch: pytest.MonkeyPatch, name: str, wished: str
 ) -> None:
     """Somebody who names an emulator or a broker means those; without a name the one that is up will do."""
     known = {"endpoint_url": "http://127.0.0.1:4566", "bootstrap_servers": "127.0.0.1:9092"}
@@ -120,7 +123,7 @@ def test_status_tells_programs_that_nothing_runs() -> None:
     assert set(report["processes"].values()) == {None}
 
 
-def test_a_stack_file_from_elsewhere_is_told(state: StateDir) -> None:
+def test_a_stack_file_from_elsewhere_is_told(state: StackDir) -> None:
     state.create()
     write_private(state.stack_file, '{"something": "else"}')
     result = ras("query", "/healthz")
@@ -130,7 +133,7 @@ def test_a_stack_file_from_elsewhere_is_told(state: StateDir) -> None:
     assert "make down" in result.stderr
 
 
-def test_an_unknown_caller_is_told_who_there_is(state: StateDir) -> None:
+def test_an_unknown_caller_is_told_who_there_is(state: StackDir) -> None:
     keys = {"access_key_id": "a", "secret_access_key": "b", "session_token": "c"}
     state.create()
     write_private(
@@ -187,19 +190,19 @@ def test_a_wished_port_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_emulator_that_does_not_tell_its_mappings_is_told_of(
-    state: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state: StackDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a line, where a person waits for what they published to be consumed."""
     events = tmp_path / "events.jsonl"
     events.touch()
-    known = dict.fromkeys((one.name for one in fields(stack.Stack)), "")
+    known = dict.fromkeys((one.name for one in fields(Stack)), "")
     write_private(state.stack_file, json.dumps(known))
 
     def refused(_: object) -> None:
         raise ClientError({"Error": {"Code": "Throttling", "Message": "later"}}, "DescribeStacks")
 
     monkeypatch.setattr("ras.kafka.publish.publish", lambda *_, **__: Published(0, 0, 0.0))
-    monkeypatch.setattr(stack, "wait_consumed", refused)
+    monkeypatch.setattr(stack_file, "wait_consumed", refused)
     result = ras("publish", str(events), "--wait")
 
     assert result.exit_code == 1

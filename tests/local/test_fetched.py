@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras_local.servers import fetched
 
 from tests.local.pretended import left_behind
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 FETCHER = """
 import sys, time
 from pathlib import Path
-from ras_local import fetched
-from ras.errors import StackError
+from ras_local.servers import fetched
+from ras.errors import OperatorError
 
 kept, marks = map(Path, sys.argv[1:])
 
@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
     """As a tool that is missing, so that tests without servers run."""
     folder.touch()
 
-    with pytest.raises(StackError, match=r"fetched cannot be written: File exists"):
+    with pytest.raises(OperatorError, match=r"fetched cannot be written: File exists"):
         fetched.once(folder / "thing-1", lambda _: None)
 
 

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras_local.servers import fetch, fetched, java_servers
 
 from tests.local.pretended import install, left_behind, no_tools
@@ -71,7 +71,7 @@ def test_a_jar_that_was_not_pinned_is_refused(tools: Path) -> None:
     install_java(tools)
     install(tools, "mvn", MAVEN.replace("the jar", "another jar"))
 
-    with pytest.raises(StackError, match=r"not the pinned jars: thing-1\.jar"):
+    with pytest.raises(OperatorError, match=r"not the pinned jars: thing-1\.jar"):
         java_servers.fetch("thing")
     assert left_behind() == []
 
@@ -92,7 +92,7 @@ def test_what_maven_says_is_passed_on(tools: Path) -> None:
     install_java(tools)
     install(tools, "mvn", "echo no route to host; exit 1")
 
-    with pytest.raises(StackError, match="mvn failed") as raised:
+    with pytest.raises(OperatorError, match="mvn failed") as raised:
         java_servers.fetch("thing")
     assert "no route to host" in raised.value.advice
     assert left_behind() == []
@@ -106,7 +106,7 @@ def test_what_is_missing_is_named(tools: Path) -> None:
     install_java(tools)
     java_servers._release.cache_clear()
     assert java_servers.missing("thing") == "no mvn"
-    with pytest.raises(StackError, match="no mvn") as raised:
+    with pytest.raises(OperatorError, match="no mvn") as raised:
         java_servers.command("thing", "Main", [], heap_mb=1)
     assert "Install a JDK" in raised.value.advice
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ras.aws import Cloud
-from ras.errors import StackError
+from ras.errors import SettingError
 from ras.mappings import DeployedMapping, DeployedMappings
 from ras_local.mapping import MappingSettings, MappingsUnknownError, Nulls
 from ras_local.poller import deployed, limit_from_environment, nulls_from_environment
@@ -16,7 +16,7 @@ def test_the_setting_for_nulls_is_read_from_the_environment(monkeypatch: pytest.
     monkeypatch.setenv("RAS_NULLS", "alternate")
     assert nulls_from_environment() is Nulls.ALTERNATE
     monkeypatch.setenv("RAS_NULLS", "nil")
-    with pytest.raises(StackError, match="RAS_NULLS='nil' is unknown"):
+    with pytest.raises(SettingError, match="RAS_NULLS='nil' is unknown"):
         nulls_from_environment()
 
 
@@ -26,7 +26,7 @@ def test_the_limit_of_invocations_is_read_from_the_environment(monkeypatch: pyte
     monkeypatch.setenv("RAS_FUNCTION_CONCURRENCY", "5")
     assert limit_from_environment() == 5
     monkeypatch.setenv("RAS_FUNCTION_CONCURRENCY", "0")
-    with pytest.raises(StackError, match="RAS_FUNCTION_CONCURRENCY=0 is too small"):
+    with pytest.raises(SettingError, match="RAS_FUNCTION_CONCURRENCY=0 is too small"):
         limit_from_environment()
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from ras.errors import StackError
-from ras.state import StateDir
+from ras import interrupts
+from ras.errors import OperatorError
 from ras_local.servers import processes
+from ras_local.settings import StackDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,19 +39,19 @@ STUBBORN_PARENT = [
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[StateDir]:
-    folder = StateDir(tmp_path)
+def state(tmp_path: Path) -> Iterator[StackDir]:
+    folder = StackDir(tmp_path)
     folder.create()
     yield folder
     for record in processes.recorded(folder):
         processes.stop(folder, record, grace_s=0)
 
 
-def start(state: StateDir, command: list[str], name: str = "thing") -> processes.Started:
+def start(state: StackDir, command: list[str], name: str = "thing") -> processes.Started:
     return processes.start(state, name, command, environment=os.environ, folder=state.root)
 
 
-def child_of(state: StateDir) -> int:
+def child_of(state: StackDir) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         text = state.log("thing").read_text(encoding="utf-8")
@@ -64,7 +65,7 @@ def is_gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_started_process_is_found_and_stopped(state: StateDir) -> None:
+def test_a_started_process_is_found_and_stopped(state: StackDir) -> None:
     record = start(state, SLEEPER)
 
     assert processes.running(state, "thing") is not None
@@ -74,14 +75,14 @@ def test_a_started_process_is_found_and_stopped(state: StateDir) -> None:
     assert processes.recorded(state) == []
 
 
-def test_stopping_twice_is_harmless(state: StateDir) -> None:
+def test_stopping_twice_is_harmless(state: StackDir) -> None:
     record = start(state, SLEEPER)
     processes.stop(state, record)
 
     assert not processes.stop(state, record)
 
 
-def test_an_id_that_belongs_to_another_process_now_is_left_alone(state: StateDir) -> None:
+def test_an_id_that_belongs_to_another_process_now_is_left_alone(state: StackDir) -> None:
     other = start(state, SLEEPER)
     stale = replace(other, started_at=other.started_at - 1000)
 
@@ -91,7 +92,7 @@ def test_an_id_that_belongs_to_another_process_now_is_left_alone(state: StateDir
     processes.stop(state, other)
 
 
-def test_a_process_that_ignores_the_request_is_killed_with_its_children(state: StateDir) -> None:
+def test_a_process_that_ignores_the_request_is_killed_with_its_children(state: StackDir) -> None:
     record = start(state, STUBBORN_PARENT)
     child = child_of(state)
 
@@ -101,7 +102,7 @@ def test_a_process_that_ignores_the_request_is_killed_with_its_children(state: S
     assert is_gone(child)
 
 
-def test_children_are_stopped_when_their_parent_was_killed(state: StateDir) -> None:
+def test_children_are_stopped_when_their_parent_was_killed(state: StackDir) -> None:
     record = start(state, STUBBORN_PARENT)
     child = child_of(state)
     os.kill(record.pid, signal.SIGKILL)
@@ -111,35 +112,35 @@ def test_children_are_stopped_when_their_parent_was_killed(state: StateDir) -> N
     assert is_gone(child)
 
 
-def test_a_missing_program_is_told(state: StateDir) -> None:
-    with pytest.raises(StackError, match="cannot be started") as raised:
+def test_a_missing_program_is_told(state: StackDir) -> None:
+    with pytest.raises(OperatorError, match="cannot be started") as raised:
         start(state, ["/nonexistent/program"])
     assert "make setup" in raised.value.advice
 
 
-def test_waiting_ends_with_the_log_when_the_process_ends(state: StateDir) -> None:
+def test_waiting_ends_with_the_log_when_the_process_ends(state: StackDir) -> None:
     start(state, [sys.executable, "-c", "raise SystemExit('no such luck')"])
 
-    with pytest.raises(StackError, match="ended while it was starting") as raised:
+    with pytest.raises(OperatorError, match="ended while it was starting") as raised:
         processes.wait_until("the thing", lambda: False, timeout_s=20, state=state, process="thing")
     assert "no such luck" in raised.value.advice
 
 
-def test_waiting_ends_when_the_time_is_up(state: StateDir) -> None:
+def test_waiting_ends_when_the_time_is_up(state: StackDir) -> None:
     start(state, SLEEPER)
 
-    with pytest.raises(StackError, match="did not answer within"):
+    with pytest.raises(OperatorError, match="did not answer within"):
         processes.wait_until("the thing", lambda: False, timeout_s=0.2, state=state, process="thing")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}'])
-def test_an_unreadable_record_counts_as_none(state: StateDir, text: str) -> None:
+def test_an_unreadable_record_counts_as_none(state: StackDir, text: str) -> None:
     (state.processes / "thing.json").write_text(text, encoding="utf-8")
 
     assert processes.recorded(state) == []
 
 
-def test_records_are_readable_by_their_owner_alone(state: StateDir) -> None:
+def test_records_are_readable_by_their_owner_alone(state: StackDir) -> None:
     start(state, SLEEPER)
     file = state.processes / "thing.json"
 
@@ -173,7 +174,7 @@ class TestPorts:
         with self.taken() as listener:
             port: int = listener.getsockname()[1]
         code = (
-            "import sys; from ras_local import processes; "
+            "import sys; from ras_local.servers import processes; "
             f"print(processes.choose_port('RAS_TEST_PORT', {port}), flush=True); sys.stdin.read()"
         )
         command = [sys.executable, "-c", code]
@@ -191,19 +192,19 @@ class TestPorts:
         with self.taken() as listener:
             monkeypatch.setenv("RAS_TEST_PORT", str(listener.getsockname()[1]))
 
-            with pytest.raises(StackError, match="RAS_TEST_PORT"):
+            with pytest.raises(OperatorError, match="RAS_TEST_PORT"):
                 processes.choose_port("RAS_TEST_PORT", 4566)
 
     @pytest.mark.parametrize("wish", ["many", "-1", "70000"])
     def test_a_wish_that_is_no_port_is_told(self, monkeypatch: pytest.MonkeyPatch, wish: str) -> None:
         monkeypatch.setenv("RAS_TEST_PORT", wish)
 
-        with pytest.raises(StackError, match="RAS_TEST_PORT"):
+        with pytest.raises(OperatorError, match="RAS_TEST_PORT"):
             processes.choose_port("RAS_TEST_PORT", 4566)
 
 
 class TestRun:
-    def test_the_exit_code_is_told_and_the_output_is_kept(self, state: StateDir) -> None:
+    def test_the_exit_code_is_told_and_the_output_is_kept(self, state: StackDir) -> None:
         command = [sys.executable, "-c", "print('hello'); raise SystemExit(3)"]
         code = processes.run(state, "job", command, environment=os.environ, folder=state.root, timeout_s=20)
 
@@ -211,8 +212,8 @@ class TestRun:
         assert state.log("job").read_text(encoding="utf-8") == "hello\n"
         assert processes.recorded(state) == []
 
-    def test_a_command_that_takes_too_long_is_stopped_with_its_children(self, state: StateDir) -> None:
-        with pytest.raises(StackError, match="took over"):
+    def test_a_command_that_takes_too_long_is_stopped_with_its_children(self, state: StackDir) -> None:
+        with pytest.raises(OperatorError, match="took over"):
             processes.run(
                 state, "thing", STUBBORN_PARENT, environment=os.environ, folder=state.root, timeout_s=1.5
             )
@@ -220,9 +221,9 @@ class TestRun:
         assert is_gone(child_of(state))
 
 
-def test_cleaning_up_is_not_interrupted(state: StateDir) -> None:
+def test_cleaning_up_is_not_interrupted(state: StackDir) -> None:
     before = signal.getsignal(signal.SIGINT)
-    with processes.uninterrupted():
+    with interrupts.uninterrupted():
         os.kill(os.getpid(), signal.SIGINT)
         record = start(state, SLEEPER)
         processes.stop(state, record)
@@ -233,8 +234,8 @@ def test_cleaning_up_is_not_interrupted(state: StateDir) -> None:
 # Cleans up when it is interrupted; says when it waits.
 CLEANING = """
 import time
-from ras_local import processes
-processes.end_as_interrupted()
+from ras import interrupts
+interrupts.end_as_interrupted()
 try:
     print("waits", flush=True)
     time.sleep(60)
@@ -243,10 +244,18 @@ except KeyboardInterrupt:
 """
 
 
+def hear_signals() -> None:
+    """In a new process: what runs the tests may ignore signals (nohup, a script's background job), and a child inherits that."""
+    for sent in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(sent, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_however_a_command_is_ended_it_cleans_up(sent: signal.Signals) -> None:
     """By Ctrl-C, by a supervisor, or because its terminal was closed."""
-    with subprocess.Popen([sys.executable, "-c", CLEANING], stdout=subprocess.PIPE, text=True) as command:
+    with subprocess.Popen(
+        [sys.executable, "-c", CLEANING], stdout=subprocess.PIPE, text=True, preexec_fn=hear_signals
+    ) as command:
         assert command.stdout is not None
         assert command.stdout.readline() == "waits\n"
         command.send_signal(sent)
@@ -256,7 +265,7 @@ def test_however_a_command_is_ended_it_cleans_up(sent: signal.Signals) -> None:
 
 def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
     """Which says so by ignoring the signal."""
-    program = "import os, signal; from ras_local import processes; processes.end_as_interrupted(); "
+    program = "import os, signal; from ras import interrupts; interrupts.end_as_interrupted(); "
     program += "os.kill(os.getpid(), signal.SIGHUP); print('goes on')"
     ended = subprocess.run(
         ["nohup", sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras_local.servers import fetch, fetched, rust_servers
 
 from tests.local.pretended import install, left_behind, no_tools
@@ -101,7 +101,7 @@ def test_nothing_of_the_build_stays(tools: Path, tmp_path: Path, monkeypatch: py
 
 def test_without_cargo_it_says_what_to_install() -> None:
     """And what of it is missing."""
-    with pytest.raises(StackError, match="thing cannot be built here: no cargo on the path") as raised:
+    with pytest.raises(OperatorError, match="thing cannot be built here: no cargo on the path") as raised:
         rust_servers.fetch("thing")
 
     assert "Install Rust 1.88 or newer" in raised.value.advice
@@ -132,7 +132,7 @@ def test_a_cargo_without_a_compiler_is_not_enough(tools: Path, compiler: str) ->
     if compiler:
         install(tools, "rustc", compiler)
 
-    with pytest.raises(StackError, match=r"Rust is release unknown, 1\.88 or newer is needed"):
+    with pytest.raises(OperatorError, match=r"Rust is release unknown, 1\.88 or newer is needed"):
         rust_servers.fetch("thing")
 
 
@@ -142,7 +142,7 @@ def test_what_cargo_says_is_passed_on(tools: Path) -> None:
         CARGO + "i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); done; echo no route >&2; exit 101"
     )
     install_rust(tools, cargo=failing)
-    with pytest.raises(StackError, match="cargo failed") as raised:
+    with pytest.raises(OperatorError, match="cargo failed") as raised:
         rust_servers.fetch("thing")
     assert raised.value.advice.splitlines()[-2:] == ["line 39", "no route"]
     assert "line 0\n" not in raised.value.advice
@@ -156,7 +156,7 @@ def test_a_build_without_the_program_is_not_kept(tools: Path) -> None:
     """As after a wrong `program` in the pins: the next one builds again."""
     install_rust(tools, cargo="exit 0")
 
-    with pytest.raises(StackError, match="no program thing"):
+    with pytest.raises(OperatorError, match="no program thing"):
         rust_servers.fetch("thing")
     assert left_behind() == []
 

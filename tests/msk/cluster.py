@@ -27,9 +27,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from ras.state import region, write_private
+from ras.kafka.client import quiet_client
+from ras.state import write_private
 from ras_local.servers import apache_kafka, java_servers, processes
-from ras_local.servers.broker import quiet_client
+from ras_local.settings import region
 
 from tests.real_servers import KAFKA, require
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ras.aws import Cloud
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
     from result_aggregator.store.aws import AccessKeys
 
 # What each action of a policy is in Kafka's own words, and which other one Kafka takes it to imply: MSK does not.
@@ -131,7 +132,7 @@ class Msk:
             time.sleep(0.05)
 
 
-def start(state: StateDir, topics: Sequence[str], partitions: int) -> tuple[str, Callable[[], Msk]]:
+def start(state: StackDir, topics: Sequence[str], partitions: int) -> tuple[str, Callable[[], Msk]]:
     """Start it; gives its address at once, and how to wait for the rest. Skips the test where Java is missing."""
     require(KAFKA)
     folder = state.root / "msk"

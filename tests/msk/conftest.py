@@ -11,10 +11,12 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner
 from ras.aws import Cloud
-from ras.state import ACCOUNT, region
-from ras_local.commands import main
+from ras.cli import main
 from ras_local.servers import emulator
+from ras_local.settings import ACCOUNT, region
+from result_aggregator.names import function_name, resource_name, stack_name
 from result_aggregator.store.aws import AccessKeys
+from result_aggregator.topics import BATCHES
 
 from tests.msk import cluster
 from tests.real_servers import folder_of_servers
@@ -22,7 +24,7 @@ from tests.real_servers import folder_of_servers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
 
     from tests.msk.cluster import Msk, Right
 
@@ -30,8 +32,8 @@ STAGE = "dev"
 PARTITIONS = 2
 REGISTERED = "huleedu.batch.essays.registered.v1"
 SPELLCHECK = "huleedu.essay.spellcheck.completed.v1"
-GROUP = "ras-dev-registered"
-FUNCTION = "ras-dev-ingest-batches"
+GROUP = resource_name(STAGE, "registered")
+FUNCTION = function_name(STAGE, BATCHES)
 
 LETTERS = "dev-letters"
 ROLE = "on-call"
@@ -123,7 +125,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield _stage(state)
 
 
-def _stage(state: StateDir) -> Stage:
+def _stage(state: StackDir) -> Stage:
     bootstrap_servers, kafka_ready = cluster.start(state, [REGISTERED, SPELLCHECK], PARTITIONS)
     endpoint_url, emulator_ready = emulator.start(state, cluster.named(bootstrap_servers))
     emulator_ready()
@@ -132,7 +134,7 @@ def _stage(state: StateDir) -> Stage:
     trusted = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
     role = cloud.iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=policy)["Role"]["Arn"]
-    stack = f"ras-{STAGE}-data"
+    stack = stack_name(STAGE, "data")
     cloud.stacks.create_stack(StackName=stack, TemplateBody=json.dumps(_template(role, arn)))
     resources = cloud.stacks.describe_stack_resources(StackName=stack)["StackResources"]
     mapping = next(each["PhysicalResourceId"] for each in resources if each["LogicalResourceId"] == "Mapping")

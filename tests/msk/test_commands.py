@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from ras.deployment import Brokers, choose
-from ras.errors import StackError
+from ras.deployment import choose
+from ras.errors import OperatorError
+from ras.kafka.client import quiet_client
+from ras.kafka.group import Group
+from ras.kafka.msk_iam import Brokers
 from ras.kafka.publish import Event, publish
 from ras.kafka.topic import Bounds, TopicLog
-from ras.replay.rewind import Group, behind
-from ras_local.servers.broker import quiet_client
+from ras.replay.rewind import behind
 
 from tests.msk.cluster import Right
 from tests.msk.conftest import (
@@ -138,7 +140,7 @@ def test_a_right_that_reading_lacks_is_named(
         log.bounds()
         list(log.read(dict.fromkeys(records, 0), records))
 
-    with pytest.raises(StackError) as refused:
+    with pytest.raises(OperatorError) as refused:
         read()
 
     assert f"lack kafka-cluster:{right.action} on" in refused.value.message
@@ -193,7 +195,7 @@ def test_a_right_is_named_also_once_the_client_knows_that_it_lacks(operator: Ope
             yield Event(SPELLCHECK, b"{}")
             time.sleep(2)
 
-    with pytest.raises(StackError) as refused:
+    with pytest.raises(OperatorError) as refused:
         publish(brokers.bootstrap_servers, slowly(), settings=brokers.settings)
 
     assert "3 of 3 records were not delivered" in refused.value.message

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
 from confluent_kafka.admin import AdminClient
-from ras.deployment import Brokers, choose, msk_iam
-from ras.errors import StackError
+from ras.deployment import choose
+from ras.errors import OperatorError
+from ras.kafka.client import quiet_client
 from ras.kafka.errors import Door
+from ras.kafka.msk_iam import Brokers, msk_iam
 from ras.kafka.publish import Event, publish
 from ras.kafka.topic import TopicLog
-from ras_local.servers.broker import quiet_client
 
 from tests.msk.cluster import Right
 from tests.msk.conftest import REGISTERED, SPELLCHECK
@@ -43,7 +44,7 @@ def refusal(operator: Operator, token: Callable[[], str]) -> str:
     client = AdminClient({**quiet_client(operator.stage.msk.bootstrap_servers, on_error=door), **settings})
     try:
         door.metadata(client, timeout_s=60)
-    except StackError as error:
+    except OperatorError as error:
         return error.message
     return ""
 
@@ -113,7 +114,7 @@ def test_a_publisher_that_may_not_connect_is_told_so(operator: Operator) -> None
     operator.may([], connect=False)
     brokers = choose("dev").brokers()
 
-    with pytest.raises(StackError, match="no right to kafka-cluster:Connect"):
+    with pytest.raises(OperatorError, match="no right to kafka-cluster:Connect"):
         publish(brokers.bootstrap_servers, [Event(SPELLCHECK, b"{}")], settings=brokers.settings)
 
 

@@ -18,8 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ras.state import StateDir
 from ras_local.servers import processes
+from ras_local.settings import StackDir
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / ".build" / "mutation"
@@ -146,7 +146,7 @@ def from_the_start(name: str) -> str:
 def stop_servers() -> None:
     """Stop what tests left running that were ended from outside."""
     for root in TEMPORARY.glob("*/*/*/"):
-        state = StateDir(root)
+        state = StackDir(root)
         for record in processes.recorded(state):
             processes.stop(state, record)
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from ras.kafka.client import quiet_client
 from ras_local.mapping.records import to_record
-from ras_local.servers.broker import quiet_client
 
 if TYPE_CHECKING:
     import threading
 
-    from ras.deployment import Brokers
+    from ras.kafka.msk_iam import Brokers
     from ras_local.mapping.records import KafkaRecord
 
 

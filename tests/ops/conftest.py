@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from ras.deployment import Brokers
+from ras.kafka.msk_iam import Brokers
 from ras_local.servers import broker
 from result_aggregator.topics import TOPICS
 
 from tests.handlers.conftest import logs, service
+from tests.ops.made import DEPLOYED
 from tests.real_servers import folder_of_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ras.mappings import DeployedMapping
 
 __all__ = ["logs", "service"]
 
@@ -32,3 +36,8 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
 def topic(brokers: Brokers, _unused: Iterator[str] = iter(_topics)) -> str:  # noqa: ARG001, B008 (one per test)
     """An empty topic."""
     return next(_unused)
+
+
+@pytest.fixture
+def mapping(topic: str) -> DeployedMapping:
+    return replace(DEPLOYED, topic=topic, consumer_group_id=f"group-of-{topic}")

@@ -18,7 +18,9 @@ from ras_local.mapping.responses import Failed
 from ras_local.mapping.settings import MappingSettings
 from result_aggregator.contracts.rejection import Problem, RejectedError
 from result_aggregator.msk_event import records_of
+from result_aggregator.names import function_name
 from result_aggregator.store.dead_letters import DeadLetterStore
+from result_aggregator.topics import ESSAYS
 
 from tests.samples import envelope, msk_event
 
@@ -33,10 +35,11 @@ SLOTS = "huleedu.els.essay.slot.assigned.v1"
 REGISTERED = "huleedu.batch.essays.registered.v1"
 RANKING = "huleedu.cj_assessment.completed.v1"
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+FUNCTION = function_name("local", ESSAYS)
 DEPLOYED = DeployedMapping(
     uuid="633e2281-af1d-44c3-b867-c338a611e4f5",
     topic=SPELLCHECK,
-    function_arn="arn:aws:lambda:eu-north-1:000000000000:function:ras-local-ingest-essays",
+    function_arn=f"arn:aws:lambda:eu-north-1:000000000000:function:{FUNCTION}",
 )
 SETTINGS = MappingSettings(DEPLOYED.uuid, DEPLOYED.topic, DEPLOYED.function_arn)
 SOURCE = EventSource(msk_event([])["eventSourceArn"], "b-1:9098,b-2:9098")
@@ -76,7 +79,7 @@ def reject(
 ) -> None:
     """Keep a record as a function does that rejects it."""
     [made] = records_of(msk_event([received(one)]))
-    store = DeadLetterStore(bucket, s3, function="ras-local-ingest-essays", clock=lambda: at)
+    store = DeadLetterStore(bucket, s3, function=FUNCTION, clock=lambda: at)
     store.keep(made, RejectedError(code, list(problems)))
 
 

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from confluent_kafka import KafkaError, KafkaException
 from ras import deployment as deployments
 from ras.aws import Cloud
+from ras.cli import main
 from ras.dead_letters.bucket import DeadLetterBucket
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.state import StateDir
-from ras_local.commands import main
 
 from tests.ops import brokers as kafka
 from tests.ops import made
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
-    from ras.deployment import Brokers
+    from ras.kafka.msk_iam import Brokers
     from ras.mappings import DeployedMapping
 
     from tests.handlers.conftest import Service
@@ -345,7 +345,7 @@ def polled(deployed: Deployment) -> Deployment:
 
 def test_replay_of_a_topic_by_its_group(polled: Deployment) -> None:
     """What is shown is what is done, and a dry run does nothing."""
-    from ras.replay.rewind import Group
+    from ras.kafka.group import Group
 
     kafka.fill(polled.kafka, REGISTERED, {0: [1000, 2000]})
     group = Group(polled.kafka, f"group-of-{REGISTERED}", REGISTERED)
@@ -363,7 +363,7 @@ def test_replay_of_a_topic_by_its_group(polled: Deployment) -> None:
 
 def test_nobody_waits_for_a_mapping_that_is_disabled(polled: Deployment) -> None:
     """As one that a killed rewind has left behind: what to do is told, and the group is rewound."""
-    from ras.replay.rewind import Group
+    from ras.kafka.group import Group
 
     kafka.fill(polled.kafka, REGISTERED, {0: [1000, 2000]})
     group = Group(polled.kafka, f"group-of-{REGISTERED}", REGISTERED)
@@ -454,7 +454,7 @@ def test_replay_asks_which_group_where_there_are_several(polled: Deployment) -> 
         (ClientError({"Error": {"Code": "NoSuchBucket", "Message": "no"}}, "ListObjectsV2"), "NoSuchBucket"),
         (NoCredentialsError(), "Are there credentials"),
         (KafkaException(KafkaError(KafkaError._TRANSPORT)), "Do the brokers answer"),
-        (StackError("the stack is not up", "Start it"), "Start it"),
+        (OperatorError("the stack is not up", "Start it"), "Start it"),
     ],
 )
 def test_what_others_refuse_is_told_in_a_line(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.rebuild.compare import AGAIN_S, PATIENCE_S, Difference, compare, lacking, verdict
 from result_aggregator.deadline import Deadline
 from result_aggregator.domain.store_interface import UnavailableError
@@ -115,7 +115,7 @@ def test_a_table_that_takes_nothing_is_told(dynamodb: DynamoDBClient, tables: tu
             raise UnavailableError("throttled")
 
     time = Time()
-    with pytest.raises(StackError, match="cannot be copied to new: throttled"):
+    with pytest.raises(OperatorError, match="cannot be copied to new: throttled"):
         compare(
             dynamodb,
             *tables,
@@ -188,7 +188,7 @@ def test_a_table_that_stays_busy_is_told(dynamodb: DynamoDBClient, tables: tuple
     """After a minute, with its name; what no pause mends is told at once."""
     time = Time()
     busy: Any = Busy(dynamodb, refusals=10**9)
-    with pytest.raises(StackError, match=f"{tables[0]} gives no more items: Scan: Provisioned"):
+    with pytest.raises(OperatorError, match=f"{tables[0]} gives no more items: Scan: Provisioned"):
         compare(busy, *tables, patience=lambda: Deadline(PATIENCE_S, clock=time.clock, sleep=time.sleep))
     assert sum(time.pauses) == pytest.approx(PATIENCE_S, abs=1)
 

@@ -16,12 +16,13 @@ from botocore.exceptions import ClientError, CredentialRetrievalError, NoCredent
 from botocore.stub import Stubber
 from click.testing import CliRunner
 from confluent_kafka import Consumer
-from ras.deployment import Account, Brokers, Deployment, choose, msk_iam
-from ras.errors import StackError
+from ras.cli import main
+from ras.deployment import Account, Deployment, choose
+from ras.errors import OperatorError
+from ras.kafka.client import quiet_client
+from ras.kafka.msk_iam import Brokers, msk_iam
 from ras.mappings import DeployedMappings
 from ras.state import StateDir, write_private
-from ras_local.commands import main
-from ras_local.servers.broker import quiet_client
 
 from tests.dynamodb import REGION
 from tests.ops.made import DEPLOYED
@@ -63,9 +64,9 @@ def test_without_a_stage_it_is_the_stack_on_this_machine(state: StateDir, stage:
 
 def test_aws_is_never_meant_by_accident(state: StateDir, tmp_path: Path) -> None:
     """A profile without a stage is a mistake; and so is no stack."""
-    with pytest.raises(StackError, match="--stage"):
+    with pytest.raises(OperatorError, match="--stage"):
         choose(None, profile="production", state=state)
-    with pytest.raises(StackError, match="not up"):
+    with pytest.raises(OperatorError, match="not up"):
         choose(None, state=StateDir(tmp_path / "other"))
 
 
@@ -119,9 +120,9 @@ def test_the_region_may_be_named_as_awss_command_line_has_it(
 @pytest.mark.usefixtures("stage")
 def test_a_stage_that_is_not_there_is_told(state: StateDir) -> None:
     """By its stack's name and the region."""
-    with pytest.raises(StackError, match="no stack ras-prod-data in eu-north-1"):
+    with pytest.raises(OperatorError, match="no stack ras-prod-data in eu-north-1"):
         choose("prod", state=state)
-    with pytest.raises(StackError, match="no output DeadLetterBucketName"):
+    with pytest.raises(OperatorError, match="no output DeadLetterBucketName"):
         choose("old", state=state)
     with pytest.raises(ClientError, match="AccessDenied"):
         choose("secret", state=state)
@@ -133,7 +134,7 @@ def test_a_region_has_to_be_known(state: StateDir, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    with pytest.raises(StackError, match="no AWS region"):
+    with pytest.raises(OperatorError, match="no AWS region"):
         choose("dev", state=state)
     with pytest.raises(ProfileNotFound):
         choose("dev", profile="unknown", state=state)
@@ -169,7 +170,7 @@ def test_brokers_are_those_that_the_mappings_read(monkeypatch: pytest.MonkeyPatc
 
 def test_a_cluster_without_iam_is_told(monkeypatch: pytest.MonkeyPatch, state: StateDir) -> None:
     """Its brokers have to be named then."""
-    with pytest.raises(StackError, match="no IAM authentication"):
+    with pytest.raises(OperatorError, match="no IAM authentication"):
         mapped(monkeypatch, state, {"BootstrapBrokerString": "b-1:9092"}).brokers()
 
 

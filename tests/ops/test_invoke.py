@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.invoke import BATCH_BYTES, FAILED, FunctionFailedError, Outcome, Redelivery, deliver, of_lambda
 from result_aggregator import replay_headers
 from result_aggregator.topics import TOPICS
@@ -103,7 +103,7 @@ def test_the_record_that_breaks_the_function_is_found() -> None:
 )
 def test_a_function_that_tells_nothing_is_not_believed(answer: Any) -> None:
     """An earlier version of it, for example: nothing may be removed on its word."""
-    with pytest.raises(StackError, match="does not tell"):
+    with pytest.raises(OperatorError, match="does not tell"):
         list(deliver(lambda *_: answer, [redelivery(0)]))
 
 
@@ -157,5 +157,5 @@ def test_what_is_the_records_fault_is_a_failure_of_the_function(
 
 def test_a_function_out_of_reach_is_told() -> None:
     """That is nobody's record's fault."""
-    with pytest.raises(StackError, match="cannot be invoked"):
+    with pytest.raises(OperatorError, match="cannot be invoked"):
         invoke(EndpointConnectionError(endpoint_url="http://127.0.0.1:1"))[1]("ingest_essays", {})

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.kafka.errors import Door
 
 from tests.clock import Time
@@ -26,7 +26,7 @@ def test_who_was_refused_is_told() -> None:
     door = Door("b:9098")
     door(REFUSED)
 
-    with pytest.raises(StackError, match="Access denied"):
+    with pytest.raises(OperatorError, match="Access denied"):
         door.check()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Producer
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.kafka.errors import Door
 from ras.kafka.publish import Event, parse_event, publish, read_events
 from ras.state import REPOSITORY
@@ -72,12 +72,12 @@ def test_a_mistake_is_told_with_file_and_line(tmp_path: Path) -> None:
     file = tmp_path / "events.jsonl"
     file.write_text(line() + "\n\n{broken\n", encoding="utf-8")
 
-    with pytest.raises(StackError, match=r"events\.jsonl:3: not JSON"):
+    with pytest.raises(OperatorError, match=r"events\.jsonl:3: not JSON"):
         list(read_events(file))
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match="cannot be read"):
+    with pytest.raises(OperatorError, match="cannot be read"):
         list(read_events(tmp_path / "none.jsonl"))
 
 
@@ -88,7 +88,7 @@ def test_every_sample_event_can_be_published() -> None:
 
 
 def test_a_missing_broker_is_told_at_once() -> None:
-    with pytest.raises(StackError, match=r"no broker answers at 127\.0\.0\.1:1"):
+    with pytest.raises(OperatorError, match=r"no broker answers at 127\.0\.0\.1:1"):
         publish("127.0.0.1:1", [], timeout_s=1)
 
 
@@ -98,7 +98,9 @@ def test_a_record_that_the_client_itself_refuses_stops_no_other(tmp_path: Path) 
     with folder_of_servers(tmp_path) as state:
         servers = broker.KINDS["embedded"](state, ["t"], 1)()
 
-        with pytest.raises(StackError, match=r"1 of 3 records were not delivered: t: .*MSG_SIZE_TOO_LARGE"):
+        with pytest.raises(
+            OperatorError, match=r"1 of 3 records were not delivered: t: .*MSG_SIZE_TOO_LARGE"
+        ):
             publish(
                 servers,
                 [Event("t", b"1"), Event("t", bytes(9 * 1024 * 1024)), Event("t", b"3")],
@@ -132,6 +134,6 @@ def test_a_broker_that_went_is_not_waited_for_again_and_again(monkeypatch: pytes
     left = iter(range(40))
     events = (Event("t", b"") for _ in left)
 
-    with pytest.raises(StackError, match=r"were not delivered: t: .*; the rest was not tried"):
+    with pytest.raises(OperatorError, match=r"were not delivered: t: .*; the rest was not tried"):
         publish("127.0.0.1:1", events, timeout_s=1, settings={"queue.buffering.max.messages": 5})
     assert next(left, None) is not None

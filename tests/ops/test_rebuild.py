@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 from ras import options
+from ras.cli import main
 from ras.dead_letters.bucket import DeadLetterBucket
-from ras.deployment import Brokers
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.invoke import BATCH_RECORDS, FunctionFailedError
+from ras.kafka.msk_iam import Brokers
 from ras.kafka.publish import Event, publish
 from ras.kafka.topic import Bounds, TopicLog
 from ras.rebuild import command as rebuild_command
@@ -24,9 +25,10 @@ from ras.rebuild import compare as comparing
 from ras.rebuild import rebuild
 from ras.rebuild.command import _compare
 from ras.rebuild.rebuild import Fill, Table, Tables, deploy_command, gone, read_tables
+from ras.stack_file import Stack
 from ras.state import REPOSITORY, StateDir, write_private
 from ras_local import stack as stacks
-from ras_local.commands import main
+from ras_local.settings import StackDir
 from result_aggregator.topics import TOPICS
 
 from infra.settings import as_context, load_settings
@@ -132,14 +134,14 @@ def test_where_a_rebuild_stands(
 def test_half_a_deployment_is_told(outputs: dict[str, str], reads: str, writes: str, tmp_path: Path) -> None:
     """Filling before every function writes both would leave a gap."""
     deployment: Any = Deployment(StateDir(tmp_path), outputs, reads, writes)
-    with pytest.raises(StackError, match="other tables than its stacks say"):
+    with pytest.raises(OperatorError, match="other tables than its stacks say"):
         read_tables(deployment)
 
 
 def test_an_older_deployment_is_told(tmp_path: Path) -> None:
     """It has no such outputs."""
     deployment: Any = Deployment(StateDir(tmp_path), {"TableName": "one"})
-    with pytest.raises(StackError, match="knows no generations"):
+    with pytest.raises(OperatorError, match="knows no generations"):
         read_tables(deployment)
 
 
@@ -191,7 +193,7 @@ def test_the_deployment_that_is_told_can_be_pasted() -> None:
 def test_a_table_that_was_left_is_not_asked_again() -> None:
     """It lacks what came since."""
     for tables, why in ((Tables(TWO, ONE), "do not go into one"), (Tables(ONE), "no second table")):
-        with pytest.raises(StackError, match=why):
+        with pytest.raises(OperatorError, match=why):
             tables.swapped()
 
 
@@ -265,14 +267,14 @@ def test_what_another_reader_filled_does_not_count(
 
     deployment.layer = "layer:2"
     mended = Fill.of(deployment, TWO)
-    with pytest.raises(StackError, match="deployed anew since") as refused:
+    with pytest.raises(OperatorError, match="deployed anew since") as refused:
         mended.runs()
     assert "--finish" in refused.value.advice
     assert "--restart" in refused.value.advice
     mended.forget()
     assert len(handed_over(mended)) == len(TOPICS)
     mended.notes.write("filled", list(TOPICS))  # as an earlier version noted it
-    with pytest.raises(StackError, match="deployed anew since"):
+    with pytest.raises(OperatorError, match="deployed anew since"):
         mended.runs()
 
 
@@ -285,9 +287,9 @@ def test_functions_that_change_during_a_fill_are_noticed(
     run, *_ = fill.runs()
     deployment.layer = "layer:2"
 
-    with pytest.raises(StackError, match="deployed anew since"):
+    with pytest.raises(OperatorError, match="deployed anew since"):
         fill.hand_over(run, lambda _: None)
-    with pytest.raises(StackError, match="deployed anew since"):
+    with pytest.raises(OperatorError, match="deployed anew since"):
         Fill.of(deployment, TWO).runs()
 
 
@@ -442,10 +444,10 @@ def test_what_breaks_the_functions_has_to_be_chosen(
         rebuild_command._ask_about(2, 1, yes=True)
         asked = "without 2 records that the functions break on and what 1 items of the other table have"
         assert asked in capsys.readouterr().err
-        with pytest.raises(StackError, match=f"Go on {asked}"):
+        with pytest.raises(OperatorError, match=f"Go on {asked}"):
             rebuild_command._ask_about(2, 1, yes=False)
     else:
-        with pytest.raises(StackError, match="break on 2 records: 2 of t") as refused:
+        with pytest.raises(OperatorError, match="break on 2 records: 2 of t") as refused:
             rebuild_command._fill(deployment, tables, missing, restart=False)
         assert "--restart" in refused.value.advice
         assert "--missing drop" in refused.value.advice
@@ -496,7 +498,9 @@ def test_the_switch_is_refused_where_something_is_lacking(
     old, new = Table(1, table), Table(2, "new")
     monkeypatch.setattr(comparing, "AGAIN_S", ())
 
-    with pytest.raises(StackError, match="the new table lacks what 1 items of the old one have") as refused:
+    with pytest.raises(
+        OperatorError, match="the new table lacks what 1 items of the old one have"
+    ) as refused:
         _compare(deployment, old, new, None)
     assert "--missing copy" in refused.value.advice
     assert "b7 batch" in capsys.readouterr().err
@@ -510,15 +514,15 @@ def test_the_switch_is_refused_where_something_is_lacking(
     dynamodb.put_item(
         TableName="new", Item={"pk": {"S": "batch#b8"}, "sk": {"S": "batch"}, "end": {"S": end}}
     )
-    with pytest.raises(StackError, match="the old table lacks what 1 items of the new one have"):
+    with pytest.raises(OperatorError, match="the old table lacks what 1 items of the new one have"):
         _compare(deployment, new, old, None)
 
 
 def test_a_stack_on_dynoxide_cannot_be_rebuilt(tmp_path: Path) -> None:
     """Said before anything is deployed, as its second table would not be where the functions look for it."""
-    state = StateDir(tmp_path)
-    written = {one.name: {} if one.name == "callers" else "" for one in fields(stacks.Stack)}
+    state = StackDir(tmp_path)
+    written = {one.name: {} if one.name == "callers" else "" for one in fields(Stack)}
     write_private(state.stack_file, json.dumps(written))
     state.dynoxide.mkdir()
-    with pytest.raises(StackError, match="dynoxide"):
+    with pytest.raises(OperatorError, match="dynoxide"):
         stacks.deploy_again(state, {})

@@ -13,7 +13,7 @@ from ras_local.mapping import records
 from tests.ops import brokers as kafka
 
 if TYPE_CHECKING:
-    from ras.deployment import Brokers
+    from ras.kafka.msk_iam import Brokers
 
 EVENTS: tuple[dict[str, Any], ...] = (
     {"value": b'{"a": 1}', "key": b"key"},

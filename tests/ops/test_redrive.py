@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ras.checkpoints import FolderNotes
-from ras.errors import StackError
+from ras.checkpoints import FolderCheckpoints
+from ras.errors import OperatorError
 from ras.invoke import BATCH_RECORDS, FunctionFailedError
 from ras.kafka.publish import Event, publish
 from ras.replay.redrive import NOTE_EVERY_S, PAUSES_S, Run, again, prepare, redrive
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ras.deployment import Brokers
+    from ras.kafka.msk_iam import Brokers
 
     from tests.handlers.conftest import Service
 
@@ -60,7 +60,7 @@ class Function:
 def run(
     brokers: Brokers, topic: str, folder: Path, start: int = 0, end: int | None = None, **more: bool
 ) -> Run:
-    return prepare(brokers, topic, from_ms=start, to_ms=end, notes=FolderNotes(folder), **more)
+    return prepare(brokers, topic, from_ms=start, to_ms=end, notes=FolderCheckpoints(folder), **more)
 
 
 def test_a_stretch_is_handed_over(brokers: Brokers, consumed: str, tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_a_stopped_run_goes_on_where_it_was(brokers: Brokers, consumed: str, tmp
     assert counts == {"applied": 360}
 
 
-class Written(FolderNotes):
-    """Notes of which it is kept how far each said that the run was."""
+class Written(FolderCheckpoints):
+    """Checkpoints of which it is kept how far each said that the run was."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -161,11 +161,11 @@ def test_why_a_run_stopped_is_told_where_nothing_can_be_noted(
 
     def invoke(folder: str, event: dict[str, Any]) -> dict[str, Any]:
         if why := next(calls):
-            raise StackError(why)
+            raise OperatorError(why)
         return Function()(folder, event)
 
     notes = Full(tmp_path)
-    with pytest.raises(StackError, match="out of reach"):
+    with pytest.raises(OperatorError, match="out of reach"):
         redrive(prepare(brokers, consumed, from_ms=0, to_ms=None, notes=notes), brokers, invoke)
     assert notes.offsets == [BATCH_RECORDS]
 
@@ -212,8 +212,8 @@ def test_records_that_broke_the_function_are_handed_over_again(
         return function(folder, event)
 
     with pytest.raises(KeyboardInterrupt):
-        redrive(again(consumed, failed, FolderNotes(tmp_path)), brokers, invoke)
-    rest = again(consumed, failed, FolderNotes(tmp_path))
+        redrive(again(consumed, failed, FolderCheckpoints(tmp_path)), brokers, invoke)
+    rest = again(consumed, failed, FolderCheckpoints(tmp_path))
     assert (rest.resumed, rest.left) == (True, 35)
 
     assert redrive(rest, brokers, invoke) == {"applied": 135}
@@ -235,7 +235,7 @@ def test_a_run_stops_where_everything_is_handed_back(brokers: Brokers, consumed:
     """And goes on there once the table answers again."""
     kafka.fill(brokers, consumed, {0: [1, 2]})
     function, pauses = Function(lambda _: "handed_back"), list[float]()
-    with pytest.raises(StackError, match="2 records are handed back again and again: why"):
+    with pytest.raises(OperatorError, match="2 records are handed back again and again: why"):
         redrive(run(brokers, consumed, tmp_path), brokers, function, wait=pauses.append)
     assert tuple(pauses) == PAUSES_S
 

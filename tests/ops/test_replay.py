@@ -14,9 +14,9 @@ from ras.dead_letters import replay as replaying
 from ras.dead_letters.bucket import DeadLetterBucket, Filters
 from ras.dead_letters.letter import Kind, Place
 from ras.dead_letters.replay import Choice, Result
-from ras.deployment import Brokers
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.invoke import FunctionFailedError
+from ras.kafka.msk_iam import Brokers
 from ras.kafka.publish import publish as publish_events
 from ras.kafka.topic import TopicLog
 from result_aggregator.domain import statuses
@@ -276,7 +276,7 @@ def test_an_interrupted_run_goes_on_without_skipping(service: Service, letters: 
 
         return invoke
 
-    for error in (Stopped(), StackError("out of reach")):
+    for error in (Stopped(), OperatorError("out of reach")):
         with pytest.raises(type(error)):
             replay(service, letters, invoke=stopped_after(1, error), limit=1)
     replay(service, letters, invoke=stopped_after(100, Stopped()), limit=1)
@@ -558,7 +558,7 @@ def test_nothing_is_set_aside_that_no_broker_took(
     made.reject(service.s3, letters.name, made.record(made.result("a"), 1))
     before = made.contents(service.s3, letters.name)
     monkeypatch.setattr(replaying, "publish", partial(publish_events, timeout_s=1))
-    with pytest.raises(StackError, match="no broker answers"):
+    with pytest.raises(OperatorError, match="no broker answers"):
         publish(letters, Brokers("127.0.0.1:1"))
 
     assert made.contents(service.s3, letters.name) == before

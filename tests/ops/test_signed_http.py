@@ -12,7 +12,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Keys
 from ras import signed_http
-from ras.errors import StackError
+from ras.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,5 +80,5 @@ def test_an_answer_that_does_not_come_in_time_is_told() -> None:
     """A port that is open, with nobody there to answer."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/a"
-        with pytest.raises(StackError, match=r"no answer from .* within 0\.1 s"):
+        with pytest.raises(OperatorError, match=r"no answer from .* within 0\.1 s"):
             signed_http.get(url, region="eu-north-1", credentials=None, timeout_s=0.1)

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from ras.deployment import Brokers
-from ras.errors import StackError
+from ras.errors import OperatorError
 from ras.kafka import topic as topic_log
+from ras.kafka.msk_iam import Brokers
 from ras.kafka.topic import Bounds, TopicLog
 from ras_local.mapping.records import to_record
 
@@ -96,7 +96,7 @@ def test_a_stalled_broker_is_told(log: TopicLog, monkeypatch: pytest.MonkeyPatch
     """It is not waited for without end."""
     monkeypatch.setattr("ras.kafka.topic._STALL_S", 0.3)
     monkeypatch.setattr("ras.kafka.topic.Consumer", type("Silent", (Consumer,), {"consume": lambda *_: []}))
-    with pytest.raises(StackError, match="sends no more"):
+    with pytest.raises(OperatorError, match="sends no more"):
         list(log.read({0: 0}, {0: 4}))
 
 
@@ -142,7 +142,7 @@ def test_a_partition_that_is_through_does_not_hide_one_that_stalls(monkeypatch: 
     monkeypatch.setattr("ras.kafka.topic.Consumer", Lively)
     log = TopicLog(Brokers("unused"), "t")
 
-    with pytest.raises(StackError, match="sends no more"):
+    with pytest.raises(OperatorError, match="sends no more"):
         list(log.read({0: 0, 1: 0}, {0: 50, 1: 50}))
 
 

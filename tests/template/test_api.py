@@ -94,7 +94,9 @@ def test_gateways_own_answers_are_the_services_error_body(stage: Assembly) -> No
         assert headers.pop("gatewayresponse.header.X-Correlation-ID") == "context.requestId"
         passes = body["code"] in ("too_many_requests", "unavailable") and kind != "QUOTA_EXCEEDED"
         assert headers == (
-            {"gatewayresponse.header.Retry-After": f"'{http.RETRY_AFTER_S}'"} if passes else {}
+            {"gatewayresponse.header.Retry-After": f"'{http.UnavailableApiError.headers['Retry-After']}'"}
+            if passes
+            else {}
         )
         assert response.get("StatusCode") == (
             None if kind.startswith("DEFAULT") else str(GATEWAY_RESPONSES[kind][0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from ras.rebuild.rebuild import NOTES_PREFIX
 
 from tests import table as view_table
 from tests.template.given import CLUSTER_ARN, REGION, STAGES
@@ -86,7 +85,7 @@ def test_notes_that_were_replaced_are_not_kept(stage: Assembly) -> None:
 
     assert rule == {
         "Id": "notes",
-        "Prefix": NOTES_PREFIX,
+        "Prefix": "rebuilds/",
         "Status": "Enabled",
         "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
     }

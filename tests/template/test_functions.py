@@ -7,10 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from ras import deployment
+from result_aggregator.names import LIVE_ALIAS
 from result_aggregator.topics import TOPICS
 
-from infra import functions as function_constructs
 from infra.layers import FUNCTIONS, build_code
 from infra.mappings import consumer_group
 from tests.template.given import ACCOUNT, CLUSTER_ARN, REGION
@@ -251,7 +250,7 @@ def test_code_holds_what_layers_would_by_setting(local: Assembly) -> None:
         assert key == f"{hashlib.sha256(code.name.encode()).hexdigest()}.zip"
         assert (code / "handler.py").read_bytes() == (FUNCTIONS / folder / "handler.py").read_bytes()
         assert (code / "dependencies.py").exists()
-        assert (code / "result_aggregator" / "http.py").exists()
+        assert (code / "result_aggregator" / "api.py").exists()
         assert not list(code.rglob("*.pyc"))
 
 
@@ -332,6 +331,6 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def test_operators_invoke_the_alias_that_the_stacks_make() -> None:
-    """Under the same name."""
-    assert deployment.LIVE == function_constructs.LIVE
+def test_operators_look_at_the_alias_that_the_stacks_make(prod: Assembly) -> None:
+    """Under the same name: tests/ops/test_deployment.py has what operators ask for."""
+    assert prod.only("api", "AWS::Lambda::Alias")["Name"] == LIVE_ALIAS

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
-from ras.dead_letters.letter import BATCH_PREFIX
-from ras_local.commands import main
+from ras.cli import main
 from result_aggregator.domain.outcomes import HANDED_BACK, OUTCOMES
 from result_aggregator.metrics import DLQ_MESSAGES_SENT, RECORDS, SERVICE, SERVICE_DIMENSION
 from result_aggregator.topics import TOPICS
@@ -276,7 +275,7 @@ def test_given_up_batches_are_counted_where_lambda_puts_them(prod: Assembly) -> 
     (metered,) = prod.only("data", "AWS::S3::Bucket")["MetricsConfigurations"]
     elsewhere = assembly("prod", vpc=GIVEN_VPC, cluster_arn=CLUSTER_ARN, on_failure_topic="ras.given-up")
 
-    assert metered == {"Id": "given-up", "Prefix": BATCH_PREFIX}
+    assert metered == {"Id": "given-up", "Prefix": "aws/lambda/"}
     for stage in (elsewhere, assembly("dev", on_failure="false")):
         assert f"{stage.settings.name('given-up-batches')}-bucket" not in str(sections_of(stage))
         assert "MetricsConfigurations" not in stage.only("data", "AWS::S3::Bucket")

@@ -15,19 +15,18 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
-from ras.errors import StackError
+from ras.errors import ConflictError, FailedError, SettingError
+from ras.kafka.client import create_topics, wait_for_topics
+from ras.kafka.lag import progress
 from ras.state import write_private
 
 from ras_local.servers import fetched, java_servers, processes
-from ras_local.servers.broker import PROCESS, progress, quiet_client, wait_for_topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
 
 SERVER = "kafka"
 HEAP_MB = 512
@@ -90,11 +89,11 @@ class SecuredListener:
 
 
 def start(
-    state: StateDir, topics: Sequence[str], partitions: int, guard: SecuredListener | None = None
+    state: StackDir, topics: Sequence[str], partitions: int, guard: SecuredListener | None = None
 ) -> Callable[[], str]:
     """Start a new, empty broker on RAS_KAFKA_PORT, or any free port; the answer waits for it and makes the topics.
 
-    Raises StackError when Java or its jars are missing, or the wished port is taken.
+    Raises OperatorError when Java or its jars are missing, or the wished port is taken.
     """
     _refuse_running(state)
     remove(state)
@@ -121,18 +120,18 @@ def start(
     return wait
 
 
-def restart(state: StateDir) -> Callable[[], str]:
+def restart(state: StackDir) -> Callable[[], str]:
     """Start the broker of this folder again, with its data and on its port; the answer waits for it.
 
-    Raises StackError when there never was one, or it still runs.
+    Raises OperatorError when there never was one, or it still runs.
     """
     if not _properties(state).exists():
-        raise StackError(
+        raise SettingError(
             f"there is no Apache Kafka in {state.root}", "Start it with `RAS_BROKER=kafka make up`."
         )
     _refuse_running(state)
     processes.start(
-        state, PROCESS, _command("kafka.Kafka", state), environment=os.environ, folder=state.kafka
+        state, processes.BROKER, _command("kafka.Kafka", state), environment=os.environ, folder=state.kafka
     )
     bootstrap_servers = _address(state).read_text(encoding="utf-8")
 
@@ -144,7 +143,7 @@ def restart(state: StateDir) -> Callable[[], str]:
             lambda: _listens(port),
             timeout_s=_START_S,
             state=state,
-            process=PROCESS,
+            process=processes.BROKER,
         )
         # Open is not serving yet: on a busy machine its first answers take as long as its start did.
         wait_for_topics(bootstrap_servers, [], timeout_s=_START_S)
@@ -153,46 +152,31 @@ def restart(state: StateDir) -> Callable[[], str]:
     return wait
 
 
-def stop(state: StateDir) -> None:
+def stop(state: StackDir) -> None:
     """Stop the broker in its own way: it puts its logs away, so the next start has nothing to recover."""
     for record in processes.recorded(state):
-        if record.name == PROCESS:
+        if record.name == processes.BROKER:
             processes.stop(state, record, grace_s=GRACE_S)
 
 
-def kill(state: StateDir) -> None:
+def kill(state: StackDir) -> None:
     """Kill the broker as a crash would (SIGKILL). Returns when it is gone."""
     for record in processes.recorded(state):
-        if record.name == PROCESS:
+        if record.name == processes.BROKER:
             processes.kill(state, record)
 
 
-def create_topics(bootstrap_servers: str, topics: Sequence[str], partitions: int) -> None:
-    """Create the topics that are not there yet. Raises StackError when the broker refuses one."""
-    if not topics:
-        return
-    admin = AdminClient(quiet_client(bootstrap_servers))
-    wanted = [NewTopic(name, num_partitions=partitions, replication_factor=1) for name in topics]
-    for name, future in admin.create_topics(wanted, request_timeout=30).items():
-        try:
-            future.result()
-        except KafkaException as error:
-            problem: KafkaError = error.args[0]
-            if problem.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise StackError(f"topic {name} could not be created: {problem.str()}") from error
-
-
-def remove(state: StateDir) -> None:
+def remove(state: StackDir) -> None:
     """Forget the data of a broker that is stopped."""
     shutil.rmtree(state.kafka, ignore_errors=True)
 
 
-def _refuse_running(state: StateDir) -> None:
-    if processes.running(state, PROCESS) is not None:
-        raise StackError("the broker still runs", "Stop or kill it first.")
+def _refuse_running(state: StackDir) -> None:
+    if processes.running(state, processes.BROKER) is not None:
+        raise ConflictError("the broker still runs", "Stop or kill it first.")
 
 
-def _format(state: StateDir) -> None:
+def _format(state: StackDir) -> None:
     # Any 16 bytes in base64, new ones for a new log: what is noted about a cluster's offsets goes by this id. The first
     # letter is no dash, which would be an option.
     cluster_id = urlsafe_b64encode(b"ras" + secrets.token_bytes(13)).decode().rstrip("=")
@@ -209,12 +193,12 @@ def _format(state: StateDir) -> None:
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
     if done.returncode != 0:
-        raise StackError(
+        raise FailedError(
             "Apache Kafka's storage could not be formatted", f"{done.stdout}{done.stderr}".strip()
         )
 
 
-def _command(main: str, state: StateDir) -> list[str]:
+def _command(main: str, state: StackDir) -> list[str]:
     options = [*_logging(), f"-Djava.io.tmpdir={state.kafka}"]
     arguments = [str(_properties(state))]
     return java_servers.command(
@@ -231,17 +215,17 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _data(state: StateDir) -> Path:
+def _data(state: StackDir) -> Path:
     return state.kafka / "data"
 
 
-def _properties(state: StateDir) -> Path:
+def _properties(state: StackDir) -> Path:
     return state.kafka / "server.properties"
 
 
-def _classes(state: StateDir) -> Path:
+def _classes(state: StackDir) -> Path:
     return state.kafka / "classes"
 
 
-def _address(state: StateDir) -> Path:
+def _address(state: StackDir) -> Path:
     return state.kafka / "bootstrap"

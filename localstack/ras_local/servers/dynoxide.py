@@ -9,10 +9,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from ras.aws import dynamodb_client
-from ras.errors import StackError
+from ras.errors import ConflictError, SettingError
 from ras.state import write_private
 
+from ras_local.clients import dynamodb_at
 from ras_local.servers import processes, rust_servers
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from ras.aws import Cloud
-    from ras.state import StateDir
+
+    from ras_local.settings import StackDir
 
 PROCESS = "dynoxide"
 SERVER = "dynoxide"
@@ -34,23 +35,23 @@ _OF_INDEX = ("IndexName", "KeySchema", "Projection")
 def wanted() -> bool:
     """Whether RAS_DYNAMODB asks for it (`dynoxide`) instead of the emulator's own (`emulator`, the default).
 
-    Raises StackError for any other value.
+    Raises OperatorError for any other value.
     """
     kind = os.environ.get("RAS_DYNAMODB", "") or "emulator"
     if kind not in ("emulator", SERVER):
-        raise StackError(f"RAS_DYNAMODB={kind!r} is unknown", f"It may be: emulator, {SERVER}.")
+        raise SettingError(f"RAS_DYNAMODB={kind!r} is unknown", f"It may be: emulator, {SERVER}.")
     return kind == SERVER
 
 
 def command() -> list[str]:
-    """The command line that serves an empty DynamoDB, without its port. Raises StackError as `rust.fetch` does."""
+    """The command line that serves an empty DynamoDB, without its port. Raises OperatorError as `rust_servers.fetch` does."""
     return [str(rust_servers.fetch(SERVER)), "serve", "--host", "127.0.0.1", "--log", "quiet"]
 
 
-def start(state: StateDir) -> tuple[str, Callable[[], None]]:
+def start(state: StackDir) -> tuple[str, Callable[[], None]]:
     """Start it, empty, on RAS_DYNAMODB_PORT, or any free port.
 
-    Gives its address, and how to wait until it answers. Raises StackError when it cannot be built, or the wished port
+    Gives its address, and how to wait until it answers. Raises OperatorError when it cannot be built, or the wished port
     is taken.
     """
     _refuse_running(state)
@@ -60,10 +61,10 @@ def start(state: StateDir) -> tuple[str, Callable[[], None]]:
     return restart(state)
 
 
-def restart(state: StateDir) -> tuple[str, Callable[[], None]]:
+def restart(state: StackDir) -> tuple[str, Callable[[], None]]:
     """Start the one of this folder again, empty, on its port; answers as `start` does.
 
-    Raises StackError when there never was one, or it still runs.
+    Raises OperatorError when there never was one, or it still runs.
     """
     endpoint_url = endpoint(state)
     _refuse_running(state)
@@ -73,7 +74,7 @@ def restart(state: StateDir) -> tuple[str, Callable[[], None]]:
     )
 
     def wait() -> None:
-        dynamodb = dynamodb_client(endpoint_url)
+        dynamodb = dynamodb_at(endpoint_url)
         processes.wait_until(
             "dynoxide",
             lambda: _answers(dynamodb),
@@ -86,24 +87,24 @@ def restart(state: StateDir) -> tuple[str, Callable[[], None]]:
     return endpoint_url, wait
 
 
-def endpoint(state: StateDir) -> str:
-    """The address of the one of this folder, whether it runs or not. Raises StackError when there never was one."""
+def endpoint(state: StackDir) -> str:
+    """The address of the one of this folder, whether it runs or not. Raises OperatorError when there never was one."""
     try:
         return _address(state).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise StackError(
+        raise SettingError(
             f"there is no dynoxide in {state.root}", "Start it with `RAS_DYNAMODB=dynoxide make up`."
         ) from None
 
 
-def stop(state: StateDir) -> None:
+def stop(state: StackDir) -> None:
     """Stop it; its tables are gone."""
     for record in processes.recorded(state):
         if record.name == PROCESS:
             processes.stop(state, record)
 
 
-def kill(state: StateDir) -> None:
+def kill(state: StackDir) -> None:
     """Kill it as a crash would (SIGKILL). Returns when it is gone."""
     for record in processes.recorded(state):
         if record.name == PROCESS:
@@ -112,21 +113,21 @@ def kill(state: StateDir) -> None:
 
 def copy_table(cloud: Cloud, table_name: str, endpoint_url: str) -> None:
     """Create the table that was deployed into the emulator once more, empty, over there: same name, keys and indexes."""
-    deployed: Any = dynamodb_client(cloud.endpoint_url).describe_table(TableName=table_name)["Table"]
+    deployed: Any = dynamodb_at(cloud.endpoint_url).describe_table(TableName=table_name)["Table"]
     definition: dict[str, Any] = {name: deployed[name] for name in _OF_TABLE}
     if indexes := deployed.get("GlobalSecondaryIndexes"):
         definition["GlobalSecondaryIndexes"] = [
             {name: index[name] for name in _OF_INDEX} for index in indexes
         ]
-    dynamodb_client(endpoint_url).create_table(**definition, BillingMode="PAY_PER_REQUEST")
+    dynamodb_at(endpoint_url).create_table(**definition, BillingMode="PAY_PER_REQUEST")
 
 
-def _refuse_running(state: StateDir) -> None:
+def _refuse_running(state: StackDir) -> None:
     if processes.running(state, PROCESS) is not None:
-        raise StackError("dynoxide still runs", "Stop or kill it first.")
+        raise ConflictError("dynoxide still runs", "Stop or kill it first.")
 
 
-def _address(state: StateDir) -> Path:
+def _address(state: StackDir) -> Path:
     return state.dynoxide / "endpoint"
 
 

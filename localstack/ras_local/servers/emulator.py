@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
-from ras.errors import StackError
-from ras.state import ACCOUNT, REPOSITORY, region
+from ras.errors import NotInstalledError, SettingError, UnreachableError
+from ras.state import REPOSITORY
 
 from ras_local.servers import processes
+from ras_local.settings import ACCOUNT, region
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
 
 PROCESS = "emulator"
 DEFAULT_PORT = 4566
@@ -49,18 +50,18 @@ def _has(url: str) -> bool:
 
 
 def start(
-    state: StateDir, functions_environment: Mapping[str, str] | None = None
+    state: StackDir, functions_environment: Mapping[str, str] | None = None
 ) -> tuple[str, Callable[[], None]]:
     """Start it on RAS_EMULATOR_PORT, or 4566, or any free port. Gives its address, and how to wait until it answers.
 
     Where RAS_EMULATOR is the address of one that runs, that one is used and nothing is started.
     `functions_environment` is what every function finds in its environment besides what its configuration says.
-    Raises StackError when it is not installed, the wished port is taken, or RAS_EMULATOR is no address.
+    Raises OperatorError when it is not installed, the wished port is taken, or RAS_EMULATOR is no address.
     """
     if address := named():
         return _join(address, functions_environment)
     if not PYTHON.exists():
-        raise StackError("the AWS emulator is not installed", "Run `make setup`.")
+        raise NotInstalledError("the AWS emulator is not installed", "Run `make setup`.")
     port = processes.choose_port("RAS_EMULATOR_PORT", DEFAULT_PORT)
     scratch = state.emulator / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -102,12 +103,12 @@ def _join(
     endpoint_url: str, functions_environment: Mapping[str, str] | None
 ) -> tuple[str, Callable[[], None]]:
     if not endpoint_url.startswith(("http://", "https://")):
-        raise StackError(
+        raise SettingError(
             f"RAS_EMULATOR={endpoint_url!r} is no address",
             f"Unset it, or give it one such as http://127.0.0.1:{DEFAULT_PORT}.",
         )
     if functions_environment:
-        raise StackError(
+        raise SettingError(
             f"an emulator that runs already cannot be given {', '.join(functions_environment)}",
             "Unset RAS_EMULATOR, or RAS_DYNAMODB.",
         )
@@ -116,7 +117,7 @@ def _join(
         deadline = time.monotonic() + 60
         while not healthy(endpoint_url):
             if time.monotonic() > deadline:
-                raise StackError(
+                raise UnreachableError(
                     f"no AWS emulator answers at {endpoint_url}", "Start it, or unset RAS_EMULATOR."
                 )
             time.sleep(0.2)

@@ -6,9 +6,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from ras.errors import StackError
+from ras import interrupts
+from ras.errors import OperatorError
 
-from ras_local.servers import fetched, java_servers, processes, rust_servers
+from ras_local.servers import fetched, java_servers, rust_servers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ def names() -> list[str]:
 def fetch(name: str) -> Path:
     """Fetch a server if it is not there yet; its jars' folder or its program.
 
-    Raises StackError when a tool is missing or fails.
+    Raises OperatorError when a tool is missing or fails.
     """
     return rust_servers.fetch(name) if rust_servers.is_pinned(name) else java_servers.fetch(name)
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted: list[str] = options.server or names()
     if unknown := sorted(set(wanted) - set(names())):
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(names())}")
-    processes.end_as_interrupted()
+    interrupts.end_as_interrupted()
     failed = False
     for name in wanted:
         try:
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 java_servers.lock(name)
             elif not options.lock:
                 print(f"{name}: {fetch(name)}")
-        except StackError as error:
+        except OperatorError as error:
             failed = True
             print(f"{error.message}\n{error.advice}", file=sys.stderr)
     return 1 if failed else 0

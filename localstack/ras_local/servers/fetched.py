@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ras.errors import StackError
+from ras.errors import FailedError
 from ras.state import REPOSITORY
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def once(kept: Path, fetch: Callable[[Path], None]) -> Path:
     """`kept`, filled by `fetch` if it is not there yet. Other processes that want the same wait for the first.
 
     `fetch` fills an empty folder that becomes `kept` when it returns; whatever it raises leaves nothing behind. Raises
-    StackError where the folder of servers cannot be written.
+    OperatorError where the folder of servers cannot be written.
     """
     if kept.exists():
         return kept
@@ -58,6 +58,6 @@ def _lock_of(kept: Path) -> IO[str]:
         kept.parent.mkdir(parents=True, exist_ok=True)
         return kept.with_name(f".{kept.name}.lock").open("w")
     except OSError as error:
-        raise StackError(
+        raise FailedError(
             f"{kept.parent} cannot be written: {error.strerror}", "Servers are kept there: make it writable."
         ) from error

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ras.errors import StackError
+from ras.errors import FailedError, NotInstalledError
 
 from ras_local.servers import fetched
 
@@ -47,10 +47,10 @@ def missing(name: str) -> str:
 def fetch(name: str) -> Path:
     """The folder with a server's jars, fetched if it is not there yet (some seconds, 50 MB).
 
-    Raises StackError when a tool is missing, Maven fails, or a jar is not the one that was pinned.
+    Raises OperatorError when a tool is missing, Maven fails, or a jar is not the one that was pinned.
     """
     if lacking := missing(name):
-        raise StackError(f"{name} cannot run here: {lacking}", _ADVICE)
+        raise NotInstalledError(f"{name} cannot run here: {lacking}", _ADVICE)
 
     def fill(folder: Path) -> None:
         _download(name, folder)
@@ -70,7 +70,7 @@ def command(
 ) -> list[str]:
     """The command line that runs a class of a fetched server, in a JVM made for small and quick rather than for days.
 
-    `classes` are folders with more classes, which come after the server's. Raises StackError as `fetch` does.
+    `classes` are folders with more classes, which come after the server's. Raises OperatorError as `fetch` does.
     """
     folder = fetch(name)
     return [
@@ -93,7 +93,7 @@ def command(
 def compile_sources(sources: Sequence[Path], folder: Path, *, server: Path) -> None:
     """Compile Java sources into a folder, against the jars of the server fetched to `server`.
 
-    Raises StackError when there is no javac, or it fails.
+    Raises OperatorError when there is no javac, or it fails.
     """
     classpath = ["-classpath", str(server / "*"), "-d", str(folder)]
     _run("javac", [*classpath, *map(str, sources)])
@@ -132,14 +132,14 @@ def _verify(name: str, folder: Path) -> None:
     found = _checksums(folder)
     wrong = sorted({jar for jar, _ in pinned.items() ^ found.items()})
     if wrong:
-        raise StackError(
+        raise FailedError(
             f"{name}: not the pinned jars: {', '.join(wrong)}",
             f"If {name}'s pom.xml was changed on purpose, run `make lock-servers`.",
         )
 
 
 def lock(name: str) -> None:
-    """Write the hashes of what Maven gives now. Raises StackError as `fetch` does."""
+    """Write the hashes of what Maven gives now. Raises OperatorError as `fetch` does."""
     with tempfile.TemporaryDirectory() as scratch:
         _download(name, Path(scratch))
         lines = [f"{checksum}  {jar}\n" for jar, checksum in _checksums(Path(scratch)).items()]
@@ -168,7 +168,7 @@ def _release() -> int:
 def _run(tool: str, arguments: Sequence[str]) -> None:
     program = _tool(tool)
     if program is None:
-        raise StackError(f"{tool} is not installed", _ADVICE)
+        raise NotInstalledError(f"{tool} is not installed", _ADVICE)
     try:
         done = subprocess.run(
             [program, *arguments],
@@ -180,6 +180,6 @@ def _run(tool: str, arguments: Sequence[str]) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise StackError(f"{tool} took over {TIMEOUT_S} s") from None
+        raise FailedError(f"{tool} took over {TIMEOUT_S} s") from None
     if done.returncode != 0:
-        raise StackError(f"{tool} failed", "\n".join(done.stdout.splitlines()[-15:]))
+        raise FailedError(f"{tool} failed", "\n".join(done.stdout.splitlines()[-15:]))

@@ -10,16 +10,17 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from ras.errors import StackError
-from ras.state import REPOSITORY, region
+from ras.errors import NotInstalledError
+from ras.state import REPOSITORY
 
 from ras_local.servers import dynoxide, emulator, processes
+from ras_local.settings import region
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
 
 PROCESS = "localstack"
 PYTHON = REPOSITORY / ".venv-localstack" / "bin" / "python"
@@ -41,13 +42,13 @@ def installed() -> bool:
     return PYTHON.exists()
 
 
-def start(state: StateDir) -> tuple[str, Callable[[], None]]:
+def start(state: StackDir) -> tuple[str, Callable[[], None]]:
     """Start it on any free port. Gives its address, and how to wait until it answers.
 
-    Raises StackError when it is not installed, or dynoxide cannot be built.
+    Raises OperatorError when it is not installed, or dynoxide cannot be built.
     """
     if not installed():
-        raise StackError("LocalStack is not installed", "Run `make localstack-free`.")
+        raise NotInstalledError("LocalStack is not installed", "Run `make localstack-free`.")
     root = state.root / "localstack"
     _give_dynamodb(root)
     port = processes.choose_port("RAS_LOCALSTACK_PORT", 4567)

@@ -10,23 +10,25 @@ import contextlib
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
-import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import psutil
-from ras.errors import StackError
-from ras.state import number, write_private
+from ras.environment import number
+from ras.errors import ConflictError, FailedError, NotInstalledError, SettingError, UnreachableError
+from ras.state import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from ras.state import StateDir
+    from ras_local.settings import StackDir
+
+BROKER = "broker"
+"""The name of the broker's process, whichever kind it is."""
 
 # psutil derives start times from the boot time, which moves a little when the clock is set.
 _START_TOLERANCE_S = 2.0
@@ -66,11 +68,11 @@ class Started:
 
 
 def start(
-    state: StateDir, name: str, command: Sequence[str], *, environment: Mapping[str, str], folder: Path
+    state: StackDir, name: str, command: Sequence[str], *, environment: Mapping[str, str], folder: Path
 ) -> Started:
     """Start a command in the background, its output in the state folder's logs.
 
-    Raises StackError when the program is missing.
+    Raises OperatorError when the program is missing.
     """
     with state.log(name).open("ab") as log:
         try:
@@ -84,7 +86,7 @@ def start(
                 start_new_session=True,
             )
         except OSError as error:
-            raise StackError(
+            raise NotInstalledError(
                 f"{command[0]} cannot be started: {error.strerror}", "Run `make setup`."
             ) from error
     # Collecting the handle of a running child is a warning, and this one is meant to outlive the command.
@@ -92,14 +94,14 @@ def start(
     try:
         started_at = psutil.Process(process.pid).create_time()
     except psutil.NoSuchProcess:
-        raise StackError(f"{name} ended at once", tail(state.log(name))) from None
+        raise FailedError(f"{name} ended at once", tail(state.log(name))) from None
     record = Started(name, process.pid, started_at, list(command))
     write_private(state.processes / f"{name}.json", json.dumps(asdict(record)))
     return record
 
 
 def run(
-    state: StateDir,
+    state: StackDir,
     name: str,
     command: Sequence[str],
     *,
@@ -109,19 +111,19 @@ def run(
 ) -> int:
     """Run a command to its end, output in its log; its exit code. However this ends, so do all its children.
 
-    Raises StackError when the program is missing or the time is up.
+    Raises OperatorError when the program is missing or the time is up.
     """
     record = start(state, name, command, environment=environment, folder=folder)
     try:
         code = psutil.Process(record.pid).wait(timeout=timeout_s)
         return -1 if code is None else int(code)
     except psutil.TimeoutExpired:
-        raise StackError(f"{name} took over {timeout_s:.0f} s", tail(state.log(name))) from None
+        raise FailedError(f"{name} took over {timeout_s:.0f} s", tail(state.log(name))) from None
     finally:
         stop(state, record, grace_s=2.0)
 
 
-def recorded(state: StateDir) -> list[Started]:
+def recorded(state: StackDir) -> list[Started]:
     """What the state folder says was started, running or not; an unreadable record counts as none."""
     records = []
     for path in sorted(state.processes.glob("*.json")):
@@ -130,40 +132,12 @@ def recorded(state: StateDir) -> list[Started]:
     return records
 
 
-def running(state: StateDir, name: str) -> psutil.Process | None:
+def running(state: StackDir, name: str) -> psutil.Process | None:
     """The named process, if it was started from this folder and still runs."""
     return next((record.leader() for record in recorded(state) if record.name == name), None)
 
 
-def end_as_interrupted() -> None:
-    """Let SIGTERM, and SIGHUP of a terminal that is closed, raise KeyboardInterrupt as Ctrl-C does: then what cleans up runs."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    # Under nohup it stays ignored.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _interrupt)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Keep a second, impatient Ctrl-C from stopping the cleaning up; only the main thread can and needs to."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-def stop(state: StateDir, record: Started, *, grace_s: float = 5.0) -> bool:
+def stop(state: StackDir, record: Started, *, grace_s: float = 5.0) -> bool:
     """End a process and its children: asked first, killed after `grace_s`. True if anything was running."""
     family = record.family()
     leader = record.leader()
@@ -179,7 +153,7 @@ def stop(state: StateDir, record: Started, *, grace_s: float = 5.0) -> bool:
     return bool(family)
 
 
-def kill(state: StateDir, record: Started) -> bool:
+def kill(state: StackDir, record: Started) -> bool:
     """End a process and its children as a crash would, with SIGKILL and nothing before. True if anything ran."""
     family = record.family()
     _signal(family, kill=True)
@@ -226,20 +200,22 @@ def wait_until(
     ready: Callable[[], bool],
     *,
     timeout_s: float,
-    state: StateDir,
+    state: StackDir,
     process: str,
     interval_s: float = 0.1,
 ) -> None:
     """Wait until `ready` answers True.
 
-    Raises StackError with the end of the process's log when it ends first or the time is up.
+    Raises OperatorError with the end of the process's log when it ends first or the time is up.
     """
     deadline = time.monotonic() + timeout_s
     while not ready():
         if running(state, process) is None:
-            raise StackError(f"{what} ended while it was starting", tail(state.log(process)))
+            raise FailedError(f"{what} ended while it was starting", tail(state.log(process)))
         if time.monotonic() > deadline:
-            raise StackError(f"{what} did not answer within {timeout_s:.0f} s", tail(state.log(process)))
+            raise UnreachableError(
+                f"{what} did not answer within {timeout_s:.0f} s", tail(state.log(process))
+            )
         time.sleep(interval_s)
 
 
@@ -256,7 +232,7 @@ def port_is_free(port: int) -> bool:
 def choose_port(setting: str, default: int) -> int:
     """The port that the environment names, else the default, else any free one.
 
-    Raises StackError when the environment names one that is taken: a wish that cannot be met is said, not bent.
+    Raises OperatorError when the environment names one that is taken: a wish that cannot be met is said, not bent.
     """
     wish = wished_port(setting)
     if wish:
@@ -277,7 +253,7 @@ def choose_steady_port(setting: str, *, other_than: int = 0) -> int:
     """The port that the environment names, else any free one that stays free while its server is away.
 
     A port from the range of outgoing connections would not: some connection may take it meanwhile, and a client
-    that keeps trying to reach the dead server may even get connected to itself. Raises StackError as `choose_port`.
+    that keeps trying to reach the dead server may even get connected to itself. Raises OperatorError as `choose_port`.
     """
     wish = wished_port(setting)
     if wish:
@@ -285,7 +261,7 @@ def choose_steady_port(setting: str, *, other_than: int = 0) -> int:
     for port in random.sample(_STEADY_PORTS, 200):
         if port != other_than and port_is_free(port) and _claim(port):
             return port
-    raise StackError("no free port was found", f"Choose one: {setting}=… make up")
+    raise ConflictError("no free port was found", f"Choose one: {setting}=… make up")
 
 
 def _claim(port: int) -> bool:
@@ -306,10 +282,10 @@ def _claim(port: int) -> bool:
 
 
 def wished_port(setting: str) -> int:
-    """The port that the environment names, 0 where it names none. Raises StackError where that cannot be had."""
+    """The port that the environment names, 0 where it names none. Raises OperatorError where that cannot be had."""
     wish = number(setting, 0)
     if wish and (not 0 < wish < 65536 or not port_is_free(wish)):
-        raise StackError(
+        raise SettingError(
             f"port {wish} ({setting}) is taken or not a port",
             f"Stop what listens there, or choose another: {setting}=… make up",
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ras.errors import StackError
+from ras.errors import FailedError, NotInstalledError
 
 from ras_local.servers import fetched
 
@@ -58,10 +58,10 @@ def missing(name: str) -> str:
 def fetch(name: str) -> Path:
     """The program of a server, built if it was not yet (minutes, once).
 
-    Raises StackError when cargo or a new enough Rust is missing, or the build fails.
+    Raises OperatorError when cargo or a new enough Rust is missing, or the build fails.
     """
     if lacking := missing(name):
-        raise StackError(
+        raise NotInstalledError(
             f"{name} cannot be built here: {lacking}",
             f"Install Rust {_crate(name).rust} or newer (https://rustup.rs), which brings cargo.",
         )
@@ -98,11 +98,11 @@ def _build(crate: Crate, folder: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise StackError(f"cargo took over {TIMEOUT_S} s") from None
+        raise FailedError(f"cargo took over {TIMEOUT_S} s") from None
     if done.returncode != 0:
-        raise StackError("cargo failed", "\n".join((done.stdout or "").splitlines()[-15:]))
+        raise FailedError("cargo failed", "\n".join((done.stdout or "").splitlines()[-15:]))
     if not (folder / "bin" / crate.program).exists():
-        raise StackError(
+        raise FailedError(
             f"cargo built no program {crate.program}", "`program` in crate.toml is not one of the crate's."
         )
 

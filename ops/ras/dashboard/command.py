@@ -37,12 +37,12 @@ def dashboard(*, port: int | None, open_browser: bool, api_url: str | None, **op
 
     from ras.dashboard import serve
     from ras.dashboard.data_source import Reopened, open_source
-    from ras.errors import StackError
-    from ras.state import STAGE, StateDir
+    from ras.errors import SettingError
+    from ras.state import LOCAL, StateDir
 
     stage = options["stage"]
-    if api_url and stage in (None, STAGE):
-        raise StackError("--api-url goes with --stage")
+    if api_url and stage in (None, LOCAL):
+        raise SettingError("--api-url goes with --stage")
     # At once, so that what is wrong is told here and not by every page.
     source = open_source(stage, profile=options["profile"], region=options["region"], api_url=api_url)
     opener = Reopened(StateDir.default()) if source.is_local else lambda: source

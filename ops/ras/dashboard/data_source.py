@@ -12,11 +12,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from botocore.credentials import Credentials
-from ras_local import stack as stacks
+from result_aggregator.names import stack_name
 from result_aggregator_client import AsyncResultAggregatorClient, Retries, Timeouts
 
+from ras import stack_file
 from ras.deployment import Account, choose, stack_output
-from ras.state import STAGE as LOCAL
+from ras.state import LOCAL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,17 +79,17 @@ def open_source(
 ) -> DataSource:
     """The deployment that options name, as `ras.deployment.choose`. `api_url`: another way to a stage's API.
 
-    Raises StackError, and botocore's errors where AWS refuses.
+    Raises OperatorError, and botocore's errors where AWS refuses.
     """
     deployment = choose(stage, profile=profile, region=region, state=state)
     cloud = replace(deployment.cloud, retries=_AWS_ATTEMPTS, read_timeout_s=_AWS_READ_S)
     deployment = replace(deployment, cloud=cloud)
     if not isinstance(cloud, Account):
-        stack = stacks.load(deployment.state)
+        stack = stack_file.load(deployment.state)
         keys = stack.callers[CALLER]
         signing = Credentials(keys["access_key_id"], keys["secret_access_key"], keys["session_token"])
         return DataSource(deployment, api_url or stack.api_url, signing)
-    address = api_url or stack_output(cloud, f"ras-{deployment.stage}-api", "ApiUrl")
+    address = api_url or stack_output(cloud, stack_name(deployment.stage, "api"), "ApiUrl")
     found: Credentials | None = cloud.session.get_credentials()
     return DataSource(deployment, address, found)
 
@@ -96,7 +97,7 @@ def open_source(
 class Reopened:
     """The source of the stack of a state folder, opened on the first request and again once it was started anew.
 
-    Raises StackError while the stack is not up.
+    Raises OperatorError while the stack is not up.
     """
 
     def __init__(self, state: StateDir) -> None:

@@ -150,7 +150,7 @@ def preview(found: Found, *, force: bool) -> replaying.Result:
 
 
 def replay(deployment: Deployment, found: Found, *, force: bool) -> replaying.Result:
-    """Hand the record to its function, as `ras dead-letters replay` does. Raises StackError, botocore's errors."""
+    """Hand the record to its function, as `ras dead-letters replay` does. Raises OperatorError, botocore's errors."""
     bucket = deployment.dead_letters
     return replaying.through_functions([found.stored], bucket, deployment.invoke, _choice(found, force=force))
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ras_local import stack as stacks
-from ras_local.servers import broker
 from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.metrics import RECORDS, SERVICE, SERVICE_DIMENSION, namespace
+from result_aggregator.names import function_name, resource_name
 from result_aggregator.topics import TOPICS
+
+from ras import stack_file
+from ras.kafka import lag as kafka_lag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -68,16 +70,16 @@ def lag(source: DataSource, now: datetime) -> dict[str, Any]:
     """How far behind each topic (on this machine) or function (in AWS) is, in records.
 
     `{"rows": [{"name", "function", "lag", …}], "consumed": records or null}`: `lag` is null where nothing has told.
-    Raises StackError, botocore's errors.
+    Raises OperatorError, botocore's errors.
     """
     return _local_lag(source) if source.is_local else _reported_lag(source, now)
 
 
 def _local_lag(source: DataSource) -> dict[str, Any]:
-    stack = stacks.load(source.deployment.state)
-    groups = stacks.consumer_groups(stack)
-    progress = broker.progress(stack.bootstrap_servers, groups, timeout_s=_BROKER_S)
-    told = {entry["topic"]: entry for entry in stacks.mappings(source.deployment.state)}
+    stack = stack_file.load(source.deployment.state)
+    groups = stack_file.consumer_groups(stack)
+    progress = kafka_lag.progress(stack.bootstrap_servers, groups, timeout_s=_BROKER_S)
+    told = {entry["topic"]: entry for entry in stack_file.mappings(source.deployment.state)}
     rows = []
     for topic, route in sorted(TOPICS.items()):
         entry: Mapping[str, Any] = told.get(topic, {})
@@ -110,7 +112,7 @@ def _reported_lag(source: DataSource, now: datetime) -> dict[str, Any]:
     rows = [
         {
             "name": name,
-            "function": name.removeprefix(f"ras-{source.deployment.stage}-"),
+            "function": name.removeprefix(resource_name(source.deployment.stage, "")),
             "lag": round(latest[number][1]) if number in latest else None,
             "at": latest[number][0].isoformat() if number in latest else None,
         }
@@ -120,7 +122,7 @@ def _reported_lag(source: DataSource, now: datetime) -> dict[str, Any]:
 
 
 def _functions(stage: str) -> list[str]:
-    return sorted({f"ras-{stage}-{topic.function.replace('_', '-')}" for topic in TOPICS.values()})
+    return sorted({function_name(stage, topic.function) for topic in TOPICS.values()})
 
 
 def _query(number: int, of: str, name: str, dimensions: Mapping[str, str], statistic: str) -> dict[str, Any]:

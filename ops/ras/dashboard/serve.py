@@ -18,8 +18,9 @@ import uvicorn
 from ras.dashboard import PORT
 from ras.dashboard.data_source import Reopened
 from ras.dashboard.web import create
-from ras.errors import StackError
-from ras.state import StateDir, number, write_private
+from ras.environment import number
+from ras.errors import SettingError
+from ras.state import StateDir, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def listen(wish: int = 0) -> socket.socket:
     """A socket on the wished port, else on RAS_DASHBOARD_PORT, else on PORT or any free one.
 
-    Raises StackError where the port that somebody named is taken.
+    Raises OperatorError where the port that somebody named is taken.
     """
     wish = wish or number("RAS_DASHBOARD_PORT", 0)
     for port in (wish,) if wish else (PORT, 0):
@@ -43,7 +44,7 @@ def listen(wish: int = 0) -> socket.socket:
             continue
         listening.listen(128)
         return listening
-    raise StackError(f"port {wish} is taken or not a port", "Choose another.")
+    raise SettingError(f"port {wish} is taken or not a port", "Choose another.")
 
 
 def address(listening: socket.socket) -> str:

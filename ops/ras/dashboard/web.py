@@ -25,6 +25,7 @@ import anyio
 import anyio.to_thread
 from botocore.exceptions import BotoCoreError, ClientError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from result_aggregator.domain.statuses import OVERALL
 from result_aggregator.topics import TOPICS
 from result_aggregator_client import (
     BadRequestError,
@@ -45,7 +46,7 @@ from ras.dashboard.request_guard import TOKEN_FIELD, RequestGuard
 from ras.dead_letters.bucket import PENDING
 from ras.dead_letters.letter import Kind
 from ras.dead_letters.replay import DEFAULT_LIMIT, OVER_LIMIT, TO_REPLAY
-from ras.errors import StackError
+from ras.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-STATUSES = ("REGISTERED", "PROCESSING", "COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED")
 BATCHES_A_PAGE = 100
 FIRST_ESSAYS = 100
 """With the first answer of a batch: what a window shows and more, however large the batch."""
@@ -76,7 +76,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 T = TypeVar("T")
 
 Opener = Callable[[], DataSource]
-"""Gives the source to read now. May raise StackError: the stack is not up."""
+"""Gives the source to read now. May raise OperatorError: the stack is not up."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def told(error: Exception) -> Told:
     """What went wrong, and what to do about it."""
     if isinstance(error, ResultAggregatorError):
         return _of_api(error)
-    if isinstance(error, StackError):
+    if isinstance(error, OperatorError):
         return Told(503, "not_there", error.message, error.advice)
     if isinstance(error, ClientError):
         code = error.response.get("Error", {}).get("Code", "")
@@ -124,7 +124,7 @@ def _of_api(error: ResultAggregatorError) -> Told:
     return Told(status, error.code, message, advice, error.correlation_id)
 
 
-_EXPECTED = (ResultAggregatorError, StackError, ClientError, BotoCoreError, TimeoutError)
+_EXPECTED = (ResultAggregatorError, OperatorError, ClientError, BotoCoreError, TimeoutError)
 
 
 async def _in_thread(work: Callable[[], T], patience_s: float | None = None) -> T:
@@ -215,7 +215,7 @@ class Dashboard:
         if batch:
             return RedirectResponse(request.url_for("batch").include_query_params(id=batch), 303)
         chosen = request.query_params.get("status", "")
-        return await self._page("batches.html", user=user, chosen=chosen, statuses=STATUSES)
+        return await self._page("batches.html", user=user, chosen=chosen, statuses=OVERALL)
 
     async def batch_page(self, request: Request) -> Response:
         batch_id = request.query_params.get("id", "")
@@ -446,9 +446,9 @@ def _batch_of(document: Any) -> str | None:
 
 
 def _of_replay(error: Exception) -> Told:
-    # A function that may not be invoked comes as a StackError with botocore's own word as its cause.
+    # A function that may not be invoked comes as a OperatorError with botocore's own word as its cause.
     cause = error.__cause__
-    if isinstance(error, StackError) and isinstance(cause, ClientError):
+    if isinstance(error, OperatorError) and isinstance(cause, ClientError):
         problem = told(cause)
         if problem.status == 403:
             return problem

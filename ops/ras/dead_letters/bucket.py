@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from botocore.exceptions import ClientError
-
-from ras.dead_letters.letter import (
-    BATCH_PREFIX,
+from result_aggregator.names import (
+    DISCARDED_BATCH_PREFIX,
     GIVEN_UP_PREFIX,
     REJECTED_PREFIX,
     REPLAYED_PREFIX,
+)
+
+from ras.dead_letters.letter import (
     DeadLetter,
     Kind,
     MalformedError,
@@ -76,7 +78,7 @@ class Filters:
             if kind in self.kinds:
                 found += [base + topic for base in bases for topic in by_topic]
         if Kind.GIVEN_UP in self.kinds:
-            found.append(BATCH_PREFIX)
+            found.append(DISCARDED_BATCH_PREFIX)
         return found
 
 
@@ -132,7 +134,7 @@ class DeadLetterBucket:
         found = Counter(dict.fromkeys(("rejected", "given-up", "batches", "replayed"), 0))
         for entry in self.entries(Filters(kinds=frozenset(Kind))):
             top = entry.key.split("/")[0]
-            found["batches" if entry.key.startswith(BATCH_PREFIX) else top] += 1
+            found["batches" if entry.key.startswith(DISCARDED_BATCH_PREFIX) else top] += 1
         return found
 
     def objects(self, entries: Iterable[ListedObject]) -> Iterator[Stored | Malformed]:
@@ -183,7 +185,7 @@ class DeadLetterBucket:
                 found = self.at(place.object_key(base + prefix))
                 if isinstance(found, Stored):
                     return found
-        batches = self.objects(e for e in self.entries() if e.key.startswith(BATCH_PREFIX))
+        batches = self.objects(e for e in self.entries() if e.key.startswith(DISCARDED_BATCH_PREFIX))
         for batch in batches:
             if isinstance(batch, Stored) and any(letter.place == place for letter in batch.letters):
                 return batch
@@ -202,7 +204,7 @@ class DeadLetterBucket:
         staying = [letter for letter in stored.letters if letter.place not in gone]
         if len(staying) == len(stored.letters) and not replays:
             return
-        if not stored.entry.key.startswith(BATCH_PREFIX):
+        if not stored.entry.key.startswith(DISCARDED_BATCH_PREFIX):
             for letter in staying:
                 self._put(stored.entry.key, letter.stored(replays=replays.get(letter.place)), stored.entry)
             if not staying:

@@ -1,4 +1,4 @@
-"""`ras dead-letters`: what is asked, and what is shown. What is done stands in `bucket` and `replaying`."""
+"""`ras dead-letters`: what is asked, and what is shown. What is done stands in `bucket` and `replay`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ras import options as shared
-from ras.errors import StackError
+from ras.errors import FailedError, NotFoundError, SettingError
 from ras.terminal import console, many, plain, table
 
 if TYPE_CHECKING:
@@ -172,11 +172,11 @@ def show(name: str, *, raw: bool, **options: Any) -> None:
         if raw:
             click.echo(bucket.body(found.entry), nl=False)
             return
-        raise StackError(f"{found.entry.key} is malformed: {found.problem}", "--raw shows it as it is.")
+        raise FailedError(f"{found.entry.key} is malformed: {found.problem}", "--raw shows it as it is.")
     place = Place.parse(name)
     letters = [one for one in found.letters if one.place == place] or list(found.letters)
     if len(letters) > 1:
-        raise StackError(
+        raise SettingError(
             f"{found.entry.key} holds {len(letters)} records",
             "Name one of them:\n" + "\n".join(str(one.place) for one in letters[:_LEFT_SHOWN]),
         )
@@ -248,7 +248,7 @@ def _object(bucket: DeadLetterBucket, name: str) -> Stored | Malformed:
     place = Place.parse(name)
     found = bucket.at(name) or (bucket.of(place) if place else None)
     if found is None:
-        raise StackError(
+        raise NotFoundError(
             f"there is no dead letter {name} in {bucket.name}",
             "Write topic/partition/offset, or an object's key, as `ras dead-letters list --json` gives them.",
         )

@@ -23,14 +23,15 @@ from urllib.parse import quote
 
 from result_aggregator import replay_headers
 from result_aggregator.contracts.rejection import Problem
+from result_aggregator.names import (
+    DISCARDED_BATCH_PREFIX,
+    GIVEN_UP_PREFIX,
+    REJECTED_PREFIX,
+    REPLAYED_PREFIX,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-REJECTED_PREFIX = "rejected/"
-GIVEN_UP_PREFIX = "given-up/"
-BATCH_PREFIX = "aws/lambda/"
-REPLAYED_PREFIX = "replayed/"
 
 _PLACE = re.compile(r"(?P<topic>.+)/(?P<partition>[0-9]{1,9})/(?P<offset>[0-9]{1,18})", re.ASCII)
 
@@ -188,7 +189,7 @@ def parse(object_key: str, body: bytes, modified: datetime) -> tuple[DeadLetter,
         raise MalformedError(f"not JSON: {error}") from None
     if not isinstance(document, dict):
         raise MalformedError("not a JSON object")
-    if inner.startswith(BATCH_PREFIX):
+    if inner.startswith(DISCARDED_BATCH_PREFIX):
         letters = tuple(_given_up(object_key, document, modified))
     elif inner.startswith(REJECTED_PREFIX):
         letters = (_single(object_key, document, modified, Kind.REJECTED),)

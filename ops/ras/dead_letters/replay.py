@@ -140,7 +140,7 @@ def through_functions(
     """Hand letters to their functions and remove those whose records need none any more.
 
     `on_progress` is told the number of objects dealt with. Ends early where the functions can do nothing now: every
-    record of OUT_OF_ORDER invocations in a row is handed back. Raises StackError when a function is out of reach.
+    record of OUT_OF_ORDER invocations in a row is handed back. Raises OperatorError when a function is out of reach.
     """
     result = Result()
     seen: dict[Place, Outcome] = {}
@@ -219,7 +219,7 @@ def through_kafka(
     """Publish letters to their topics again, key, value and headers as they were, and set them aside.
 
     The record gets a new offset and a new timestamp: with its old one the topic's retention or the mapping's maximum
-    record age could drop it unread. Raises StackError when the broker does not take every record of a group; those
+    record age could drop it unread. Raises OperatorError when the broker does not take every record of a group; those
     it took are then published again by the next run.
     """
     result = Result()

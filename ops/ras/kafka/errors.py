@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from ras.errors import StackError
+from ras.errors import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,15 +45,15 @@ class Door:
             self._closed = error
 
     def check(self) -> None:
-        """Raises StackError where the brokers have not let the client in."""
+        """Raises OperatorError where the brokers have not let the client in."""
         if self._closed is None:
             return
         if self._closed.code() == KafkaError._SSL:
-            raise StackError(
+            raise RefusedError(
                 f"no TLS with the brokers at {self._brokers}: {self._closed.str()}",
                 "Their certificate is checked against this machine's CA store, or the file that SSL_CERT_FILE names.",
             )
-        raise StackError(
+        raise RefusedError(
             f"the brokers at {self._brokers} let nobody in with these credentials: {self._closed.str()}",
             "Are they valid still, of the cluster's account, and is this clock right? They need kafka-cluster:Connect"
             " on the cluster.",
@@ -91,11 +91,13 @@ def needing(*, topic: str = "", group: str = "", cluster: str = "") -> Iterator[
         raise
 
 
-def lacking(refused: KafkaError, *, topic: str = "", group: str = "", cluster: str = "") -> StackError | None:
+def lacking(
+    refused: KafkaError, *, topic: str = "", group: str = "", cluster: str = ""
+) -> RefusedError | None:
     """The right that is missing, by what the brokers answered; None where they lack something else."""
     for codes, right in ((_ON_TOPIC, topic), (_ON_GROUP, group), (_ON_CLUSTER, cluster)):
         if refused.code() in codes and right:
-            return StackError(
+            return RefusedError(
                 f"Kafka: {refused.str()}: these credentials lack kafka-cluster:{right}",
                 "Add it to the policy of their role; --help of this command lists all that it needs.",
             )

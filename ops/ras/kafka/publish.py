@@ -11,9 +11,9 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
-from ras_local.servers.broker import quiet_client, unreachable
 
-from ras.errors import StackError
+from ras.errors import FailedError, SettingError
+from ras.kafka.client import quiet_client, unreachable
 from ras.kafka.errors import Door, lacking
 
 DELIVERY_TIMEOUT_S = 30
@@ -46,7 +46,7 @@ class Published:
 def read_events(path: Path) -> Iterator[Event]:
     """The events of one file; empty lines are skipped, `-` is standard input.
 
-    Raises StackError that names the file and line of what cannot be read.
+    Raises OperatorError that names the file and line of what cannot be read.
     """
     try:
         with Path("/dev/stdin" if str(path) == "-" else path).open(encoding="utf-8") as lines:
@@ -55,12 +55,12 @@ def read_events(path: Path) -> Iterator[Event]:
                     try:
                         yield parse_event(line)
                     except ValueError as error:
-                        raise StackError(
+                        raise SettingError(
                             f"{path}:{number}: {error}",
                             'A line is {"topic": "…", "key": "…", "value": {…}}; "headers" may be added.',
                         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise StackError(f"{path} cannot be read: {error}") from error
+        raise SettingError(f"{path} cannot be read: {error}") from error
 
 
 def parse_event(line: str) -> Event:
@@ -115,7 +115,7 @@ def publish(
     """Publish events in order and wait until the broker has confirmed every one.
 
     `on_delivery` is told the number confirmed so far; `settings` are more of the client, in librdkafka's own names.
-    Raises StackError when no broker answers or lets nobody in, or one record was not taken. After one that was not
+    Raises OperatorError when no broker answers or lets nobody in, or one record was not taken. After one that was not
     confirmed within `timeout_s` no more are: each queue full of them would take as long.
     """
     begun = time.monotonic()
@@ -127,55 +127,62 @@ def publish(
     except KafkaException as error:
         raise unreachable(bootstrap_servers, error) from error
     delivery = _Delivery(on_delivery, topics)
-    # Idempotence also keeps the order of a key when a request is sent again.
-    producer = Producer(
-        {
-            **quiet_client(
-                bootstrap_servers,
-                enable_idempotence=True,
-                linger_ms=5,
-                message_timeout_ms=int(timeout_s * 1000),
-                message_max_bytes=8 * 1024 * 1024,
-            ),
-            **(settings or {}),
-        }
-    )
+    producer = _producer(bootstrap_servers, timeout_s, settings or {})
     untried = False
     for event in events:
         if delivery.timed_out:
             untried = True
             break
         there = topics[event.topic].partitions if event.topic in topics else {}
-        while True:
-            try:
-                producer.produce(
-                    event.topic,
-                    partition=event.partition if event.partition in there else _BY_KEY,
-                    key=event.key,
-                    value=event.value,
-                    headers=list(event.headers),
-                    on_delivery=delivery.confirm,
-                )
-                break
-            except BufferError:
-                producer.poll(0.1)  # the queue is full: serve confirmations until there is room
-            except KafkaException as error:
-                # What the client knows by now it says at once, and else when it has asked: it is the same to the record.
-                delivery.fail(error.args[0], event.topic)
-                break
-        producer.poll(0)
+        _produce(producer, event, there, delivery)
     try:
         left = producer.flush(timeout_s + 5)
     except SystemError as error:
         # Now and then the client forgets that it was a Ctrl-C that ended its call, and says that nobody knows.
         raise KeyboardInterrupt from error
     if delivery.failed or left:
-        raise StackError(
+        raise FailedError(
             f"{delivery.failed + left} of {delivery.count + delivery.failed + left} records were not delivered:"
             f" {delivery.problem or 'not confirmed in time'}{'; the rest was not tried' if untried else ''}",
             "Those that were stay published; publishing all of them again is harmless.",
         )
     return Published(delivery.count, delivery.size, time.monotonic() - begun)
+
+
+def _producer(bootstrap_servers: str, timeout_s: float, settings: Mapping[str, Any]) -> Producer:
+    # Idempotence also keeps the order of a key when a request is sent again.
+    made = quiet_client(
+        bootstrap_servers,
+        enable_idempotence=True,
+        linger_ms=5,
+        message_timeout_ms=int(timeout_s * 1000),
+        message_max_bytes=8 * 1024 * 1024,
+    )
+    return Producer({**made, **settings})
+
+
+def _produce(producer: Producer, event: Event, there: Container[int | None], delivery: _Delivery) -> None:
+    """Put one event into the producer's queue, once there is room; `there` are the partitions of its topic."""
+    while True:
+        try:
+            producer.produce(
+                event.topic,
+                partition=_BY_KEY
+                if event.partition is None or event.partition not in there
+                else event.partition,
+                key=event.key,
+                value=event.value,
+                headers=list(event.headers),
+                on_delivery=delivery.confirm,
+            )
+            break
+        except BufferError:
+            producer.poll(0.1)  # the queue is full: serve confirmations until there is room
+        except KafkaException as error:
+            # What the client knows by now it says at once, and else when it has asked: it is the same to the record.
+            delivery.fail(error.args[0], event.topic)
+            break
+    producer.poll(0)
 
 
 class _Delivery:

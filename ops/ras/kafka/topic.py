@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from ras_local.servers.broker import quiet_client
 
-from ras.errors import StackError
+from ras.errors import OperatorError, UnreachableError
+from ras.kafka.client import quiet_client
 from ras.kafka.errors import Door, lacking, needing
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
     from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]  # its stubs forget it
 
-    from ras.deployment import Brokers
+    from ras.kafka.msk_iam import Brokers
 
 _Of = TypeVar("_Of")
 _Told = TypeVar("_Told")
@@ -45,7 +45,7 @@ class Bounds:
 class TopicLog:
     """One topic.
 
-    Methods raise StackError when it does not exist or a right is missing, KafkaException when no broker answers.
+    Methods raise OperatorError when it does not exist or a right is missing, KafkaException when no broker answers.
     """
 
     def __init__(self, brokers: Brokers, topic: str) -> None:
@@ -96,7 +96,7 @@ class TopicLog:
     def read(self, starts: Mapping[int, int], ends: Mapping[int, int]) -> Iterator[Message]:
         """The records from `starts` up to, not including, `ends`, in order within a partition.
 
-        Raises StackError where the broker stops sending before the end.
+        Raises OperatorError where the broker stops sending before the end.
         """
         open_ = {number for number, start in starts.items() if start < ends[number]}
         if not open_:
@@ -125,7 +125,7 @@ class TopicLog:
                         open_.discard(number)
                 if time.monotonic() - heard > _STALL_S:
                     self._door.check()
-                    raise StackError(
+                    raise UnreachableError(
                         f"the broker sends no more of {self.topic}", "Run the same command again."
                     )
         finally:
@@ -152,7 +152,9 @@ class TopicLog:
         if found.error is not None and (right := lacking(found.error, **self._rights("DescribeTopic"))):
             raise right
         if found.error is not None or not found.partitions:
-            raise StackError(f"the brokers at {self._brokers.bootstrap_servers} have no topic {self.topic}")
+            raise OperatorError(
+                f"the brokers at {self._brokers.bootstrap_servers} have no topic {self.topic}"
+            )
         bounds = {}
         for number in sorted(found.partitions):
             with needing(**self._rights("DescribeTopic")):
@@ -160,7 +162,7 @@ class TopicLog:
                     TopicPartition(self.topic, number), timeout=_TIMEOUT_S, cached=False
                 )
             if answer is None:
-                raise StackError(
+                raise UnreachableError(
                     f"no answer on {self.topic}, partition {number}", "Run the same command again."
                 )
             bounds[number] = Bounds(*answer)

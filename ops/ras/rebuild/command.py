@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ras import options as shared
-from ras.errors import StackError
-from ras.state import STAGE as LOCAL
+from ras.errors import ConflictError, FailedError, NotFoundError
+from ras.plugins import deployer
 from ras.terminal import console, many, plain
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _rebuild(
     for topic, number in lost.items():
         out.print(f"{topic}: the first {number} offsets are gone")
     if lost and missing is None and not dry_run:
-        raise StackError(
+        raise ConflictError(
             "Kafka no longer keeps all of the topics, so they alone do not make the whole view",
             "Say --missing copy to take the rest from the old table, or --missing drop to go without.",
         )
@@ -140,7 +140,7 @@ def _plan(deployment: Deployment, tables: Tables) -> None:
 
 
 def _fill(deployment: Deployment, tables: Tables, missing: str | None, *, restart: bool) -> int:
-    """Hand over what is still to hand over; on how many records the functions break. StackError if nobody chose that."""
+    """Hand over what is still to hand over; on how many records the functions break. OperatorError if nobody chose that."""
     from ras.progress import progress
     from ras.rebuild.rebuild import Fill
 
@@ -162,7 +162,7 @@ def _fill(deployment: Deployment, tables: Tables, missing: str | None, *, restar
     broken = sum(map(len, failed.values()))
     if broken and missing is None:
         topics = ", ".join(f"{len(records)} of {topic}" for topic, records in failed.items())
-        raise StackError(
+        raise FailedError(
             f"the functions break on {many(broken, 'record')}: {topics}",
             "The same command hands these over again, as an error may pass. If it does not, mend the functions, deploy"
             " them, and say --restart; or say --missing copy to take from the old table what it has of them, or"
@@ -172,7 +172,7 @@ def _fill(deployment: Deployment, tables: Tables, missing: str | None, *, restar
 
 
 def _compare(deployment: Deployment, asked: Table, other: Table, missing: str | None) -> int:
-    """How many items of the asked table the other one lacks. Raises StackError if nobody chose to go without."""
+    """How many items of the asked table the other one lacks. Raises OperatorError if nobody chose to go without."""
     from result_aggregator.store.view_store import ViewStore
 
     from ras.progress import progress
@@ -194,7 +194,7 @@ def _compare(deployment: Deployment, asked: Table, other: Table, missing: str | 
         out.print(plain(f"  {place}"), soft_wrap=True)
     if missing is None:
         newer = other.generation > asked.generation
-        raise StackError(
+        raise ConflictError(
             f"the {'new' if newer else 'old'} table lacks what {found.lacking} items of the"
             f" {'old' if newer else 'new'} one have",
             (
@@ -222,9 +222,9 @@ def _ask_about(broken: int, lacking: int, *, yes: bool) -> None:
 
 def _back(deployment: Deployment, tables: Tables, missing: str | None, *, dry_run: bool, yes: bool) -> None:
     if tables.second is None:
-        raise StackError("there is no second table to go back to")
+        raise NotFoundError("there is no second table to go back to")
     if not tables.switched:
-        raise StackError("the old table is the one that is asked")
+        raise ConflictError("the old table is the one that is asked")
     settings = tables.swapped()
     if _only_said(deployment, dry_run=dry_run, steps=[settings]):
         return
@@ -245,7 +245,7 @@ def _finish(deployment: Deployment, tables: Tables, *, dry_run: bool, yes: bool)
 
     steps = [*([tables.left()] if tables.in_step else []), tables.alone()]
     if tables.second is None:
-        raise StackError("there is no second table")
+        raise NotFoundError("there is no second table")
     if _only_said(deployment, dry_run=dry_run, steps=steps):
         return
     if not yes:
@@ -265,7 +265,7 @@ def _finish(deployment: Deployment, tables: Tables, *, dry_run: bool, yes: bool)
 def _only_said(deployment: Deployment, *, dry_run: bool, steps: list[dict[str, str]]) -> bool:
     if dry_run:
         for settings in steps:
-            if deployment.stage == LOCAL:
+            if deployer(deployment.stage):
                 chosen = " ".join(f"{name}={value}" for name, value in settings.items())
                 click.echo(f"would be deployed here: {chosen}")
             else:
@@ -282,12 +282,11 @@ def _command(deployment: Deployment, settings: dict[str, str]) -> str:
 
 
 def _deploy(deployment: Deployment, settings: dict[str, str], what: str, *, then: str) -> Tables:
-    """Make a step live, where that is ours to do. Raises StackError with what to run elsewhere, and what comes `then`."""
-    from ras_local import stack as stacks
-
+    """Make a step live, where that is ours to do. Raises OperatorError with what to run elsewhere, and what comes `then`."""
     from ras.rebuild.rebuild import other_settings, read_tables
 
-    if deployment.stage != LOCAL:
+    deploy = deployer(deployment.stage)
+    if deploy is None:
         # Alone on standard output, in one line: it is there to be copied.
         click.echo(_command(deployment, settings))
         kept = f"Keep these settings for later deployments. {then}"
@@ -297,9 +296,9 @@ def _deploy(deployment: Deployment, settings: dict[str, str], what: str, *, then
             else "Run the command above, and give it beside every setting that the stage has now, its cluster and"
             f" network above all: an earlier version deployed it, which does not tell them. {kept}"
         )
-        raise StackError(
+        raise ConflictError(
             f"the next step is a deployment ({what}), and stage {deployment.stage} is yours to deploy", advice
         )
     console(stderr=True).print(f"deploying: {what}")
-    stacks.deploy_again(deployment.state, settings)
+    deploy(deployment.state, settings)
     return read_tables(deployment)

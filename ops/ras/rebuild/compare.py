@@ -21,7 +21,7 @@ from result_aggregator.domain import registers, table_layout
 from result_aggregator.domain.store_interface import StoreError, UnavailableError
 from result_aggregator.store.aws import translated
 
-from ras.errors import StackError
+from ras.errors import FailedError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -134,7 +134,7 @@ def compare(
     """Hold every item of the old table against the new one's.
 
     What the new one lacks is brought over to `copy_to`, where that is given, register by register and only where it is newer: what the topics
-    told of the rest stays. Raises botocore's errors, and StackError where a table does not take or give items for longer
+    told of the rest stays. Raises botocore's errors, and OperatorError where a table does not take or give items for longer
     than `patience`.
     """
     result = Comparison()
@@ -145,7 +145,7 @@ def compare(
                 written = pool.map(lambda change: patience().attempt(partial(copy_to.write, change)), changes)
                 for outcome in written:
                     if isinstance(outcome, StoreError):
-                        raise StackError(
+                        raise FailedError(
                             f"an item cannot be copied to {new}: {outcome}", "Run the same command again."
                         ) from outcome
                     result.copied += 1
@@ -221,7 +221,9 @@ def _patiently(table: str, call: Callable[[], T], deadline: Deadline) -> T:
 
     result = deadline.attempt(attempt)
     if isinstance(result, StoreError):
-        raise StackError(f"{table} gives no more items: {result}", "Run the same command again.") from result
+        raise UnreachableError(
+            f"{table} gives no more items: {result}", "Run the same command again."
+        ) from result
     return result
 
 

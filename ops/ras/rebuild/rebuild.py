@@ -17,10 +17,11 @@ import shlex
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from result_aggregator.names import ENV_TABLE_NAME, REBUILDS_PREFIX
 from result_aggregator.topics import TOPICS
 
-from ras.checkpoints import BucketNotes
-from ras.errors import StackError
+from ras.checkpoints import BucketCheckpoints
+from ras.errors import ConflictError, NotFoundError
 from ras.kafka.topic import TopicLog, each
 from ras.replay import redrive
 
@@ -28,12 +29,9 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
 
-    from ras.checkpoints import Notes
-    from ras.deployment import Brokers, Deployment
-
-NOTES_PREFIX = "rebuilds/"
-"""Where the stage's bucket has how far fills came, beside its dead letters: who runs a rebuild has rights there already
-(`ras dead-letters`), and need not be who began it."""
+    from ras.checkpoints import Checkpoints
+    from ras.deployment import Deployment
+    from ras.kafka.msk_iam import Brokers
 
 _FILLED = "filled"
 
@@ -56,7 +54,7 @@ class Tables:
 
     @property
     def rebuilt(self) -> Table:
-        """The newer of the two tables. Raises StackError where there is one table, or the second is not written."""
+        """The newer of the two tables. Raises OperatorError where there is one table, or the second is not written."""
         return max(self._pair(), key=lambda table: table.generation)
 
     @property
@@ -72,14 +70,14 @@ class Tables:
         }
 
     def swapped(self) -> dict[str, str]:
-        """The settings with the other table asked. Raises StackError as `rebuilt`."""
+        """The settings with the other table asked. Raises OperatorError as `rebuilt`."""
         live, second = self._pair()
         return {"table_generation": str(second.generation), "second_generation": str(live.generation)}
 
     def left(self) -> dict[str, str]:
         """The settings with the second table kept, but written no more."""
         if self.second is None:
-            raise StackError("there is no second table")
+            raise NotFoundError("there is no second table")
         return {
             "table_generation": str(self.live.generation),
             "second_generation": str(self.second.generation),
@@ -92,9 +90,9 @@ class Tables:
 
     def _pair(self) -> tuple[Table, Table]:
         if self.second is None:
-            raise StackError("there is no second table")
+            raise NotFoundError("there is no second table")
         if not self.in_step:
-            raise StackError(
+            raise ConflictError(
                 f"events do not go into {self.second.name} any more",
                 "It cannot be asked again. End this rebuild with --finish, and begin another.",
             )
@@ -102,10 +100,10 @@ class Tables:
 
 
 def read_tables(deployment: Deployment) -> Tables:
-    """The tables as they are deployed. Raises StackError where stacks and functions disagree: a deployment is not through."""
+    """The tables as they are deployed. Raises OperatorError where stacks and functions disagree: a deployment is not through."""
     told = deployment.outputs()
     if "TableGeneration" not in told:
-        raise StackError(
+        raise ConflictError(
             f"stage {deployment.stage} was deployed by a version that knows no generations",
             "Deploy it first.",
         )
@@ -115,9 +113,9 @@ def read_tables(deployment: Deployment) -> Tables:
         if told.get("SecondTableName")
         else None
     )
-    reads = deployment.environment("query").get("TABLE_NAME", "")
+    reads = deployment.environment("query").get(ENV_TABLE_NAME, "")
     writes = {
-        tuple(deployment.environment(folder).get("TABLE_NAME", "").split(","))
+        tuple(deployment.environment(folder).get(ENV_TABLE_NAME, "").split(","))
         for folder in sorted({topic.function for topic in TOPICS.values()})
     }
     both = tuple(
@@ -127,7 +125,7 @@ def read_tables(deployment: Deployment) -> Tables:
         )
     )
     if reads != live.name or writes not in ({(live.name,)}, {both}):
-        raise StackError(
+        raise ConflictError(
             f"the functions of stage {deployment.stage} use other tables than its stacks say",
             "Finish its deployment (all of its stacks), then run the same command again.",
         )
@@ -189,7 +187,7 @@ class Fill:
     deployment: Deployment
     brokers: Brokers
     table: Table
-    notes: Notes
+    notes: Checkpoints
     readers: dict[str, list[str]]
 
     @classmethod
@@ -197,14 +195,16 @@ class Fill:
         """The fill of a table, as far as it is. It must be written by the functions already (`Tables.in_step`)."""
         told = deployment.cloud.dynamodb.describe_table(TableName=table.name)["Table"]
         # A table that is made again can have its predecessor's name, and is empty.
-        prefix = f"{NOTES_PREFIX}{table.name}-{told['CreationDateTime'].timestamp():.0f}/"
-        notes = BucketNotes(deployment.cloud.s3, deployment.bucket_name, prefix)
+        # Beside the dead letters: who runs a rebuild has rights there already (`ras dead-letters`), and need not be who
+        # began it.
+        prefix = f"{REBUILDS_PREFIX}{table.name}-{told['CreationDateTime'].timestamp():.0f}/"
+        notes = BucketCheckpoints(deployment.cloud.s3, deployment.bucket_name, prefix)
         return cls(deployment, deployment.brokers(), table, notes, _readers(deployment))
 
     def runs(self) -> list[redrive.Run]:
         """What is still to hand over, to the ends that the topics have now, or had when a stopped run began.
 
-        Of a topic on whose records the function broke, only the stretch that they are in. Raises StackError where
+        Of a topic on whose records the function broke, only the stretch that they are in. Raises OperatorError where
         other functions than today's began to fill the table.
         """
         note = self._note()
@@ -220,7 +220,7 @@ class Fill:
     def hand_over(self, run: redrive.Run, on_progress: Callable[[int], None]) -> Counter[str]:
         """One topic; numbers of records by outcome. It counts as filled if the function broke on none of them.
 
-        Raises StackError as `redriving.redrive`, and where the functions were deployed anew meanwhile.
+        Raises OperatorError as `redrive.redrive`, and where the functions were deployed anew meanwhile.
         """
         note = self._note()
         self._save(note)
@@ -244,7 +244,7 @@ class Fill:
 
     def _check(self, readers: dict[str, list[str]]) -> None:
         if readers != self.readers:
-            raise StackError(
+            raise ConflictError(
                 f"{self.table.name} was filled, in whole or in part, by functions that were deployed anew since",
                 "Of the same event it keeps what those read. If events are read otherwise now, give the table up with"
                 " --finish and begin another; if they are not, --restart hands everything over again.",

@@ -12,14 +12,15 @@ from result_aggregator.topics import TOPICS
 
 from ras import options as shared
 from ras import time_argument
-from ras.errors import StackError
+from ras.errors import NotFoundError, SettingError
 from ras.terminal import console, many, plain, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from ras.deployment import Brokers, Deployment
+    from ras.deployment import Deployment
+    from ras.kafka.msk_iam import Brokers
     from ras.mappings import DeployedMapping
     from ras.replay.rewind import RewindPlan
 
@@ -119,7 +120,9 @@ def _check(
     if bool(topics) == all_topics:
         raise click.UsageError("Name a --topic, or say --all-topics.")
     if unknown := sorted(set(topics) - set(TOPICS)):
-        raise StackError(f"the service does not read {', '.join(unknown)}", f"It reads: {', '.join(TOPICS)}.")
+        raise SettingError(
+            f"the service does not read {', '.join(unknown)}", f"It reads: {', '.join(TOPICS)}."
+        )
     if via == "group" and end is not None:
         raise click.UsageError("A rewound group reads on to the end: --to goes with --via function.")
     if via == "function" and (group or all_groups):
@@ -131,16 +134,18 @@ def _check(
 def _mappings(
     deployment: Deployment, topics: Sequence[str], group: str | None, *, every: bool
 ) -> list[DeployedMapping]:
-    """The mappings of the topics, one for each unless `every`. Raises StackError where that cannot be told."""
+    """The mappings of the topics, one for each unless `every`. Raises OperatorError where that cannot be told."""
     all_of_them = [mapping for mapping in deployment.mappings() if mapping.topic in topics]
     found = [mapping for mapping in all_of_them if group in (None, mapping.consumer_group_id)]
     groups = ", ".join(sorted(mapping.consumer_group_id for mapping in all_of_them))
     if group and not found:
-        raise StackError(f"no mapping reads as group {group}", f"There are: {groups}.")
+        raise NotFoundError(f"no mapping reads as group {group}", f"There are: {groups}.")
     if missing := sorted(set(topics) - {mapping.topic for mapping in found}):
-        raise StackError(f"no event source mapping of stage {deployment.stage} reads {', '.join(missing)}")
+        raise NotFoundError(f"no event source mapping of stage {deployment.stage} reads {', '.join(missing)}")
     if len(found) > len(set(topics)) and not every:
-        raise StackError("several mappings read the topic", f"Say --all-groups, or one --group of: {groups}.")
+        raise SettingError(
+            "several mappings read the topic", f"Say --all-groups, or one --group of: {groups}."
+        )
     return found
 
 
@@ -244,13 +249,13 @@ def _redrive(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    from ras.checkpoints import FolderNotes
+    from ras.checkpoints import FolderCheckpoints
     from ras.kafka.topic import each
     from ras.progress import progress
     from ras.replay import redrive
 
     brokers = deployment.brokers()
-    notes = FolderNotes(deployment.state.root / "replays")
+    notes = FolderCheckpoints(deployment.state.root / "replays")
     out = console(stderr=True)
     prepare = partial(
         redrive.prepare,

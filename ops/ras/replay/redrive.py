@@ -1,6 +1,6 @@
 """Re-driving a topic: a stretch of its records handed to their function again, without touching a consumer group.
 
-How far a run is stands in a note (`notes`), every few seconds and when it stops: a run that was stopped goes on there,
+How far a run is stands in a note (`checkpoints`), every few seconds and when it stops: a run that was stopped goes on there,
 to the end that the topic had when it began. One that was killed hands what came after its last note over again, which
 changes nothing.
 """
@@ -19,7 +19,7 @@ from result_aggregator.domain.outcomes import HANDED_BACK
 
 from ras import invoke as functions
 from ras.dead_letters.letter import Place
-from ras.errors import StackError
+from ras.errors import FailedError
 from ras.invoke import FAILED, Redelivery
 from ras.kafka.records import event_record
 from ras.kafka.topic import TopicLog
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-    from ras.checkpoints import Notes
-    from ras.deployment import Brokers
+    from ras.checkpoints import Checkpoints
     from ras.invoke import Invoke, Outcome
+    from ras.kafka.msk_iam import Brokers
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Before records that were handed back are tried again; after the last one the run stops."""
@@ -47,7 +47,7 @@ class Run:
     topic: str
     next: dict[int, int]
     end: dict[int, int]
-    notes: Notes
+    notes: Checkpoints
     name: str
     resumed: bool = False
     counts: Counter[str] = field(default_factory=Counter)
@@ -74,7 +74,7 @@ def prepare(
     *,
     from_ms: int,
     to_ms: int | None,
-    notes: Notes,
+    notes: Checkpoints,
     restart: bool = False,
 ) -> Run:
     """A new run, or the one with the same topic, moments and cluster that was stopped.
@@ -97,7 +97,7 @@ def prepare(
     return Run(topic, starts, ends, notes, name)
 
 
-def again(topic: str, failed: Iterable[tuple[str, str]], notes: Notes) -> Run:
+def again(topic: str, failed: Iterable[tuple[str, str]], notes: Checkpoints) -> Run:
     """A run over the stretches that hold the records on which the function broke (`Run.failed`), or the stopped one."""
     name = _name(f"{topic} failed")
     if (found := _saved(topic, notes, name)) is not None:
@@ -115,7 +115,7 @@ def _name(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
-def _saved(topic: str, notes: Notes, name: str) -> Run | None:
+def _saved(topic: str, notes: Checkpoints, name: str) -> Run | None:
     saved = notes.read(name)
     try:
         return Run(
@@ -145,7 +145,7 @@ def redrive(
     """Hand every record of the run to its function; returns the number of records by outcome.
 
     `on_progress` is told the offsets gone through. Records that are handed back are tried again after PAUSES_S.
-    Raises StackError where they are still, or the function is out of reach; the run then goes on from there.
+    Raises OperatorError where they are still, or the function is out of reach; the run then goes on from there.
     """
     log = TopicLog(brokers, run.topic)
     noted, due = True, clock()  # the first at once: it holds the topic's end
@@ -191,7 +191,7 @@ def _settled(
         if not records:
             break
         if pause is None:
-            raise StackError(
+            raise FailedError(
                 f"{len(records)} records are handed back again and again: {found[records[0].place].reason}",
                 "The run goes on from there when the same command is run again.",
             )

@@ -12,41 +12,22 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from ras_local.servers.broker import quiet_client
+from typing import TYPE_CHECKING
 
 from ras.deployment import Account
-from ras.errors import StackError
-from ras.kafka.errors import Door, lacking, needing
-from ras.kafka.topic import AT_A_TIME, TopicLog
+from ras.errors import ConflictError, DeclinedError, FailedError, NotFoundError
+from ras.kafka.group import Group
+from ras.kafka.topic import TopicLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ras.deployment import Brokers, Deployment
+    from ras.deployment import Deployment
+    from ras.kafka.msk_iam import Brokers
     from ras.mappings import DeployedMapping
 
-_TIMEOUT_S = 15.0
-_FIRST_S = 2.0
-"""As `refusals`: a refusal is looked for after so long, and after twice as long each time."""
-_CLOSE_S = 10.0
-"""How long a client may take to leave its group; afterwards it is left to itself."""
 STATE_WAIT_S = 600.0
 """How long a mapping may take to change its state: AWS says up to a few minutes."""
-LEAVE_WAIT_S = 180.0
-"""How long members may take to leave their group: an invocation that runs is waited for first."""
-
-# The shortest that Kafka accepts by default, as the local poller has it: librdkafka's mock broker never lets a member
-# in whose timeout is shorter than that of the member before.
-_SESSION = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 2000}
-
-# Held while a client signs in. Afterwards it may wait for members to leave its group, beside any number of such.
-_entry = threading.BoundedSemaphore(AT_A_TIME)
-
-# The group is between two generations of members.
-_UNSETTLED = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION)
 
 
 @dataclass(frozen=True)
@@ -82,129 +63,6 @@ class RewindPlan:
         return {move.partition: move.high for move in self.moves if move.committed is not None}
 
 
-class Group:
-    """A consumer group's commits on one topic. Methods raise StackError where a right is missing, KafkaException."""
-
-    def __init__(self, brokers: Brokers, group: str, topic: str) -> None:
-        self.name = group
-        self._brokers = brokers
-        self._topic = topic
-
-    def committed(self, partitions: Sequence[int]) -> dict[int, int | None]:
-        """The committed offset of each partition; None before its first commit."""
-        rights = self._rights("DescribeTopic", "DescribeGroup")
-        door = Door(self._brokers.bootstrap_servers)
-        wait_s = _FIRST_S
-        with _entry, self._consumer(door) as consumer, needing(**rights):
-            deadline = time.monotonic() + _TIMEOUT_S
-            while True:
-                left_s = max(0.0, deadline - time.monotonic())
-                try:
-                    asked = [TopicPartition(self._topic, number) for number in partitions]
-                    answered = consumer.committed(asked, timeout=min(wait_s, left_s))
-                    break
-                except KafkaException as error:
-                    # Where it may not look for the group's coordinator, the call knows only that it had to wait.
-                    told = consumer.poll(0)
-                    refused = told.error() if told is not None else None
-                    if refused is not None and (right := lacking(refused, **rights)):
-                        raise right from error
-                    if error.args[0].code() != KafkaError._TIMED_OUT or time.monotonic() >= deadline:
-                        door.check()
-                        raise
-                    wait_s *= 2
-            for partition in answered:
-                if partition.error is not None:
-                    raise KafkaException(partition.error)
-        return {p.partition: p.offset if p.offset >= 0 else None for p in answered}
-
-    def commit(self, offsets: Mapping[int, int], *, check: Callable[[], None] = lambda: None) -> None:
-        """Commit offsets as the only member of the group. Raises StackError when another member stays.
-
-        `check` is asked now and then, and raises to give up. Kafka would take commits from outside an empty group as
-        well, but librdkafka's mock broker does not.
-        """
-        positions = [TopicPartition(self._topic, number, offset) for number, offset in offsets.items()]
-        mine: set[int] = set()
-
-        def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            mine.update(partition.partition for partition in partitions)
-            consumer.assign([])  # nothing is to be read
-
-        def revoked(_: Consumer, partitions: list[TopicPartition]) -> None:
-            mine.difference_update(partition.partition for partition in partitions)
-
-        answers: list[KafkaError | None] = []
-
-        def answered(error: KafkaError | None, _: list[TopicPartition]) -> None:
-            answers.append(error)
-
-        asked = False
-        rights = self._rights("ReadData", "AlterGroup")
-        door = Door(self._brokers.bootstrap_servers)
-        with contextlib.ExitStack() as open_, needing(**rights):
-            with _entry:
-                joining = self._consumer(door, answered, auto_offset_reset="earliest", **_SESSION)
-                consumer = open_.enter_context(joining)
-                found = door.metadata(consumer, self._topic, timeout_s=_TIMEOUT_S)
-            every = set(found.topics[self._topic].partitions)
-            consumer.subscribe([self._topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
-            deadline = time.monotonic() + LEAVE_WAIT_S
-            while True:
-                check()
-                told = consumer.poll(0.1)
-                refused = told.error() if told is not None else None
-                if refused is not None and (right := lacking(refused, **rights)):
-                    raise right
-                if answers:
-                    asked, answer = False, answers.pop()
-                    if answer is None:
-                        return
-                    if answer.code() not in _UNSETTLED:
-                        raise KafkaException(answer)
-                if mine == every and not asked:
-                    # Not waited for in the call: for a broker that hangs that is without end.
-                    consumer.commit(offsets=positions, asynchronous=True)
-                    asked = True
-                if time.monotonic() > deadline:
-                    # Only now: a broker of several may refuse for a moment, while the others have let this client in.
-                    door.check()
-                    if asked:
-                        raise StackError(
-                            f"no answer on the commits of group {self.name}", "Run the same command again."
-                        )
-                    raise StackError(
-                        f"somebody else reads {self._topic} as group {self.name}",
-                        "Stop it; a group can be rewound only while nobody is in it.",
-                    )
-
-    def _rights(self, on_topic: str, on_group: str) -> dict[str, str]:
-        return {
-            "topic": f"{on_topic} on topic {self._topic}",
-            "group": f"{on_group} on group {self.name}",
-        }
-
-    @contextlib.contextmanager
-    def _consumer(
-        self, door: Door, on_commit: Callable[..., None] = lambda *_: None, **settings: Any
-    ) -> Iterator[Consumer]:
-        made = quiet_client(
-            self._brokers.bootstrap_servers,
-            on_error=door,
-            group_id=self.name,
-            enable_auto_commit=False,
-            **settings,
-        )
-        consumer = Consumer({**made, "on_commit": on_commit, **self._brokers.settings})
-        try:
-            yield consumer
-        finally:
-            # With a commit on its way to a broker that hangs, this would go on for as long as that does.
-            closing = threading.Thread(target=consumer.close, daemon=True)
-            closing.start()
-            closing.join(_CLOSE_S)
-
-
 def plan(brokers: Brokers, mapping: DeployedMapping, moment_ms: int) -> RewindPlan:
     """Where a mapping's group would go: to the first record at or after a moment, never past what it has read."""
     log = TopicLog(brokers, mapping.topic)
@@ -228,7 +86,7 @@ def rewind(
     """Disable the mappings, move their groups back as planned, and enable them again, whatever happens in between.
 
     What a group has read since the plan was made, it reads again as well. A mapping that was disabled before stays
-    so. Raises the first mapping's StackError where a state is not reached, or somebody else is in a group; the others
+    so. Raises the first mapping's OperatorError where a state is not reached, or somebody else is in a group; the others
     are finished nevertheless. An interrupted run enables what it has disabled, which may take some seconds.
     """
     brokers = deployment.brokers()
@@ -275,7 +133,7 @@ class _Rewind:
         group.commit(targets, check=self._check)
         kept = group.committed(list(targets))
         if kept != targets:
-            raise StackError(f"the brokers have kept {kept} instead of {targets} for group {group.name}")
+            raise FailedError(f"the brokers have kept {kept} instead of {targets} for group {group.name}")
         self.say(f"{mapping.topic}: group {group.name} is rewound by {self.plan.again}")
 
     def _switch(self, wanted: str, check: Callable[[], None]) -> None:
@@ -293,7 +151,7 @@ class _Rewind:
                         lambda_.update_event_source_mapping(UUID=uuid, Enabled=wanted == "Enabled")
                     except lambda_.exceptions.ResourceNotFoundException as error:
                         # As on an emulator that makes no mappings for MSK: they are told, and nothing can disable them.
-                        raise StackError(
+                        raise NotFoundError(
                             f"Lambda has no mapping {uuid} that could be disabled",
                             "Hand the records to the function instead: --via function.",
                         ) from error
@@ -302,7 +160,7 @@ class _Rewind:
             if asked and state == wanted:
                 return
             if time.monotonic() > deadline:
-                raise StackError(
+                raise FailedError(
                     f"mapping {uuid} is {state}, not {wanted}, after {STATE_WAIT_S:.0f} s",
                     "See it in the Lambda console.",
                 )
@@ -311,14 +169,14 @@ class _Rewind:
 
     def _check(self) -> None:
         if self.stopping.is_set():
-            raise StackError("interrupted")
+            raise DeclinedError("interrupted")
 
 
 def check_read(deployment: Deployment, mapping: DeployedMapping) -> None:
-    """Raises StackError where the mapping is disabled, so that its group does not read."""
+    """Raises OperatorError where the mapping is disabled, so that its group does not read."""
     state = deployment.cloud.functions.get_event_source_mapping(UUID=mapping.uuid).get("State", "")
     if state in ("Disabled", "Disabling"):
-        raise StackError(
+        raise ConflictError(
             f"{mapping.topic} is not read by group {mapping.consumer_group_id}: its mapping is {state.lower()}",
             f"What is rewound stays so. Enable it with `{enabling(deployment, mapping.uuid)}`.",
         )

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Producer
+from ras.kafka import lag
+from ras.kafka.client import quiet_client
 from ras.kafka.publish import Event
 from ras_local.mapping import (
     DestinationError,
@@ -20,7 +22,6 @@ from ras_local.mapping import (
     RunningMapping,
     Succeeded,
 )
-from ras_local.servers import broker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,7 @@ class Bench:
     @property
     def lag(self) -> int:
         groups = {self.settings.topic: self.settings.consumer_group_id}
-        return broker.progress(self.bootstrap_servers, groups)[self.settings.topic].lag
+        return lag.progress(self.bootstrap_servers, groups)[self.settings.topic].lag
 
 
 def until(condition: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
@@ -115,7 +116,7 @@ def events(topic: str, count: int, start: int = 0) -> list[Event]:
 
 def at(bootstrap_servers: str, topic: str, times: list[int], partition: int = 0) -> None:
     """Publish one record per time, in this order."""
-    producer = Producer(broker.quiet_client(bootstrap_servers))
+    producer = Producer(quiet_client(bootstrap_servers))
     for number, moment in enumerate(times):
         producer.produce(topic, b"%d" % number, partition=partition, timestamp=moment)
     assert producer.flush(10) == 0

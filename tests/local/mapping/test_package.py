@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ras.kafka import lag
 from ras.kafka.publish import Event, publish
 from ras_local import mapping
 from ras_local.servers import broker
@@ -224,8 +225,8 @@ def status(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def lag(bootstrap_servers: str, topic: str) -> int:
-    return broker.progress(bootstrap_servers, {topic: f"group-{topic}"})[topic].lag
+def behind(bootstrap_servers: str, topic: str) -> int:
+    return lag.progress(bootstrap_servers, {topic: f"group-{topic}"})[topic].lag
 
 
 def described(topic: str, **more: Any) -> dict[str, Any]:
@@ -248,14 +249,14 @@ def test_a_copy_delivers_commits_and_ends(lifted: Path, bootstrap_servers: str) 
         serving(LambdaEndpoint({"counts": lambda _: None})) as endpoint,
         polling(lifted, *arguments, "--endpoint-url", endpoint.url, "--status", "status.json") as process,
     ):
-        until(lambda: lag(bootstrap_servers, "essays") == 0, "all delivered and committed")
+        until(lambda: behind(bootstrap_servers, "essays") == 0, "all delivered and committed")
         assert len(endpoint.items) == len(set(endpoint.items)) == 50
         assert {event["eventSource"] for event in endpoint.events} == {"aws:kafka"}
 
         publish(bootstrap_servers, [Event("late", b"x", partition=0)])
         (lifted / "mappings.json").write_text(json.dumps([described("essays"), described("late")]))
         until(lambda: ("late-0", 0) in endpoint.items, "the mapping that was added")
-        until(lambda: lag(bootstrap_servers, "late") == 0, "and its commit")
+        until(lambda: behind(bootstrap_servers, "late") == 0, "and its commit")
         process.send_signal(signal.SIGTERM)
 
         assert process.wait(30) == 0
@@ -289,7 +290,7 @@ def test_a_copy_lists_its_mappings_from_lambda(lifted: Path, bootstrap_servers: 
 
         assert process.wait(30) == 0
     assert ("late-1", 0) in endpoint.items
-    assert lag(bootstrap_servers, "late") == 0
+    assert behind(bootstrap_servers, "late") == 0
 
 
 def test_what_a_copy_would_retry_when_it_ends_is_read_again(lifted: Path, bootstrap_servers: str) -> None:
@@ -309,8 +310,8 @@ def test_what_a_copy_would_retry_when_it_ends_is_read_again(lifted: Path, bootst
             process.send_signal(signal.SIGTERM)
 
             assert process.wait(30) == 0
-        assert lag(bootstrap_servers, "stuck") == 1
+        assert behind(bootstrap_servers, "stuck") == 1
 
         broken = False
         with polling(lifted, *arguments, endpoint.url) as process:
-            until(lambda: lag(bootstrap_servers, "stuck") == 0, "taken at last")
+            until(lambda: behind(bootstrap_servers, "stuck") == 0, "taken at last")

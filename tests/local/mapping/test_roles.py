@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import pytest
 from ras.aws import ROOT_KEY, ROOT_SECRET, Cloud
-from ras.state import ACCOUNT, region
 from ras_local.mapping import AwsAccess
 from ras_local.mapping.destinations import OnFailure
 from ras_local.mapping.errors import DestinationError
 from ras_local.mapping.roles import ExecutionRoles
+from ras_local.settings import ACCOUNT, region
 
 from tests.local.mapping.test_destinations import DISCARDED, SETTINGS, SOURCE
 

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
+from ras.kafka import lag
+from ras.kafka.client import quiet_client
 from ras.kafka.publish import Event, publish
 from ras_local.mapping import Discarded, Failed, KafkaRecord, MappingSettings, NotReached, Nulls, Succeeded
 from ras_local.mapping.delivery import RETRIES_EXHAUSTED
 from ras_local.mapping.destinations import OnFailure
 from ras_local.mapping.events import EventSource
-from ras_local.servers import broker
 
 from tests.local.mapping.bench import PARTITIONS, Bench, at, events, until
 from tests.real_servers import KAFKA
@@ -79,7 +80,7 @@ def test_a_partition_stands_still_while_the_others_go_on(bench: Bench, topic: st
     )
 
     assert {offset for lane, offset in bench.items if lane == stuck} == {0}
-    assert broker.progress(bench.bootstrap_servers, groups)[topic].lag > 0
+    assert lag.progress(bench.bootstrap_servers, groups)[topic].lag > 0
 
 
 def test_what_is_given_up_on_is_committed_after_the_destination_has_it(bench: Bench, topic: str) -> None:
@@ -220,7 +221,7 @@ def test_the_brokers_own_time_is_told_as_such(
     if KAFKA not in request.node.callspec.id:
         pytest.skip("the embedded broker's topics have no settings")
     name = f"{topic}-appended"
-    admin = AdminClient(broker.quiet_client(bench.bootstrap_servers))
+    admin = AdminClient(quiet_client(bench.bootstrap_servers))
     made = admin.create_topics([NewTopic(name, 1, 1, config={"message.timestamp.type": "LogAppendTime"})])
     made[name].result(20)
     bench.settings = replace(bench.settings, topic=name)
@@ -262,7 +263,7 @@ def test_a_failure_too_large_for_its_topic_goes_there_without_its_payload(
     if KAFKA not in request.node.callspec.id:
         pytest.skip("the embedded broker's topics have no settings")
     name = f"{topic}-letters"
-    admin = AdminClient(broker.quiet_client(bench.bootstrap_servers))
+    admin = AdminClient(quiet_client(bench.bootstrap_servers))
     made = admin.create_topics([NewTopic(name, 1, 1, config={"max.message.bytes": "4000"})])
     made[name].result(20)
     settings = replace(bench.settings, on_failure_arn=f"kafka://{name}")

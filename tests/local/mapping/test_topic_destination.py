@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from ras.kafka.client import quiet_client
 from ras_local.mapping.delivery import AGE_EXCEEDED, PAYLOAD_EXCEEDED, RETRIES_EXHAUSTED, Discarded
 from ras_local.mapping.destinations import OnFailure
 from ras_local.mapping.errors import DestinationError
@@ -33,9 +34,7 @@ def read_all(
     bootstrap_servers: str, topic: str, count: int
 ) -> list[tuple[int, bytes | None, dict[str, Any]]]:
     """(partition, key, parsed value) of the topic's first records."""
-    consumer = Consumer(
-        broker.quiet_client(bootstrap_servers, group_id="reader", auto_offset_reset="earliest")
-    )
+    consumer = Consumer(quiet_client(bootstrap_servers, group_id="reader", auto_offset_reset="earliest"))
     consumer.assign([TopicPartition(topic, number, 0) for number in range(3)])
     found: list[tuple[int, bytes | None, dict[str, Any]]] = []
     deadline = time.monotonic() + 120

@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote
 from result_aggregator import cursors, prometheus, query
 from result_aggregator.domain import ids, statuses
 from result_aggregator.domain.store_interface import StoreError
+from result_aggregator.names import RETRY_AFTER_S
 from result_aggregator.observability import Stopwatch, count_orphan, logger, report_request
 
 if TYPE_CHECKING:
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
 
 CORRELATION_HEADER = "X-Correlation-ID"
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-
-# With every 503, also of the gateway itself. Long enough for a throttled table to have taken what it was given, and by
-# then the function has tried twice already (`store.aws.ATTEMPTS`).
-RETRY_AFTER_S = 2
 
 MAX_ESSAYS = 5000
 MAX_BATCHES = 100

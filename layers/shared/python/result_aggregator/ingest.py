@@ -38,7 +38,7 @@ KEEPERS = 64
 
 
 class DeadLetters(Protocol):
-    """Where rejected records go: `store.s3.DeadLetterStore`."""
+    """Where rejected records go: `store.dead_letters.DeadLetterStore`."""
 
     def keep(self, record: Record, rejection: RejectedError) -> None: ...
 

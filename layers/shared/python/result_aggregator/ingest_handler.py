@@ -10,6 +10,7 @@ from result_aggregator import msk_event, replay_headers, settings
 from result_aggregator.deadline import Deadline
 from result_aggregator.domain.outcomes import REJECTED
 from result_aggregator.ingest import ingest
+from result_aggregator.names import ENV_DEAD_LETTER_BUCKET, ENV_PARTIAL_BATCH_RESPONSE, ENV_TABLE_NAME
 from result_aggregator.observability import Stopwatch, report_ingest, report_store_calls, write_metrics
 from result_aggregator.store.call_log import calls
 from result_aggregator.store.dead_letters import DeadLetterStore
@@ -29,12 +30,12 @@ class HandedBackError(RuntimeError):
 @cache
 def _stores() -> tuple[WritableView, DeadLetterStore]:
     function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")  # Lambda's own; absent elsewhere
-    return _view(), DeadLetterStore(settings.text("DEAD_LETTER_BUCKET"), function=function)
+    return _view(), DeadLetterStore(settings.text(ENV_DEAD_LETTER_BUCKET), function=function)
 
 
 def _view() -> WritableView:
     """The view's table; while it is rebuilt TABLE_NAME names two, the one of the newer generation first."""
-    stores = [ViewStore(name) for name in settings.names("TABLE_NAME")]
+    stores = [ViewStore(name) for name in settings.names(ENV_TABLE_NAME)]
     match stores:
         case [only]:
             return only
@@ -43,7 +44,9 @@ def _view() -> WritableView:
             from result_aggregator.store.two_tables import ViewPair
 
             return ViewPair(first, second)
-    raise settings.SettingsError(f"environment variable TABLE_NAME names {len(stores)} tables, at most 2")
+    raise settings.SettingsError(
+        f"environment variable {ENV_TABLE_NAME} names {len(stores)} tables, at most 2"
+    )
 
 
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Returns a partial batch response where PARTIAL_BATCH_RESPONSE says that the mapping honours it. Elsewhere a
     returned list would be taken for success and its records lost, so there it raises HandedBackError.
-    A replay (`replays.EVENT_SOURCE`) has no mapping behind it: it is told what became of each record.
+    A replay (`replay_headers.EVENT_SOURCE`) has no mapping behind it: it is told what became of each record.
     """
     watch = Stopwatch()
     view, dead_letters = _stores()
@@ -63,7 +66,7 @@ def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     failed = report.handed_back()
     if event.get("eventSource") == replay_headers.EVENT_SOURCE:
         return {**msk_event.partial_batch_response(failed), "outcomes": _outcomes(report)}
-    if failed and not settings.flag("PARTIAL_BATCH_RESPONSE"):
+    if failed and not settings.flag(ENV_PARTIAL_BATCH_RESPONSE):
         raise HandedBackError(f"{len(failed)} of {len(report.handled)} records could not be handled now")
     return msk_event.partial_batch_response(failed)
 

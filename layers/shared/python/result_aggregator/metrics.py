@@ -1,7 +1,7 @@
 """Every metric of the service: its name, labels, type and help text, in the implementation guide's names.
 
 The functions count only what is listed here (`observability`), and `GET /metrics` shows only what is listed here
-(`exposition`), so that a metric cannot be in one of them alone.
+(`prometheus`), so that a metric cannot be in one of them alone.
 """
 
 from __future__ import annotations

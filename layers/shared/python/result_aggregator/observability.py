@@ -14,6 +14,7 @@ from result_aggregator.domain.events import EssayPhaseEnded, EssaysRanked
 from result_aggregator.domain.outcomes import APPLIED, HANDED_BACK, REJECTED
 from result_aggregator.domain.phases import CJ_ASSESSMENT
 from result_aggregator.emf import EmbeddedMetrics
+from result_aggregator.names import ENV_METRICS_NAMESPACE, ENV_TRACE_DISABLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
-EMF_NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or metrics.namespace("undeployed")
+EMF_NAMESPACE = os.environ.get(ENV_METRICS_NAMESPACE) or metrics.namespace("undeployed")
 """Where this process's metrics go in CloudWatch; a deployed function's environment says (`metrics.namespace`)."""
 
 logger = Logger(service=metrics.SERVICE)
@@ -49,10 +50,7 @@ def traced(handler: Handler) -> Handler:
 
     X-Ray's SDK is loaded there alone.
     """
-    if (
-        os.environ.get("POWERTOOLS_TRACE_DISABLED", "").lower() == "true"
-        or "LAMBDA_TASK_ROOT" not in os.environ
-    ):
+    if os.environ.get(ENV_TRACE_DISABLED, "").lower() == "true" or "LAMBDA_TASK_ROOT" not in os.environ:
         return handler
     from aws_lambda_powertools import Tracer
 

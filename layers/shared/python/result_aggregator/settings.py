@@ -6,6 +6,7 @@ import json
 import os
 
 from result_aggregator.domain.phases import PHASE_NAMES
+from result_aggregator.names import ENV_ALLOWED_CALLERS, ENV_DEFAULT_PIPELINE
 
 
 class SettingsError(RuntimeError):
@@ -36,7 +37,7 @@ def flag(name: str) -> bool:
     return value == "true"
 
 
-def callers(name: str = "ALLOWED_CALLERS") -> dict[str, str]:
+def callers(name: str = ENV_ALLOWED_CALLERS) -> dict[str, str]:
     """IAM role ARN -> service name, "" for callers of whom no identity is told. Raises SettingsError."""
     try:
         value = json.loads(text(name))
@@ -47,7 +48,7 @@ def callers(name: str = "ALLOWED_CALLERS") -> dict[str, str]:
     return value
 
 
-def pipeline(name: str = "DEFAULT_PIPELINE") -> tuple[str, ...]:
+def pipeline(name: str = ENV_DEFAULT_PIPELINE) -> tuple[str, ...]:
     """Comma-separated phases of the view, at least one. Raises SettingsError."""
     phases = tuple(phase.strip() for phase in text(name).split(","))
     if unknown := [phase for phase in phases if phase not in PHASE_NAMES]:

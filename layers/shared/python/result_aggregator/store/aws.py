@@ -1,7 +1,7 @@
 """What all clients of AWS share: where, as whom, how long to wait, and the one translation of errors.
 
 boto3 is imported on use. It takes longer than all other imports of a function together, and what a function usually
-does needs none of it: `dynamodb_http` speaks with the table.
+does needs none of it: `dynamodb_client` speaks with the table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_CONNECTIONS = 64
 # Short, because a caller or a partition waits: what is not done in time is tried again or handed back.
 CONNECT_TIMEOUT_S = 1
 READ_TIMEOUT_S = 3
-# Two quick attempts hide a dropped connection; longer trouble is for `retry.Deadline`, which knows the time left.
+# Two quick attempts hide a dropped connection; longer trouble is for `deadline.Deadline`, which knows the time left.
 ATTEMPTS = 2
 LONGEST_CALL_S = ATTEMPTS * (CONNECT_TIMEOUT_S + READ_TIMEOUT_S) + 1
 """What a call may take: every attempt until its timeouts, and a pause of up to a second (the SDK's first)."""

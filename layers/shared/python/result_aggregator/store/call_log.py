@@ -12,7 +12,7 @@ class CallLog:
         self._calls: list[StoreCall] = []
 
     def note(self, operation: str, status: str, seconds: float) -> None:
-        """A call has ended (`domain.storage.StoreCall`)."""
+        """A call has ended (`domain.store_interface.StoreCall`)."""
         self._calls.append(StoreCall(operation, status, seconds))
 
     def take(self) -> list[StoreCall]:

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from result_aggregator.names import REJECTED_PREFIX
 from result_aggregator.replay_headers import first_received
 from result_aggregator.store import aws
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from result_aggregator.contracts.rejection import RejectedError
     from result_aggregator.msk_event import Record
-
-PREFIX = "rejected"
 
 
 @cache
@@ -33,7 +32,7 @@ _making_the_client = Lock()
 
 def object_key(topic: str, partition: int, offset: int) -> str:
     """Where a record's dead letter lies: the same record rejected again overwrites itself."""
-    return f"{PREFIX}/{quote(topic, safe='')}/{partition}/{offset:020d}.json"
+    return f"{REJECTED_PREFIX}{quote(topic, safe='')}/{partition}/{offset:020d}.json"
 
 
 def _now() -> datetime:

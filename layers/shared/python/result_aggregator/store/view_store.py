@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from result_aggregator.domain import registers, table_layout, view
 from result_aggregator.domain.store_interface import IndexEntry, Listed, UnavailableError, Written
+from result_aggregator.names import USER_INDEX
 from result_aggregator.store import dynamodb_client
 from result_aggregator.store.dynamodb_client import ConditionFailedError
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from result_aggregator.domain.table_layout import Attribute, Change, Item, Times
     from result_aggregator.store.dynamodb_client import DynamoDB
-
-USER_INDEX = "user-batches"
 
 # BatchGetItem takes at most 100 keys (API reference).
 _GET_AT_MOST = 100

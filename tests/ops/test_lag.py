@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from ras.kafka import lag
+from ras.kafka.client import quiet_client
+from ras.kafka.lag import Progress
 from ras.kafka.publish import Event, publish
-from ras_local.servers import broker
 
 from tests.real_servers import KAFKA, running_broker, server
 
@@ -34,16 +36,16 @@ def test_topics_of_one_group_and_of_several_are_told_apart(bootstrap_servers: st
     commit(bootstrap_servers, "another", {TOPICS[0]: 2, TOPICS[-1]: 1})
     groups = {**dict.fromkeys(TOPICS[:-1], "many"), TOPICS[-1]: "another"}
 
-    progress = broker.progress(bootstrap_servers, {**groups, "no-such-topic": "many"}, timeout_s=60)
+    progress = lag.progress(bootstrap_servers, {**groups, "no-such-topic": "many"}, timeout_s=60)
 
     assert progress == {
-        **{topic: broker.Progress(n % 3, 3) for n, topic in enumerate(TOPICS[:-1])},
-        TOPICS[-1]: broker.Progress(1, 3),
+        **{topic: Progress(n % 3, 3) for n, topic in enumerate(TOPICS[:-1])},
+        TOPICS[-1]: Progress(1, 3),
     }
 
 
 def commit(bootstrap_servers: str, group: str, offsets: dict[str, int]) -> None:
-    consumer = Consumer(broker.quiet_client(bootstrap_servers, group_id=group, enable_auto_commit=False))
+    consumer = Consumer(quiet_client(bootstrap_servers, group_id=group, enable_auto_commit=False))
     asked = [TopicPartition(topic, 0, offset) for topic, offset in offsets.items() if offset]
     consumer.commit(offsets=asked, asynchronous=False)
     consumer.close()
@@ -60,8 +62,8 @@ def test_a_group_is_asked_once(bootstrap_servers: str, monkeypatch: pytest.Monke
             asked.append(len(partitions))
             return super().committed(partitions, *rest, **more)
 
-    monkeypatch.setattr(broker, "Consumer", Counted)
-    broker.progress(bootstrap_servers, dict.fromkeys(TOPICS, "counted"), timeout_s=60)
+    monkeypatch.setattr(lag, "Consumer", Counted)
+    lag.progress(bootstrap_servers, dict.fromkeys(TOPICS, "counted"), timeout_s=60)
 
     assert asked == [len(TOPICS) * PARTITIONS]
 
@@ -71,7 +73,7 @@ def test_only_the_groups_asked_about_last_have_clients(bootstrap_servers: str) -
     topic = TOPICS[0]
     before = threads()
     for number in range(10):
-        broker.progress(bootstrap_servers, {topic: f"group-{number}"}, timeout_s=60)
+        lag.progress(bootstrap_servers, {topic: f"group-{number}"}, timeout_s=60)
 
     # Some three of the last one, where all of them would have thirty.
     assert threads() - before < 15

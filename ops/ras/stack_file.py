@@ -1,0 +1,124 @@
+"""A running stack on this machine, as its file describes it to other programs, and what can be asked of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ras import signed_http
+from ras.aws import Cloud
+from ras.errors import FailedError, NotFoundError, UnreachableError
+from ras.kafka import lag
+from ras.mappings import DeployedMappings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import requests
+
+    from ras.kafka.lag import Progress
+    from ras.signed_http import CallerKeys
+    from ras.state import StateDir
+
+DEFAULT_CALLER = signed_http.ALLOWED[0]
+
+PATIENCE_S = 60
+"""For so long a broker may be silent: one that was killed reads its logs again before it answers for a group."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack: the contents of its stack file, in the file's own names."""
+
+    region: str
+    endpoint_url: str
+    bootstrap_servers: str
+    api_url: str
+    table_name: str
+    dead_letter_bucket: str
+    callers: dict[str, CallerKeys]
+    dashboard_url: str
+    lacks: list[str] = field(default_factory=list)
+    """What the emulator lacks of AWS, as `Lack` of the local stack names it."""
+
+    @property
+    def cloud(self) -> Cloud:
+        return Cloud(self.endpoint_url, self.region)
+
+    def get(
+        self, path: str, *, caller: str | None = DEFAULT_CALLER, headers: Mapping[str, str] | None = None
+    ) -> requests.Response:
+        """GET a path of the API as a caller of the stack file; None sends the request unsigned.
+
+        Raises OperatorError for an unknown caller, or when nothing answers.
+        """
+        if caller is not None and caller not in self.callers:
+            raise NotFoundError(f"there is no caller {caller!r}", f"There are: {', '.join(self.callers)}.")
+        return signed_http.get(
+            f"{self.api_url}/{path.lstrip('/')}",
+            region=self.region,
+            credentials=self.callers[caller] if caller else None,
+            headers=headers,
+        )
+
+
+def load(state: StateDir) -> Stack:
+    """The stack that the state folder's file describes.
+
+    Raises OperatorError when there is none, or its file cannot be read.
+    """
+    try:
+        return Stack(**json.loads(state.stack_file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise NotFoundError("the stack is not up", "Start it with `make up`.") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise FailedError(
+            f"{state.stack_file} cannot be read: {error}", "Run `make down`, then `make up`."
+        ) from error
+
+
+def mappings(state: StateDir) -> list[dict[str, Any]]:
+    """The poller's last word on each mapping; empty until it has spoken."""
+    try:
+        status: list[dict[str, Any]] = json.loads(state.mappings_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return status
+
+
+def consumer_groups(stack: Stack) -> dict[str, str]:
+    """The consumer group of each topic, by the deployed mappings."""
+    return {settings.topic: settings.consumer_group_id for settings in DeployedMappings(stack.cloud).read()}
+
+
+def progress(stack: Stack) -> dict[str, Progress]:
+    """How far the deployed mappings' groups are, by topic."""
+    return lag.progress(stack.bootstrap_servers, consumer_groups(stack), timeout_s=PATIENCE_S)
+
+
+def wait_consumed(
+    stack: Stack,
+    *,
+    timeout_s: float = 120,
+    on_progress: Callable[[dict[str, Progress]], None] = lambda _: None,
+    interval_s: float = 0.2,
+) -> dict[str, Progress]:
+    """Wait until every published record is consumed: the committed offsets have reached the topics' ends.
+
+    Raises OperatorError when `timeout_s` is over first.
+    """
+    groups = consumer_groups(stack)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        state = lag.progress(stack.bootstrap_servers, groups, timeout_s=PATIENCE_S)
+        on_progress(state)
+        if all(topic.lag == 0 for topic in state.values()):
+            return state
+        if time.monotonic() > deadline:
+            behind = ", ".join(f"{name} by {topic.lag}" for name, topic in state.items() if topic.lag)
+            raise UnreachableError(
+                f"not consumed within {timeout_s:.0f} s: {behind}", "The poller's log says why: poller.log."
+            )
+        time.sleep(interval_s)
