@@ -21,6 +21,7 @@ from ras.mappings import DeployedMappings
 from ras_local.mapping import (
     AwsAccess,
     Connections,
+    InvalidMappingError,
     MappingSettings,
     MappingsUnknownError,
     Nulls,
@@ -56,7 +57,7 @@ def deployed(cloud: Cloud) -> ListMappings:
     def listed() -> Sequence[MappingSettings]:
         try:
             return [MappingSettings.from_api(mapping.described) for mapping in mappings.read()]
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, InvalidMappingError) as error:
             raise MappingsUnknownError(str(error)) from error
 
     return listed

@@ -40,6 +40,16 @@ def test_settings_are_those_of_the_deployed_mappings(monkeypatch: pytest.MonkeyP
     ]
 
 
+def test_a_mapping_that_lambda_would_never_answer_leaves_what_runs_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    described = {"UUID": "one", "Topics": ["t"], "FunctionArn": "f", "BatchSize": "many"}
+    monkeypatch.setattr(DeployedMappings, "read", lambda _: [DeployedMapping.from_api(described)])
+
+    with pytest.raises(MappingsUnknownError, match="mapping one: "):
+        deployed(Cloud("http://127.0.0.1:1", "eu-north-1"))()
+
+
 def test_an_emulator_that_does_not_answer_leaves_what_runs_running() -> None:
     """The package's own error: the poller goes on with the mappings that it knows."""
     with pytest.raises(MappingsUnknownError, match="Could not connect"):
