@@ -143,7 +143,7 @@ bench-units: $(SETUP) ## count calls and request units per event and per query
 	$(BIN)/python -m benchmarks.request_units $(ARGS)
 
 .PHONY: bench-cold-start
-bench-cold-start: $(SETUP) ## measure each handler's imports
+bench-cold-start: $(SETUP) ## measure each handler's imports and a first dead letter as deployed, with byte code and without
 	$(BIN)/python -m benchmarks.cold_start $(ARGS)
 
 .PHONY: bench-listing

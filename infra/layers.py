@@ -79,6 +79,12 @@ class Target:
         machine = f"{sys.platform} {platform.machine()}"
         return cls(running.version, machine, is_host=True, compiler=running)
 
+    @classmethod
+    def on_this_processor(cls, compiler: Compiler) -> Self:
+        """As Lambda would run it if its processor were this machine's: to run here what is deployed."""
+        machine = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+        return cls(compiler.version, machine, compiler=compiler)
+
     @property
     def byte_code(self) -> str:
         """What marks its byte code. Two releases of one minor version compile to what either can run."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -68,10 +67,8 @@ class Runtime:
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     """What staging deploys, but for this machine's processor."""
     stage = assembly("staging")
-    python = stage.settings.runtime.removeprefix("python")
-    compiler = require_python(python)
-    machine = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
-    target = Target(python, machine, compiler=compiler)
+    compiler = require_python(stage.settings.runtime.removeprefix("python"))
+    target = Target.on_this_processor(compiler)
     built = layers.build(target, client=False)
     assert built.shared is not None
     client = layers.build_dependencies(target, requirements=REQUIREMENTS, build=BUILD)
