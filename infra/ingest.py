@@ -105,8 +105,8 @@ def _acknowledge_stars(stack: Stack, service: ServiceFunction, ingest: Ingest) -
     acknowledge_star(
         service.role,
         "*",
-        "Lambda checks the rights to enter the cluster's VPC on everything when it makes a mapping, and X-Ray has"
-        " no resources. Nothing else is on everything; test_stars_are_few_and_reasoned holds it.",
+        "Lambda checks the rights to enter the cluster's VPC on everything when it makes a mapping; X-Ray and asking for"
+        " the names of brokers have no resources. Nothing else is on everything; test_stars_are_few_and_reasoned holds it.",
     )
     # As the report names the bucket: by the export that brings its ARN here.
     exported = Stack.of(ingest.bucket).export_value(ingest.bucket.bucket_arn)

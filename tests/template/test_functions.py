@@ -113,6 +113,14 @@ def test_ingest_only_adds_dead_letters(stage: Assembly, function: str) -> None:
 
 
 @pytest.mark.parametrize("function", INGEST)
+def test_the_brokers_are_asked_for_by_a_statement_without_a_resource(prod: Assembly, function: str) -> None:
+    """The service authorization data give GetBootstrapBrokers no resource type, so that a cluster's ARN may never match."""
+    (found,) = (one for one in statements(prod, function) if "kafka:GetBootstrapBrokers" in one["Action"])
+
+    assert (found["Action"], found["Resource"]) == ("kafka:GetBootstrapBrokers", "*")
+
+
+@pytest.mark.parametrize("function", INGEST)
 @pytest.mark.parametrize("own_cluster", [False, True])
 def test_ingest_reads_its_own_topics(function: str, own_cluster: bool) -> None:  # noqa: FBT001 - a test parameter
     """The `kafka-cluster:` rights that IAM authentication needs, on the function's topics and groups only."""
@@ -180,9 +188,10 @@ def test_stars_are_few_and_reasoned(stage: Assembly) -> None:
     }
 
     assert starred == {
-        # The service authorization reference lists neither with a resource type or a condition key.
+        # The service authorization reference lists none of these with a resource type or a condition key.
         "cloudwatch:GetMetricData",
         "cloudwatch:ListMetrics",
+        "kafka:GetBootstrapBrokers",
         # As Lambda's guide on MSK lists them: what a mapping does in the cluster's VPC.
         "ec2:CreateNetworkInterface",
         "ec2:DeleteNetworkInterface",
