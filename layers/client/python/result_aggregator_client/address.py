@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from httpx2 import URL
 
@@ -32,6 +32,11 @@ class Address:
         if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or url.userinfo:
             raise ValueError(f"{self.url!r} is not the base URL of an API")
         object.__setattr__(self, "url", str(url).rstrip("/"))
+        object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A MappingProxyType cannot be pickled.
+        return type(self), (self.url, dict(self.headers))
 
     @classmethod
     def private_dns(cls, api_id: str, *, region: str, stage: str) -> Self:

@@ -19,6 +19,7 @@ ResultAggregatorError
 
 from __future__ import annotations
 
+import copyreg
 import json
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -55,6 +56,10 @@ class ResultAggregatorError(Exception):
         self.details: Mapping[str, Any] = details or {}
         self.correlation_id = correlation_id
         self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is built again from its message alone, which __init__ does not take: so not by __init__.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self).copy()  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
         facts = [str(self.status)] if self.status is not None else []
