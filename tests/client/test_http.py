@@ -141,6 +141,27 @@ def test_connections_are_kept(client: Client, server: Server) -> None:
     assert len({asked.connection for asked in server.asked}) == 1
 
 
+# What is logged
+
+
+def test_no_id_reaches_the_callers_log(
+    client: Client, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a teacher's nor a batch's, whatever comes of the question: an HTTP library may log each URL."""
+    # botocore logs the text that it signs, path included, at DEBUG.
+    caplog.set_level("DEBUG")
+    caplog.set_level("INFO", "botocore")
+    server.lay_out(HANG_UP, error(503, "unavailable"), status("e"), listing(total=0), error(403, "forbidden"))
+    client.get_batch_status("batch-of-anna", "teacher-anna")
+    client.get_user_batches("teacher-anna")
+    with pytest.raises(ForbiddenError):
+        client.get_user_batches("teacher-anna")
+
+    assert "attempt 2 after" in caplog.text
+    assert "teacher-anna" not in caplog.text
+    assert "batch-of-anna" not in caplog.text
+
+
 # What is repeated
 
 

@@ -26,6 +26,7 @@ from tests import samples
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from httpx2 import Request, Response
     from ras.stack_file import Stack
 
 pytestmark = pytest.mark.e2e
@@ -208,11 +209,18 @@ def test_pages(client: ResultAggregatorClient) -> None:
     assert completed == ["COMPLETED"] * 2
 
 
-def test_an_unchanged_batch_is_confirmed_not_sent(filled: Stack) -> None:
+def test_an_unchanged_batch_is_confirmed_not_sent(filled: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """The deployed service's ETag makes the second answer a 304."""
     with ResultAggregatorClient(filled.api_url, **options(filled)) as client:
         statuses: list[int] = []
-        client._http.event_hooks["response"] = [lambda answer: statuses.append(answer.status_code)]
+        send = client._transport.handle_request
+
+        def watched(request: Request) -> Response:
+            answer = send(request)
+            statuses.append(answer.status_code)
+            return answer
+
+        monkeypatch.setattr(client._transport, "handle_request", watched)
         first, second = (client.get_batch_status(BATCH, OWNER) for _ in range(2))
 
     assert first == second

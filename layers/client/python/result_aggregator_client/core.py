@@ -319,7 +319,7 @@ class Core:
             **self._address.headers,
         }
         if not asked.signed:
-            return None, None, [*headers.items(), _USER_AGENT]
+            return None, None, [*headers.items(), *_UNSIGNED]
         keys: ReadOnlyCredentials | NoKeysError = yield NeedKeys()
         if isinstance(keys, NoKeysError):
             raise errors.CredentialsError(
@@ -329,7 +329,7 @@ class Core:
         kept = self._cache.get(key)
         if kept is not None:
             headers["If-None-Match"] = kept.etag
-        return key, kept, [*self._signer.signed(asked.url, headers, keys), _USER_AGENT]
+        return key, kept, [*self._signer.signed(asked.url, headers, keys), *_UNSIGNED]
 
     def _remember(self, key: Key | None, answer: Received) -> None:
         etag = answer.headers.get("etag")
@@ -338,7 +338,8 @@ class Core:
         self._cache.put(key, Kept(etag, answer.body))
 
 
-_USER_AGENT = ("User-Agent", f"result-aggregator-client/{__version__}")
+# What something on the way may change.
+_UNSIGNED = (("Accept-Encoding", "gzip"), ("User-Agent", f"result-aggregator-client/{__version__}"))
 
 
 def deadline_exceeded(correlation_id: str) -> errors.DeadlineExceededError:
