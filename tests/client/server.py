@@ -57,6 +57,7 @@ class Server:
         self.asked: list[Asked] = []
         self._lock = threading.Lock()
         self._over = threading.Event()
+        self._closed = threading.Semaphore(0)
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
@@ -67,6 +68,10 @@ class Server:
 
     def lay_out(self, *plans: CannedReply) -> None:
         self.plans.extend(plans)
+
+    def wait_until_closed(self, connections: int) -> bool:
+        """Whether so many connections have been closed, by either side; waits for them, a minute each."""
+        return all(self._closed.acquire(timeout=60) for _ in range(connections))
 
     def _plan(self, asked: Asked) -> CannedReply:
         with self._lock:
@@ -116,6 +121,10 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True  # the client has given up
             if plan.announced is not None:
                 self.close_connection = True
+
+        def finish(self) -> None:
+            super().finish()
+            server._closed.release()
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import anyio
 import anyio.to_thread
 import httpx2
+from anyio.lowlevel import current_token
 
 from result_aggregator_client.address import Address
 from result_aggregator_client.cache import EtagCache
@@ -29,7 +30,7 @@ from result_aggregator_client.errors import BatchNotFoundError
 from result_aggregator_client.signing import NoKeysError, Signer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
     from types import TracebackType
 
     from botocore.credentials import Credentials, ReadOnlyCredentials
@@ -93,6 +94,27 @@ def _received(response: httpx2.Response, body: bytearray) -> Received:
     return Received(response.status_code, response.headers, bytes(body))
 
 
+_CLOSED = "the client is closed"
+
+
+class _OfLoop(NamedTuple):
+    """What an async client has in one event loop."""
+
+    transport: httpx2.AsyncHTTPTransport
+    until_the_loop_ends: AsyncGenerator[None]
+
+
+async def _close_with_the_loop(
+    transport: httpx2.AsyncHTTPTransport, by_loop: dict[object, _OfLoop], loop: object
+) -> AsyncGenerator[None]:
+    """Begun once, never continued: a loop that ends closes its generators, and so these connections, while it still can."""
+    try:
+        yield
+    finally:
+        by_loop.pop(loop, None)
+        await transport.aclose()
+
+
 class ResultAggregatorClient(_Client):
     """Asks the Result Aggregator. One per process is enough: it is thread-safe and keeps its connections.
 
@@ -137,6 +159,7 @@ class ResultAggregatorClient(_Client):
         # Certificates are as the environment says, but no proxy of it: a private API is inside the VPC, where no
         # proxy is on the way.
         self._transport = httpx2.HTTPTransport(limits=self._limits)
+        self._closed = False
 
     def get_batch_status(
         self, batch_id: str, user_id: str | None = None, correlation_id: str | None = None
@@ -232,6 +255,8 @@ class ResultAggregatorClient(_Client):
         return self._run(self._core.health(correlation_id))
 
     def close(self) -> None:
+        """Close the connections. The client asks nothing any more."""
+        self._closed = True
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -263,6 +288,8 @@ class ResultAggregatorClient(_Client):
                     outcome = self._send(effect)
 
     def _send(self, effect: Send) -> Received | Broken:
+        if self._closed:
+            raise RuntimeError(_CLOSED)
         body = bytearray()
         try:
             response = self._transport.handle_request(_request(effect))
@@ -280,8 +307,10 @@ class ResultAggregatorClient(_Client):
 
 
 class AsyncResultAggregatorClient(_Client):
-    """ResultAggregatorClient for asyncio (or trio): the same, awaited. One per event loop.
+    """ResultAggregatorClient for asyncio (or trio): the same, awaited.
 
+    One per process serves any number of event loops, one after the other or each in its thread. Connections are kept
+    as long as their loop runs, so a function that calls `asyncio.run` for each request opens a new one each time.
     Credentials are looked for and refreshed in a thread, for that may ask AWS.
     """
 
@@ -313,7 +342,8 @@ class AsyncResultAggregatorClient(_Client):
             jitter=jitter,
         )
         self._pause = pause
-        self._transport = httpx2.AsyncHTTPTransport(limits=self._limits)
+        self._by_loop: dict[object, _OfLoop] = {}
+        self._closed = False
 
     async def get_batch_status(
         self, batch_id: str, user_id: str | None = None, correlation_id: str | None = None
@@ -398,7 +428,11 @@ class AsyncResultAggregatorClient(_Client):
         return await self._run(self._core.health(correlation_id))
 
     async def close(self) -> None:
-        await self._transport.aclose()
+        """Close the running loop's connections; those of another are closed when it ends."""
+        self._closed = True
+        here = self._by_loop.get(current_token().native_token)
+        if here is not None:
+            await here.until_the_loop_ends.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -428,11 +462,30 @@ class AsyncResultAggregatorClient(_Client):
                 case Send():
                     outcome = await self._send(effect)
 
+    async def _transport_here(self) -> httpx2.AsyncHTTPTransport:
+        """The transport of the running loop: connections work in no other. Raises RuntimeError once closed."""
+        if self._closed:
+            raise RuntimeError(_CLOSED)
+        loop = current_token().native_token
+        here = self._by_loop.get(loop)
+        if here is None:
+            for other in list(self._by_loop):
+                # One of asyncio that was closed without ending its generators, which `asyncio.run` does. Not by
+                # isinstance: importing asyncio would cost every sync client its time.
+                if getattr(other, "is_closed", bool)():
+                    self._by_loop.pop(other, None)
+            transport = httpx2.AsyncHTTPTransport(limits=self._limits)
+            here = _OfLoop(transport, _close_with_the_loop(transport, self._by_loop, loop))
+            self._by_loop[loop] = here
+            await anext(here.until_the_loop_ends)
+        return here.transport
+
     async def _send(self, effect: Send) -> Received | Broken:
+        transport = await self._transport_here()
         body = bytearray()
         try:
             with anyio.fail_after(effect.deadline - self._clock()):
-                response = await self._transport.handle_async_request(_request(effect))
+                response = await transport.handle_async_request(_request(effect))
                 try:
                     async for piece in response.aiter_bytes():
                         body += piece
