@@ -13,6 +13,8 @@ from result_aggregator_client.core import Retries, Timeouts
 from result_aggregator_client.errors import (
     BadRequestError,
     BatchNotFoundError,
+    CertificateError,
+    ConnectionPoolFullError,
     CredentialsError,
     CursorOutdatedError,
     DeadlineExceededError,
@@ -47,6 +49,8 @@ __all__ = [
     "BatchPagination",
     "BatchStatus",
     "BatchSummary",
+    "CertificateError",
+    "ConnectionPoolFullError",
     "CredentialsError",
     "CursorOutdatedError",
     "DeadlineExceededError",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import random
+import ssl
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -10,7 +12,9 @@ import anyio
 import anyio.to_thread
 import httpx2
 from anyio.lowlevel import current_token
+from botocore.credentials import Credentials
 
+from result_aggregator_client import checks
 from result_aggregator_client.address import Address
 from result_aggregator_client.cache import EtagCache
 from result_aggregator_client.core import (
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
     from types import TracebackType
 
-    from botocore.credentials import Credentials, ReadOnlyCredentials
+    from botocore.credentials import ReadOnlyCredentials
 
     from result_aggregator_client.models import BatchPage, BatchStatus, BatchSummary, EssayResult, Health
 
@@ -68,6 +72,19 @@ class _Client:
         jitter: Callable[[float], float],
     ) -> None:
         address = Address(address) if isinstance(address, str) else address
+        checks.instance("address", address, Address, instead="an Address or a str")
+        if credentials is not None:
+            # A pair of keys would not be refreshed; what signs does not wait for those of an async library.
+            checks.instance("credentials", credentials, Credentials, instead="botocore's Credentials")
+            if inspect.iscoroutinefunction(credentials.get_frozen_credentials):
+                raise TypeError("credentials must be botocore's Credentials, not an async library's")
+        if region is not None:
+            checks.text("region", region)
+        checks.instance("timeouts", timeouts, Timeouts)
+        checks.instance("retries", retries, Retries)
+        checks.whole("max_connections", max_connections, 1)
+        checks.whole("cache_entries", cache_entries, 0)
+        checks.whole("cache_bytes", cache_bytes, 0)
         self._clock = clock
         # Idle connections stay a minute: the gateway's own limit is longer, and a new one costs a TLS handshake.
         self._limits = httpx2.Limits(max_connections=max_connections, keepalive_expiry=60)
@@ -88,6 +105,17 @@ def _request(effect: Send) -> httpx2.Request:
     return httpx2.Request(
         "GET", effect.url, headers=effect.headers, extensions={"timeout": timeout.as_dict()}
     )
+
+
+def _broken(error: httpx2.RequestError) -> Broken:
+    if isinstance(error, httpx2.PoolTimeout):
+        return Broken(error, why="pool")
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Broken(error, why="certificate")
+        cause = cause.__cause__ or cause.__context__
+    return Broken(error)
 
 
 def _received(response: httpx2.Response, body: bytearray) -> Received:
@@ -122,7 +150,8 @@ class ResultAggregatorClient(_Client):
     without them whatever botocore finds. `region`: for an address that does not tell it; without it, botocore's.
     The cache keeps answers in memory, to be confirmed by a 304. `clock`, `pause` and `jitter` are for tests.
 
-    Every question raises ResultAggregatorError, whose kinds are in `errors`, and ValueError for an empty id.
+    Every question raises ResultAggregatorError, whose kinds are in `errors`, and ValueError or TypeError for an id that
+    cannot be sent: an empty one, or no text.
     `correlation_id` is the id of the request that the question serves, 1 to 128 of `A-Za-z0-9._:-`; any other is
     replaced by a new one.
     """
@@ -302,7 +331,7 @@ class ResultAggregatorClient(_Client):
             finally:
                 response.close()
         except httpx2.RequestError as error:
-            return Broken(error)
+            return _broken(error)
         return _received(response, body)
 
 
@@ -496,5 +525,5 @@ class AsyncResultAggregatorClient(_Client):
         except TimeoutError:
             return _LATE
         except httpx2.RequestError as error:
-            return Broken(error)
+            return _broken(error)
         return _received(response, body)

@@ -12,10 +12,10 @@ import re
 import uuid
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 from urllib.parse import quote, urlencode
 
-from result_aggregator_client import errors, models
+from result_aggregator_client import checks, errors, models
 from result_aggregator_client._version import __version__
 from result_aggregator_client.cache import EtagCache, Kept, Key
 from result_aggregator_client.errors import BatchNotFoundError, CursorOutdatedError
@@ -55,10 +55,14 @@ class Timeouts:
     read_s: float = 10.0
     total_s: float = 20.0
 
+    def __post_init__(self) -> None:
+        for name in ("connect_s", "read_s", "total_s"):
+            checks.seconds(name, getattr(self, name), zero=False)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """`attempts` in all; before the n-th repetition a pause of 0 to `base_s` * 2^(n-1) seconds, at most `longest_s`.
+    """`attempts` in all, where 1 and 0 both mean no retries; before the n-th repetition a pause of 0 to `base_s` * 2^(n-1) seconds, at most `longest_s`.
 
     The pause is drawn from all of that range ("full jitter"), which spreads callers that failed together. Where the
     service says Retry-After, that comes on top.
@@ -67,6 +71,11 @@ class Retries:
     attempts: int = 4
     base_s: float = 0.1
     longest_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        checks.whole("attempts", self.attempts, 0)
+        for name in ("base_s", "longest_s"):
+            checks.seconds(name, getattr(self, name), zero=True)
 
 
 DEFAULT_TIMEOUTS = Timeouts()
@@ -107,6 +116,7 @@ class Broken(NamedTuple):
 
     error: Exception
     late: bool = False
+    why: Literal["network", "pool", "certificate"] = "network"
 
 
 Effect: TypeAlias = NeedKeys | Send | Pause
@@ -202,6 +212,8 @@ class Core:
         correlation_id: str,
         deadline: float,
     ) -> Flow[BatchStatus]:
+        if user_id is not None:
+            checks.text("user_id", user_id)
         if batch_id == _NO_BATCH:
             raise BatchNotFoundError("no such batch", code="batch_not_found", correlation_id=correlation_id)
         url = self._url(
@@ -267,7 +279,7 @@ class Core:
     def _exchange(self, asked: Asked) -> Flow[bytes]:
         """The body of the answer, after as many attempts as it takes and may take."""
         failure: errors.ResultAggregatorError | None = None
-        for attempt in range(1, asked.attempts + 1):
+        for attempt in range(1, max(1, asked.attempts) + 1):
             if failure is not None:
                 pause = self._jitter(
                     min(self._retries.longest_s, self._retries.base_s * 2 ** (attempt - 2))
@@ -292,12 +304,9 @@ class Core:
             if isinstance(outcome, Broken):
                 if outcome.late or self._clock() >= asked.deadline:
                     raise deadline_exceeded(asked.correlation_id) from outcome.error
-                failure = errors.UnreachableError(
-                    f"no whole answer: {type(outcome.error).__name__}",
-                    code="unreachable",
-                    correlation_id=asked.correlation_id,
-                )
-                failure.__cause__ = outcome.error
+                failure = _failure(outcome, asked.correlation_id)
+                if not isinstance(failure, errors.TemporaryError):
+                    raise failure
                 continue
             if outcome.status == 200:
                 self._remember(key, outcome)
@@ -342,6 +351,31 @@ class Core:
 _UNSIGNED = (("Accept-Encoding", "gzip"), ("User-Agent", f"result-aggregator-client/{__version__}"))
 
 
+def _failure(broken: Broken, correlation_id: str) -> errors.ResultAggregatorError:
+    failure: errors.ResultAggregatorError
+    match broken.why:
+        case "network":
+            failure = errors.UnreachableError(
+                f"no whole answer: {type(broken.error).__name__}",
+                code="unreachable",
+                correlation_id=correlation_id,
+            )
+        case "pool":
+            failure = errors.ConnectionPoolFullError(
+                "all connections of the client are busy",
+                code="connection_pool_full",
+                correlation_id=correlation_id,
+            )
+        case "certificate":
+            failure = errors.CertificateError(
+                f"the certificate is not trusted: {broken.error}",
+                code="certificate_not_valid",
+                correlation_id=correlation_id,
+            )
+    failure.__cause__ = broken.error
+    return failure
+
+
 def deadline_exceeded(correlation_id: str) -> errors.DeadlineExceededError:
     return errors.DeadlineExceededError(
         "the time for the call is over", code="deadline_exceeded", correlation_id=correlation_id
@@ -349,11 +383,12 @@ def deadline_exceeded(correlation_id: str) -> errors.DeadlineExceededError:
 
 
 def segment(name: str, value: str) -> str:
-    """An id as one segment of a path. Raises ValueError for an empty one, which no route has.
+    """An id as one segment of a path. Raises ValueError for an empty one, which no route has, and as `checks.text`.
 
     Everything but RFC 3986's unreserved characters is percent-encoded, so no library on the way finds anything to
     normalise; that includes the dots of an id of one or two of them, which would be a step in the path.
     """
+    checks.text(name, value)
     if not value:
         raise ValueError(f"{name} is empty")
     if value in (".", ".."):

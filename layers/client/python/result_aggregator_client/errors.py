@@ -11,9 +11,11 @@ ResultAggregatorError
 │   ├── TooManyRequestsError        429
 │   ├── UnavailableError            502, 503, 504
 │   ├── UnreachableError            no whole answer came: connection refused, reset, timed out
+│   ├── ConnectionPoolFullError     all of the client's connections were busy: nothing was sent
 │   └── DeadlineExceededError       the call's time is over
 ├── ServiceError                    500 and other 5xx: a bug of the service
 ├── UnreadableAnswerError           an answer that is not of this API
+├── CertificateError                who answers has no certificate that is trusted here
 └── CredentialsError                no credentials, or they cannot be refreshed
 """
 
@@ -126,6 +128,12 @@ class UnreachableError(TemporaryError):
     advice = "Check the address and the way to the VPC endpoint if it lasts; answer your own caller with 503."
 
 
+class ConnectionPoolFullError(TemporaryError):
+    """All of the client's connections were busy, for as long as one may take to open."""
+
+    advice = "Raise max_connections, or ask less at once; answer your own caller with 503."
+
+
 class DeadlineExceededError(TemporaryError):
     """The time allowed for the whole call is over; `__cause__` is the last attempt's error, if it had one."""
 
@@ -140,6 +148,12 @@ class UnreadableAnswerError(ResultAggregatorError):
     """What came is not an answer of this API."""
 
     advice = "Check that the address is the API's; a client older than the service may be the cause too."
+
+
+class CertificateError(ResultAggregatorError):
+    """Who answers at the address has no certificate that is trusted here; `__cause__` is the transport's error."""
+
+    advice = "Check the address, and the certificate authorities that this process trusts."
 
 
 class CredentialsError(ResultAggregatorError):
