@@ -100,6 +100,13 @@ def test_results_and_settings_keep_their_fields(result: object, way: str) -> Non
     assert again == result
 
 
+def test_an_error_shows_what_it_is() -> None:
+    """In a log that has only its repr: class, status, code and correlation id."""
+    assert repr(error(ForbiddenError)) == (
+        "ForbiddenError('a sentence', status=418, code='a_code', correlation_id='abc-1')"
+    )
+
+
 def test_every_exported_class_is_tested() -> None:
     """Of errors and of results; a client has connections and threads, which cannot be copied."""
     exported = {getattr(result_aggregator_client, name) for name in result_aggregator_client.__all__}

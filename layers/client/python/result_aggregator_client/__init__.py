@@ -37,6 +37,8 @@ from result_aggregator_client.models import (
     EssayPagination,
     EssayResult,
     Health,
+    OverallStatus,
+    PhaseStatus,
     PhaseSummary,
 )
 
@@ -59,6 +61,8 @@ __all__ = [
     "ForbiddenError",
     "Health",
     "NotFoundError",
+    "OverallStatus",
+    "PhaseStatus",
     "PhaseSummary",
     "RefusedError",
     "ResultAggregatorClient",

@@ -63,6 +63,12 @@ class ResultAggregatorError(Exception):
         # An exception is built again from its message alone, which __init__ does not take: so not by __init__.
         return copyreg.__newobj__, (type(self), *self.args), vars(self).copy()  # type: ignore[attr-defined]
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.message!r}, status={self.status}, code={self.code!r}, "
+            f"correlation_id={self.correlation_id!r})"
+        )
+
     def __str__(self) -> str:
         facts = [str(self.status)] if self.status is not None else []
         facts += [self.code, f"correlation id {self.correlation_id}"]
