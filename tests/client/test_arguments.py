@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from result_aggregator_client import (
@@ -15,8 +17,10 @@ from result_aggregator_client import (
     UnavailableError,
 )
 
-from tests.client.answers import error, status
+from tests.client import conftest
+from tests.client.answers import error, listing, status
 from tests.client.conftest import SECRET
+from tests.client.server import CannedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +97,13 @@ GOOD = {"address": "http://127.0.0.1:1", "credentials": Credentials("AKID", SECR
         ({"max_connections": "5"}, TypeError),
         ({"cache_entries": -1}, ValueError),
         ({"cache_bytes": 1.5}, TypeError),
+        ({"transport": "http"}, TypeError),
+        ({"transport": httpx2.MockTransport}, TypeError),
+        ({"verify": False}, TypeError),
+        ({"verify": "/nowhere/ca.pem"}, ValueError),
+        ({"proxy": 8080}, TypeError),
+        ({"proxy": "ftp://u:a secret@proxy"}, ValueError),
+        ({"around": "a span"}, TypeError),
     ],
 )
 def test_wrong_options(client: Any, wrong: dict[str, Any], raised: type[Exception]) -> None:
@@ -133,5 +144,85 @@ def test_wrong_ids(client: Client, server: Server, wrong: Any, raised: type[Exce
             ask(wrong)
     if wrong not in (None, ""):
         with pytest.raises(raised, match="user_id"):
-            client.get_batch_status("b", wrong)
+            client.get_batch_status("b", user_id=wrong)
     assert server.asked == []
+
+
+@pytest.mark.parametrize("client", [ResultAggregatorClient, AsyncResultAggregatorClient])
+@pytest.mark.parametrize(
+    "beside", [{"proxy": "http://127.0.0.1:2"}, {"verify": ssl.create_default_context()}]
+)
+def test_a_transport_of_ones_own_has_its_own_settings(client: Any, beside: dict[str, Any]) -> None:
+    """What it would not see is refused."""
+    with pytest.raises(ValueError, match="transport"):
+        client(**GOOD, transport=httpx2.MockTransport(lambda _: httpx2.Response(503)), **beside)
+
+
+@pytest.mark.parametrize(
+    ("options", "raised"),
+    [
+        ({"timeouts": 3}, TypeError),
+        ({"retries": 3}, TypeError),
+        ({"headers": ["traceparent"]}, TypeError),
+        ({"headers": {"traceparent": 1}}, TypeError),
+        ({"headers": {"traceparent": "two\r\nlines"}}, ValueError),
+        ({"headers": {"trace parent": "x"}}, ValueError),
+        ({"headers": {"Authorization": "x"}}, ValueError),
+        ({"headers": {"x-correlation-id": "x"}}, ValueError),
+        ({"headers": {"X-Amz-Date": "x"}}, ValueError),
+        ({"corelation_id": "x"}, TypeError),
+    ],
+)
+def test_wrong_options_of_a_call(
+    client: Client, server: Server, options: dict[str, Any], raised: type[Exception]
+) -> None:
+    """By name; one that does not exist too."""
+    [name] = options
+    for ask in (
+        client.get_batch_status,
+        client.iter_essays,
+        client.get_user_batches,
+        client.iter_user_batch_pages,
+    ):
+        with pytest.raises(raised, match=name):
+            ask("b", **options)
+    with pytest.raises(raised, match=name):
+        client.health(**options)
+    assert server.asked == []
+
+
+# What version 0.1 took by position
+
+
+def test_by_position_with_a_warning(client: Client, server: Server) -> None:
+    """The old form asks the same, for one version, and warns where it is written."""
+    server.otherwise = lambda asked: (
+        CannedResponse(body={"status": "healthy"})
+        if asked.target.endswith("healthz")
+        else listing(total=0)
+        if "/user/" in asked.target
+        else status("e")
+    )
+    ways: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+        (client.get_batch_status, ("b", "u", "abc-1")),
+        (client.get_batch_status_page, ("b", "u", "abc-1")),
+        (client.iter_essays, ("b", "u", "abc-1")),
+        (client.get_user_batches, ("u", "abc-1")),
+        (client.iter_user_batches, ("u", "abc-1")),
+        (client.health, ("abc-1",)),
+    ]
+    for ask, given in ways:
+        with pytest.warns(DeprecationWarning, match="by keyword only") as warned:
+            ask(*given)
+        assert [one.filename for one in warned] == [conftest.__file__]
+
+    assert {asked.headers["x-correlation-id"] for asked in server.asked} == {"abc-1"}
+    assert all("user_id=u" in asked.target for asked in server.asked[:3])
+
+
+def test_too_much_by_position(client: Client) -> None:
+    """Or twice, is as wrong as it was."""
+    with pytest.raises(TypeError, match="positional"):
+        client.get_batch_status("b", "u", "abc-1", 5)
+    with pytest.raises(TypeError, match="positional"):
+        client.get_user_batches("u", "abc-1", correlation_id="abc-1")

@@ -204,7 +204,7 @@ def test_no_credentials_are_told_before_anything_is_sent(
     """Whatever the trouble is, it is one kind of error, with the correlation id and what was raised as its cause."""
     trouble(issuer, monkeypatch)
     with pytest.raises(CredentialsError) as caught:
-        make_client(credentials=None, region=None).get_batch_status("b", None, "abc-1")
+        make_client(credentials=None, region=None).get_batch_status("b", correlation_id="abc-1")
 
     assert caught.value.correlation_id == "abc-1"
     assert type(caught.value.__cause__).__name__ == cause

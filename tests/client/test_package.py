@@ -88,7 +88,7 @@ def test_its_types_are_for_others_too(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "use.py").write_text(
         "from result_aggregator_client import Address, AsyncResultAggregatorClient, ResultAggregatorClient\n"
         "with ResultAggregatorClient(Address('https://x/prod')) as results:\n"
-        "    reveal_type(results.get_batch_status('b', 'u', 'c'))\n"
+        "    reveal_type(results.get_batch_status('b', user_id='u', correlation_id='c'))\n"
         "    reveal_type([essay.cj_rank for essay in results.iter_essays('b')])\n"
         "async def main() -> None:\n"
         "    async with AsyncResultAggregatorClient('https://x/prod') as results:\n"

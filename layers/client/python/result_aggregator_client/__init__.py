@@ -1,7 +1,7 @@
 """Asks the Result Aggregator Service over its private API.
 
     with ResultAggregatorClient(Address.private_dns("a1b2c3d4e5", region="eu-north-1", stage="prod")) as results:
-        status = results.get_batch_status(batch_id, user_id, correlation_id)  # None: no such batch of this user
+        status = results.get_batch_status(batch_id, user_id=user_id)  # None: no such batch of this user
 
 `AsyncResultAggregatorClient` has the same methods, awaited.
 """
@@ -9,7 +9,7 @@
 from result_aggregator_client._version import __version__
 from result_aggregator_client.address import Address
 from result_aggregator_client.client import AsyncResultAggregatorClient, ResultAggregatorClient
-from result_aggregator_client.core import Retries, Timeouts
+from result_aggregator_client.core import Attempt, CallOptions, Retries, Timeouts
 from result_aggregator_client.errors import (
     BadRequestError,
     BatchNotFoundError,
@@ -45,12 +45,14 @@ from result_aggregator_client.models import (
 __all__ = [
     "Address",
     "AsyncResultAggregatorClient",
+    "Attempt",
     "BadRequestError",
     "BatchNotFoundError",
     "BatchPage",
     "BatchPagination",
     "BatchStatus",
     "BatchSummary",
+    "CallOptions",
     "CertificateError",
     "ConnectionPoolFullError",
     "CredentialsError",
