@@ -15,6 +15,7 @@ from ras.options import failures
 from ras.plugins import Plugin
 from ras.state import LOCAL
 from ras.terminal import console, expected_failures, many
+from result_aggregator.names import GATEWAY_CALLER
 
 from ras_local.settings import StackDir
 
@@ -138,9 +139,7 @@ def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: boo
 
 @click.command()
 @click.argument("path")
-@click.option(
-    "--as", "caller", default="api-gateway-service", show_default=True, help="Who signs the request."
-)
+@click.option("--as", "caller", default=GATEWAY_CALLER, show_default=True, help="Who signs the request.")
 @click.option("--unsigned", is_flag=True, help="Send it without a signature.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="NAME:VALUE", help="A request header.")
 @click.option("--include", "-i", is_flag=True, help="Print the answer's headers too, to standard error.")
