@@ -37,7 +37,7 @@ MODELS: dict[str, Any] = {
 def properties(schema: dict[str, Any]) -> dict[str, Any]:
     found = dict(schema.get("properties", {}))
     for part in schema.get("allOf", []):
-        found |= properties(SCHEMAS[part["$ref"].rsplit("/", 1)[-1]])
+        found |= properties(SCHEMAS[part["$ref"].rsplit("/", 1)[-1]] if "$ref" in part else part)
     return found
 
 
