@@ -1,4 +1,4 @@
-"""The README's "Calling it", pasted as a new user would."""
+"""What the README and the client's say of calling it, pasted as a new user would."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
 
 
-def blocks(section: str, language: str) -> list[str]:
+def blocks(section: str, language: str, readme: str = "README.md") -> list[str]:
     """The code blocks of a section."""
-    (text,) = re.findall(rf"^## {section}\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    whole = (ROOT / readme).read_text(encoding="utf-8")
+    (text,) = re.findall(rf"^## {section}\n(.*?)^## ", whole, re.MULTILINE | re.DOTALL)
     found: list[str] = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return found
 
@@ -61,11 +62,18 @@ def pasted(folder: Path, command: list[str], text: str) -> str:
 @pytest.mark.parametrize("interactively", [False, True])
 def test_python(folder: Path, interactively: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Sync and async, as a script and line by line at the prompt."""
-    sync, asynchronous = blocks("Calling it", "python")
+    sync, asynchronous = blocks("Ask for a batch", "python", "layers/client/README.md")
     command = [sys.executable, "-q", "-i"] if interactively else [sys.executable, "-"]
 
     assert pasted(folder, command, f"{sync}\n") == "PROCESSING [('my-essay', 3)]\n['my-batch']\n"
     assert pasted(folder, command, f"{asynchronous}\n") == "PROCESSING\n['my-batch']\n"
+
+
+def test_the_first_example(folder: Path) -> None:
+    """The one that the project's README has."""
+    (block,) = blocks("Calling it", "python")
+
+    assert "BatchStatus(batch_id='my-batch'" in pasted(folder, [sys.executable, "-"], block)
 
 
 def test_curl(folder: Path) -> None:
