@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ras import stack_file
 from ras.kafka.publish import publish, read_events
+from ras_local.capabilities import Lack
 
 if TYPE_CHECKING:
     from ras.stack_file import Stack
@@ -82,3 +83,44 @@ def test_curl(folder: Path) -> None:
     answer = json.loads(pasted(folder, ["bash", "-s"], shell))
 
     assert (answer["batch_id"], answer["user_id"], len(answer["essays"])) == ("my-batch", "teacher-me", 1)
+
+
+@pytest.mark.needs(Lack.SIGNATURES)
+@pytest.mark.parametrize(
+    ("path", "refused"),
+    [
+        ("my-batch/status?limit=5&user_id=teacher%20me", False),
+        ("my-batch/status?user_id=teacher%2Fme%2B", False),
+        ("my-batch/status?user_id=teacher-me&limit=5", True),
+        ("my%20batch/status", True),
+        ("my%3Abatch/status", True),
+    ],
+)
+def test_what_curl_cannot(folder: Path, path: str, refused: bool) -> None:  # noqa: FBT001 - a parameter
+    """As the README says of the version that Debian 12 has; a signature that fits finds no batch, or this one."""
+    version = subprocess.run(
+        ["curl", "--version"], capture_output=True, text=True, check=True
+    ).stdout.split()[1]
+    (shell,) = blocks("Calling it", "sh")
+    asked = shell.replace("my-batch/status?user_id=teacher-me", path)
+    assert path in asked
+    code = json.loads(pasted(folder, ["bash", "-s"], asked)).get("code")
+
+    if version.startswith("7.88."):
+        assert (code == "forbidden") is refused
+    else:
+        assert refused or code != "forbidden"
+
+
+@pytest.mark.parametrize("path", ["my%20batch", "my%3Abatch"])
+def test_what_ras_query_can(folder: Path, path: str) -> None:
+    """What curl cannot: the signature fits, and there is no such batch."""
+    answer = subprocess.run(
+        [Path(sys.executable).with_name("ras"), "query", f"/internal/v1/batches/{path}/status"],
+        env={**os.environ, "RAS_STATE_DIR": str(folder / ".local")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "batch_not_found" in answer.stdout + answer.stderr
