@@ -151,7 +151,9 @@ def test_no_id_reaches_the_callers_log(
     # botocore logs the text that it signs, path included, at DEBUG.
     caplog.set_level("DEBUG")
     caplog.set_level("INFO", "botocore")
-    server.lay_out(HANG_UP, error(503, "unavailable"), status("e"), listing(total=0), error(403, "forbidden"))
+    of_a_proxy = CannedResponse(502, {"error": "no way to /batch-of-anna?user_id=teacher-anna"})
+    server.lay_out(HANG_UP, error(503, "unavailable"), of_a_proxy, status("e"))
+    server.lay_out(listing(total=0), error(403, "forbidden"))
     client.get_batch_status("batch-of-anna", user_id="teacher-anna")
     client.get_user_batches("teacher-anna")
     with pytest.raises(ForbiddenError):

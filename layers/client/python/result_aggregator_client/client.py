@@ -143,6 +143,8 @@ class _Client:
         region: str | None,
         timeouts: Timeouts,
         retries: Retries,
+        transport: object,
+        transport_kind: type,
         verify: ssl.SSLContext | str | os.PathLike[str] | None,
         proxy: str | None,
         around: Around,
@@ -170,8 +172,14 @@ class _Client:
             raise TypeError(f"around must be callable, not {type(around).__name__}")
         self._around = around
         self._clock = clock
+        if transport is not None:
+            checks.instance("transport", transport, transport_kind)
+            if verify is not None or proxy is not None:
+                raise ValueError(
+                    "transport has certificates and a proxy of its own: leave verify and proxy out"
+                )
         # Once: reading the authorities takes longer than many a question, and an event loop may live as short as one.
-        self._certificates = _certificates(verify)
+        self._certificates: ssl.SSLContext | bool = transport is not None or _certificates(verify)
         # Only what is given: a private API is inside the VPC, where the environment's proxy is not on the way.
         self._proxy = None if proxy is None else _proxy(proxy)
         # Idle connections stay a minute: the gateway's own limit is longer, and a new one costs a TLS handshake.
@@ -179,14 +187,6 @@ class _Client:
         self._signer = Signer(credentials, region or address.region)
         cache = EtagCache(max_entries=cache_entries, max_bytes=cache_bytes)
         self._core = Core(address, self._signer, cache, timeouts, retries, clock, jitter)
-
-    @staticmethod
-    def _check_transport(transport: object, kind: type, *settings: object) -> None:
-        if transport is None:
-            return
-        checks.instance("transport", transport, kind)
-        if any(setting is not None for setting in settings):
-            raise ValueError("transport has certificates and a proxy of its own: leave verify and proxy out")
 
     def _keys(self) -> ReadOnlyCredentials | NoKeysError:
         try:
@@ -290,6 +290,8 @@ class ResultAggregatorClient(_Client):
             region=region,
             timeouts=timeouts,
             retries=retries,
+            transport=transport,
+            transport_kind=httpx2.BaseTransport,
             verify=verify,
             proxy=proxy,
             around=around,
@@ -301,7 +303,6 @@ class ResultAggregatorClient(_Client):
         )
         self._pause = pause
         # The transport alone, without httpx2's client, which logs every URL at INFO, and so the ids of teachers.
-        self._check_transport(transport, httpx2.BaseTransport, verify, proxy)
         self._transport = transport or httpx2.HTTPTransport(
             verify=self._certificates, proxy=self._proxy, limits=self._limits
         )
@@ -516,6 +517,8 @@ class AsyncResultAggregatorClient(_Client):
             region=region,
             timeouts=timeouts,
             retries=retries,
+            transport=transport,
+            transport_kind=httpx2.AsyncBaseTransport,
             verify=verify,
             proxy=proxy,
             around=around,
@@ -526,7 +529,6 @@ class AsyncResultAggregatorClient(_Client):
             jitter=jitter,
         )
         self._pause = pause
-        self._check_transport(transport, httpx2.AsyncBaseTransport, verify, proxy)
         self._given_transport = transport
         self._by_loop: dict[object, _OfLoop] = {}
         self._closed = False

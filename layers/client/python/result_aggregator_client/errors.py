@@ -193,10 +193,10 @@ def of_answer(
         said = None
     said = said if isinstance(said, dict) else {}
     code = said.get("code")
-    details = said.get("details")
     if not isinstance(code, str):
         # Something between here and the service answered; its body may be anything, so none of it is repeated.
-        code = "not_of_the_service"
+        said, code = {}, "not_of_the_service"
+    details = said.get("details")
     kind = _BY_CODE.get((status, code)) or _BY_STATUS.get(status)
     if kind is None:
         kind = (
