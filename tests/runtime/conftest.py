@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import boto3
 import pytest
 from ras_local.clients import dynamodb_at
+from result_aggregator.names import ENV_DEAD_LETTER_BUCKET, ENV_TABLE_NAME, log_group_name
 
 from infra import layers
 from infra.layers import Artefacts, Target
@@ -166,7 +167,7 @@ class Function:
                 if "ApplicationLogLevel" in logging
                 else {}
             ),
-            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
+            "AWS_LAMBDA_LOG_GROUP_NAME": log_group_name(name),
             "AWS_LAMBDA_LOG_STREAM_NAME": "2026/11/28/[$LATEST]0",
             "AWS_LAMBDA_RUNTIME_API": self.api.address,
             "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
@@ -253,11 +254,11 @@ def stores(emulator_url: str, emulator_s3: S3Client, table_arguments: dict[str, 
     """The variables that lead a function to an empty table and an empty bucket."""
     found = {
         "AWS_ENDPOINT_URL": emulator_url,
-        "TABLE_NAME": "runtime",
-        "DEAD_LETTER_BUCKET": "runtime-dead-letters",
+        ENV_TABLE_NAME: "runtime",
+        ENV_DEAD_LETTER_BUCKET: "runtime-dead-letters",
     }
-    dynamodb_at(emulator_url).create_table(**{**table_arguments, "TableName": found["TABLE_NAME"]})
+    dynamodb_at(emulator_url).create_table(**{**table_arguments, "TableName": found[ENV_TABLE_NAME]})
     emulator_s3.create_bucket(
-        Bucket=found["DEAD_LETTER_BUCKET"], CreateBucketConfiguration={"LocationConstraint": REGION}
+        Bucket=found[ENV_DEAD_LETTER_BUCKET], CreateBucketConfiguration={"LocationConstraint": REGION}
     )
     return found

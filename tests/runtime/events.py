@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from result_aggregator.names import GATEWAY_CALLER
+
 from tests.template.given import ACCOUNT
 
 STATUS = "/internal/v1/batches/{batch_id}/status"
@@ -15,7 +17,7 @@ def rest(
     resource: str,
     *,
     method: str = "GET",
-    role: str | None = "api-gateway-service",
+    role: str | None = GATEWAY_CALLER,
     query: dict[str, list[str]] | None = None,
     headers: dict[str, str] | None = None,
     **path: str,

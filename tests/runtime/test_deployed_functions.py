@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from result_aggregator import metrics
+from result_aggregator.names import ENV_DEAD_LETTER_BUCKET, ENV_TABLE_NAME, GATEWAY_CALLER
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
 
 from tests import samples
@@ -113,9 +114,7 @@ def test_a_parameter_that_comes_several_times(filled: list[dict[str, Any]], quer
     assert (several["statusCode"], body_of(several)["code"]) == (400, "bad_request")
 
 
-@pytest.mark.parametrize(
-    ("role", "status"), [("api-gateway-service", 200), ("somebody-else", 403), (None, 403)]
-)
+@pytest.mark.parametrize(("role", "status"), [(GATEWAY_CALLER, 200), ("somebody-else", 403), (None, 403)])
 def test_the_session_of_an_assumed_role_is_its_role(query: Function, role: str | None, status: int) -> None:
     """By the template's own list of callers; without an identity nobody is let in."""
     assert query.invoke(rest(LISTING, role=role, user_id="teacher-anna")).answer["statusCode"] == status
@@ -177,7 +176,7 @@ def test_a_record_of_four_megabytes(start: Start, stores: dict[str, str], emulat
         lines = function.lines
     (closing,) = [line for line in lines if line.get("message") == "ingested"]
     key = f"rejected/{SPELLCHECK}/0/{77:020d}.json"
-    kept = json.loads(emulator_s3.get_object(Bucket=stores["DEAD_LETTER_BUCKET"], Key=key)["Body"].read())
+    kept = json.loads(emulator_s3.get_object(Bucket=stores[ENV_DEAD_LETTER_BUCKET], Key=key)["Body"].read())
 
     assert done.answer == {"batchItemFailures": []}
     assert (closing["applied"], closing["rejected"]) == (1, 1)
@@ -252,7 +251,7 @@ def test_an_event_that_is_none_is_an_error_on_one_line(
     start: Start, stores: dict[str, str], folder: str
 ) -> None:
     """An uncaught error is JSON as all lines are: its level, its type, its stack and its invocation's id."""
-    with start(folder, **{**stores, "TABLE_NAME": " ", "DEAD_LETTER_BUCKET": " "}) as function:
+    with start(folder, **{**stores, ENV_TABLE_NAME: " ", ENV_DEAD_LETTER_BUCKET: " "}) as function:
         event = (
             rest("/healthz") if folder == "query" else samples.msk_event([samples.record(REGISTERED, None)])
         )
@@ -263,7 +262,7 @@ def test_an_event_that_is_none_is_an_error_on_one_line(
 
     assert (done.outcome, again.outcome) == ("error", "error")
     assert done.answer["errorType"] == "SettingsError"
-    assert "TABLE_NAME" in done.answer["errorMessage"]
+    assert ENV_TABLE_NAME in done.answer["errorMessage"]
     assert [line["requestId"] for line in errors] == [done.request_id, again.request_id]
     assert all(line["level"] == "ERROR" and line["stackTrace"] for line in errors)
 
@@ -272,7 +271,7 @@ def test_a_snapshot_of_a_function_without_its_settings_is_never_taken(
     start: Start, stores: dict[str, str]
 ) -> None:
     """The version's deployment fails then, and callers keep the one before."""
-    starting = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "TABLE_NAME": ""}
+    starting = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", ENV_TABLE_NAME: ""}
     with start("query", **{**stores, **starting}) as function:
         code = function.exit_code()
         told = function.api.init_error
@@ -280,7 +279,7 @@ def test_a_snapshot_of_a_function_without_its_settings_is_never_taken(
     assert code == 1
     assert told is not None
     assert (told["errorType"], function.api.asked) == ("SettingsError", ["POST init/error"])
-    assert "TABLE_NAME" in told["errorMessage"]
+    assert ENV_TABLE_NAME in told["errorMessage"]
 
 
 def test_a_handler_that_does_not_import_ends_with_an_init_error(start: Start, stores: dict[str, str]) -> None:
