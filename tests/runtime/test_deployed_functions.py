@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from result_aggregator import metrics
 from result_aggregator.names import ENV_DEAD_LETTER_BUCKET, ENV_TABLE_NAME, GATEWAY_CALLER
-from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
+from result_aggregator.topics import TOPICS
 
 from tests import samples
 from tests.runtime import emf
@@ -30,7 +30,6 @@ pytestmark = pytest.mark.integration
 SPELLCHECK = "huleedu.essay.spellcheck.results.v1"
 REGISTERED = "huleedu.batch.essays.registered.v1"
 FOLDERS = ("ingest_batches", "ingest_essays", "ingest_rankings", "query")
-INTO = {BATCHES: "ingest_batches", ESSAYS: "ingest_essays", RANKINGS: "ingest_rankings"}
 
 
 @pytest.fixture(scope="module")
