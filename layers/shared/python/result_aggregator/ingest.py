@@ -136,6 +136,8 @@ def _write_batches(events: Sequence[Handled], view: WritableView, deadline: Dead
     for one in events:
         if one.event is None or one.change is None or one.outcome in (REJECTED, HANDED_BACK):
             continue
+        if one.event.batch_id is None:
+            continue
         key = table_layout.batch_key(one.event.batch_id)
         change = merged.setdefault(key, table_layout.Change(key))
         change.widen(table_layout.times_of(one.event))

@@ -155,6 +155,8 @@ def change_of(event: AnyEvent) -> Change:
 
     Raises RankingTooLargeError.
     """
+    if event.batch_id is None:
+        raise NotImplementedError("a result that names no batch")
     pk, version = partition(event.batch_id), event.version
     match event:
         case EssayPhaseEnded():

@@ -111,7 +111,7 @@ def _verdict_of_the_end(version: str, end: PipelineEnd) -> Verdict:
     status = end.status
     if status == statuses.COMPLETED and (end.failed_count or end.with_failures):
         status = statuses.PARTIALLY_COMPLETED
-    return Verdict(status, end.completed_count, end.failed_count, registers.time_of(version))
+    return Verdict(status, end.completed_count or 0, end.failed_count or 0, registers.time_of(version))
 
 
 def _status_and_end(batch: Batch, pipeline: Sequence[str]) -> tuple[str, str | None]:
