@@ -44,7 +44,15 @@ CJ_ASSESSMENT = Phase(
     # Its essay results come as whole rankings, not one essay a record: see `domain.ranking`.
     name="cj_assessment",
     prefix="cj",
-    results=("rank", "score", "comparison_count", "grade", "confidence", "normalized_score"),
+    results=(
+        "rank",
+        "score",
+        "comparison_count",
+        "grade",
+        "confidence",
+        "normalized_score",
+        "confidence_label",
+    ),
 )
 NLP = Phase(
     name="nlp",
@@ -53,6 +61,7 @@ NLP = Phase(
         "cohesion_score",
         "grammatical_error_rate",
         "metrics_storage_id",
+        "metrics",
     ),
     topics=("huleedu.essay.nlp.completed.v1",),
 )
