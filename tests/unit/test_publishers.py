@@ -169,7 +169,13 @@ def test_the_student_prompt_may_have_another_name() -> None:
 
 def test_a_registration_describes_the_batch() -> None:
     """Owner, count, course, class and organization; each null is as good as absent."""
-    told = {"user_id": "u", "expected_essay_count": 3, "course_code": "SV1", "class_id": "c", "org_id": "o"}
+    told: dict[str, Any] = {
+        "user_id": "u",
+        "expected_essay_count": 3,
+        "course_code": "SV1",
+        "class_id": "c",
+        "org_id": "o",
+    }
     found = event(REGISTERED, entity_id="b", **told)
 
     assert isinstance(found, BatchDescribed)
@@ -189,7 +195,11 @@ def test_a_slot_names_the_upload() -> None:
 
 def test_an_outcome_of_another_phase_of_the_platform_is_ignored() -> None:
     """`student_matching` is no phase of the view, and no mistake; what it says of the batch is taken."""
-    outcome = {"batch_id": "b", "phase_name": "Student_Matching", "phase_status": "completed_successfully"}
+    outcome: dict[str, Any] = {
+        "batch_id": "b",
+        "phase_name": "Student_Matching",
+        "phase_status": "completed_successfully",
+    }
     described = event(
         OUTCOME, **outcome, metadata={"user_id": "u", "total_essay_count": 2, "requested_pipeline": "nlp"}
     )
@@ -265,7 +275,7 @@ def test_an_entry_without_any_score_field_is_rejected() -> None:
     """Null says that there is no score; a field that is missing says nothing."""
     bare = {"els_essay_id": "e1", "rank": 1}
     scored = {"els_essay_id": "e1", "score": 1.0}
-    event_ = {"batch_id": "b", "status": "completed"}
+    event_: dict[str, Any] = {"batch_id": "b", "status": "completed"}
 
     assert rejection(CJ_COMPLETED, **event_, rankings=[bare]) == ("invalid_field", ["data.rankings.0.score"])
     assert rejection(CJ_COMPLETED, **event_, rankings=[scored]) == ("invalid_field", ["data.rankings.0.rank"])
@@ -324,7 +334,7 @@ def summary(**data: Any) -> Any:
 
 def test_the_thin_event_lists_what_its_job_could_not_score() -> None:
     """An empty list is a list; without a list or a job there is nothing to join."""
-    failed = {"processing_summary": {"failed_essay_ids": ["e1", "e2", "e1"]}}
+    failed: dict[str, Any] = {"processing_summary": {"failed_essay_ids": ["e1", "e2", "e1"]}}
     found = summary(cj_assessment_job_id="j", **failed)
 
     assert isinstance(found, EssaysNotScored)
@@ -411,7 +421,12 @@ def test_without_words_there_is_no_error_rate() -> None:
 
 def test_nlp_in_the_guides_form() -> None:
     """The reserved flat form stays readable, with and without a batch."""
-    flat = {"status": "FAILED", "error": "boom", "lexical_diversity_score": 0.5, "metrics_storage_id": "m"}
+    flat: dict[str, Any] = {
+        "status": "FAILED",
+        "error": "boom",
+        "lexical_diversity_score": 0.5,
+        "metrics_storage_id": "m",
+    }
     found = event(NLP, essay_id="e", batch_id="b", **flat)
 
     assert (found.batch_id, found.result) == ("b", flat)
@@ -443,7 +458,10 @@ def test_bad_nlp_results(data: dict[str, Any], path: str) -> None:
 
 def test_an_nlp_summary() -> None:
     """It says which essays are of the batch, and which of them failed: those are FAILED, each once."""
-    lists = {"successful_essay_ids": ["e1", "e2", "e3", "e1"], "failed_essay_ids": ["e3", "e4", "e4"]}
+    lists: dict[str, Any] = {
+        "successful_essay_ids": ["e1", "e2", "e3", "e1"],
+        "failed_essay_ids": ["e3", "e4", "e4"],
+    }
     found = event(NLP_SUMMARY, entity_id="b", status="completed_with_failures", processing_summary=lists)
 
     assert isinstance(found, EssaysSummarized)
@@ -454,7 +472,7 @@ def test_an_nlp_summary() -> None:
 def test_an_nlp_summary_of_a_large_batch() -> None:
     """5,000 essays in one event."""
     ids = [f"e{n}" for n in range(5000)]
-    lists = {"successful_essay_ids": ids[1:], "failed_essay_ids": ids[:1]}
+    lists: dict[str, Any] = {"successful_essay_ids": ids[1:], "failed_essay_ids": ids[:1]}
 
     found = event(NLP_SUMMARY, batch_id="b", status="completed", processing_summary=lists)
     assert (len(found.essay_ids), len(found.failed_ids)) == (4999, 1)
@@ -463,7 +481,7 @@ def test_an_nlp_summary_of_a_large_batch() -> None:
 @pytest.mark.parametrize("missing", ["successful_essay_ids", "failed_essay_ids"])
 def test_a_summary_without_its_lists_is_rejected(missing: str) -> None:
     """It has no other use."""
-    lists = {"successful_essay_ids": ["e1"], "failed_essay_ids": ["e2"]}
+    lists: dict[str, Any] = {"successful_essay_ids": ["e1"], "failed_essay_ids": ["e2"]}
     del lists[missing]
 
     assert rejection(NLP_SUMMARY, batch_id="b", processing_summary=lists)[1] == [
@@ -482,7 +500,7 @@ def test_no_result_is_rejected_for_having_no_batch(topic: str) -> None:
 
 def test_feedback_as_modelled() -> None:
     """`feedback_content_storage_id` is its storage id; details and metrics are not kept."""
-    more = {"feedback_details": {"model_version": "m"}, "additional_metrics": {"tone": 0.5}}
+    more: dict[str, Any] = {"feedback_details": {"model_version": "m"}, "additional_metrics": {"tone": 0.5}}
     found = event(
         FEEDBACK,
         entity_id="e",
@@ -496,7 +514,11 @@ def test_feedback_as_modelled() -> None:
 
 
 def end(**data: Any) -> Any:
-    told = {"final_status": "completed_successfully", "successful_essay_count": 3, "failed_essay_count": 0}
+    told: dict[str, Any] = {
+        "final_status": "completed_successfully",
+        "successful_essay_count": 3,
+        "failed_essay_count": 0,
+    }
     return event(PIPELINE, batch_id="b", **{**told, **data})
 
 
@@ -527,6 +549,6 @@ def test_a_pipelines_word(word: str, with_failures: bool) -> None:  # noqa: FBT0
 @pytest.mark.parametrize("word", ["awaiting_x", "processing_pipelines", "uploaded", "skipped_by_user_config"])
 def test_a_pipeline_does_not_end_with_every_word(word: str) -> None:
     """What is not final is rejected."""
-    told = {"final_status": word, "successful_essay_count": 1, "failed_essay_count": 0}
+    told: dict[str, Any] = {"final_status": word, "successful_essay_count": 1, "failed_essay_count": 0}
 
     assert rejection(PIPELINE, batch_id="b", **told) == ("unknown_status", ["data.final_status"])

@@ -51,7 +51,7 @@ class Handled:
     outcome: str = ""
     reason: str = ""
     event: AnyEvent | None = None
-    change: Change | None = None
+    changes: Sequence[Change] = ()
     rejection: RejectedError | None = None
 
     def reject(self, rejection: RejectedError) -> None:
@@ -87,7 +87,7 @@ def ingest(
     Raises nothing on the records' account.
     """
     handled = [_read(record) for record in records]
-    events = [one for one in handled if one.change is not None]
+    events = [one for one in handled if one.event is not None]
     _write_essays(events, view, deadline.share(1 / 2))
     _write_batches(events, view, deadline.share(3 / 4))
     rejected = [one for one in handled if one.rejection is not None]
@@ -106,7 +106,7 @@ def _read(record: Record) -> Handled:
         if isinstance(event, Ignored):
             handled.outcome, handled.reason = IGNORED, event.reason
         else:
-            handled.change = table_layout.change_of(event)
+            handled.changes = table_layout.changes_of(event)
             handled.event = event
     except NotBase64Error as error:
         handled.reject(RejectedError("not_base64", [Problem("", str(error))]))
@@ -122,11 +122,11 @@ def _read(record: Record) -> Handled:
 def _write_essays(events: Sequence[Handled], view: WritableView, deadline: Deadline) -> None:
     """Write what lies outside the batch items: essays and rankings."""
     merged: dict[Key, Change] = {}
-    mine = [one for one in events if one.change and one.change.key.sk != table_layout.BATCH]
-    for one in mine:
-        if one.change:
-            merged.setdefault(one.change.key, table_layout.Change(one.change.key)).merge(one.change)
-    _settle(mine, merged, _write_all(merged, view, deadline))
+    for one in events:
+        for change in one.changes:
+            if change.key.sk != table_layout.BATCH:
+                merged.setdefault(change.key, table_layout.Change(change.key)).merge(change)
+    _settle(events, merged, _write_all(merged, view, deadline))
 
 
 def _write_batches(events: Sequence[Handled], view: WritableView, deadline: Deadline) -> None:
@@ -134,18 +134,17 @@ def _write_batches(events: Sequence[Handled], view: WritableView, deadline: Dead
     merged: dict[Key, Change] = {}
     contributors: dict[Key, list[Handled]] = {}
     for one in events:
-        if one.event is None or one.change is None or one.outcome in (REJECTED, HANDED_BACK):
-            continue
-        if one.event.batch_id is None:
+        if one.event is None or one.event.batch_id is None or one.outcome in (REJECTED, HANDED_BACK):
             continue
         key = table_layout.batch_key(one.event.batch_id)
-        change = merged.setdefault(key, table_layout.Change(key))
-        change.widen(table_layout.times_of(one.event))
-        if one.change.key == key:
-            change.merge(one.change)
+        batch = merged.setdefault(key, table_layout.Change(key))
+        batch.widen(table_layout.times_of(one.event))
+        for change in one.changes:
+            if change.key == key:
+                batch.merge(change)
         contributors.setdefault(key, []).append(one)
     written = _write_all(merged, view, deadline)
-    _settle([one for one in events if one.change and one.change.key in merged], merged, written)
+    _settle([one for found in contributors.values() for one in found], merged, written)
     for key, result in written.items():
         if isinstance(result, StoreError):
             # Essays that are in come again too: as duplicates they widen the batch's times then.
@@ -196,23 +195,25 @@ def _settle(
     """Say of each record what became of its registers: those it won in memory by what the store said."""
     won: set[tuple[Key, str]] = set()
     for one in handled:
-        change = one.change
-        if change is None:
-            continue
-        result = written[change.key]
-        if isinstance(result, StoreError):
-            _fail(one, result)
-            continue
-        fates = set()
-        for name, value in change.registers.items():
-            winner = merged[change.key].registers[name]
-            if value == winner and (change.key, name) not in won:
-                won.add((change.key, name))
-                fates.add(result[name])
-            else:
-                same = registers.version_of(value) == registers.version_of(winner)
-                fates.add(Written.DUPLICATE if same else Written.STALE)
-        one.outcome = next(fate.value for fate in Written if fate in fates)
+        fates = {Written(one.outcome)} if one.outcome else set()
+        for change in one.changes:
+            if change.key not in written:
+                continue
+            result = written[change.key]
+            if isinstance(result, StoreError):
+                _fail(one, result)
+                break
+            for name, value in change.registers.items():
+                winner = merged[change.key].registers[name]
+                if value == winner and (change.key, name) not in won:
+                    won.add((change.key, name))
+                    fates.add(result[name])
+                else:
+                    same = registers.version_of(value) == registers.version_of(winner)
+                    fates.add(Written.DUPLICATE if same else Written.STALE)
+        else:
+            if fates:
+                one.outcome = next(fate.value for fate in Written if fate in fates)
 
 
 def _fail(one: Handled, failure: StoreError) -> None:

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 MAX_ENTRIES_BYTES = 392 * 1024
 
 
+NOT_SCORED = "not scored"
+"""The error of an essay that a job could not score."""
+
+MAX_LISTS = 20
+"""CJ jobs of a batch whose lists of essays that were not scored count: the newest."""
+
+
 class RankedEssay(NamedTuple):
     """One essay's place in a ranking; of one that the job could not score, its id alone.
 

@@ -3,9 +3,10 @@
     pk               sk          holds
     batch#<batch>    batch       the batch's registers, its three times, and what the user index shows of it
     batch#<batch>    cj          the ranking: one register and its entries
+    batch#<batch>    cj#<job>    the essays that a CJ job could not score: one register
     batch#<batch>    e#<essay>   one essay's registers: identity and one per phase
 
-All of a batch is one partition, sorted so that a reader meets the batch, its ranking, then its essays.
+All of a batch is one partition, sorted so that a reader meets the batch, its rankings, then its essays.
 A register is set where its value is greater than the stored one; times only move outwards. Both are semilattices,
 so merging the changes of events in any order, any number of times, gives the same items.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from result_aggregator.domain import registers
 from result_aggregator.domain.events import (
@@ -23,13 +24,21 @@ from result_aggregator.domain.events import (
     BatchPhaseChanged,
     EssayIdentified,
     EssayPhaseEnded,
+    EssaysNotScored,
     EssaysRanked,
+    EssaysSummarized,
     PipelineEnded,
 )
+from result_aggregator.domain.phases import BY_NAME
 from result_aggregator.domain.ranking import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BATCH = "batch"
 RANKING = "cj"
+# A job's id takes up to 1020 bytes of 1024.
+LIST_PREFIX = "cj#"
 # Short on purpose: a sort key takes 1024 bytes, and an id of 255 characters can take 1020.
 ESSAY_PREFIX = "e#"
 
@@ -39,6 +48,13 @@ REQUESTED_PIPELINE = "pipeline"
 PIPELINE_END = "end"
 IDENTITY = "identity"
 JOB = "job"
+LISTED = "listed"
+"""The essays that a CJ job could not score."""
+ASSIGNMENT = "assignment"
+DESCRIPTION_PREFIX = "d_"
+"""Before the letters of the registration fields that a register holds: see `description`."""
+REASON_PREFIX = "why_"
+"""Before a phase's name: why it failed, as the event that was sent to say so has it."""
 
 # Attributes beside registers.
 USER_ID = "user_id"
@@ -49,7 +65,7 @@ UPDATED_AT = "updated_at"
 STANDING = "standing"
 """How a batch ended, as the user index keeps it (`view.standing`): a function of the item's registers, written after them."""
 
-# Register -> the attribute that is written exactly when it is (`change_of`).
+# Register -> the attribute that is written exactly when it is (`changes_of`).
 _FOLLOWERS = {JOB: ENTRIES, OWNER: USER_ID}
 
 Attribute = str | bytes
@@ -81,6 +97,50 @@ def batch_key(batch_id: str) -> Key:
 def ranking_key(batch_id: str) -> Key:
     """The key of the batch's ranking."""
     return Key(partition(batch_id), RANKING)
+
+
+def list_key(batch_id: str, job_id: str) -> Key:
+    """The key of what a CJ job could not score."""
+    return Key(partition(batch_id), LIST_PREFIX + job_id)
+
+
+def job_id_of(sort_key: str) -> str:
+    """The CJ job a list is of."""
+    return sort_key[len(LIST_PREFIX) :]
+
+
+_DESCRIPTION = {
+    "c": "course_code",
+    "l": "class_id",
+    "o": "org_id",
+    "p": "student_prompt_storage_id",
+}
+
+
+def description(event: BatchDescribed) -> tuple[str, list[str]] | None:
+    """The register of an event's registration fields, and its payload; None where the event has none of them.
+
+    Each field is a register of its own to the reader: an event that does not have it leaves it alone. But a version
+    takes 54 bytes of an item that has 1,024, and the platform sends these together. So there is one register for each
+    set of fields that comes together, named by their letters: of two events with the same set the newer wins, and of
+    two registers that hold a field the newer one is read (`described`).
+    """
+    found = {
+        letter: value for letter, name in _DESCRIPTION.items() if (value := getattr(event, name)) is not None
+    }
+    return (DESCRIPTION_PREFIX + "".join(found), [*found.values()]) if found else None
+
+
+def described(item: Item) -> dict[str, str]:
+    """The registration fields of a batch item, by name: of each the newest."""
+    found: dict[str, str] = {}
+    names = [name for name in item if name.startswith(DESCRIPTION_PREFIX)]
+    # By their versions; where those are the same, which should not be, by content and not by arrival.
+    for name in sorted(names, key=lambda name: (str(item[name]), name)):
+        letters = name[len(DESCRIPTION_PREFIX) :]
+        values = registers.payload_of(str(item[name]))
+        found |= {_DESCRIPTION[letter]: value for letter, value in zip(letters, values, strict=True)}
+    return found
 
 
 def essay_id_of(sort_key: str) -> str:
@@ -141,6 +201,8 @@ class Change:
 
 def is_result(event: AnyEvent) -> bool:
     """Whether the event marks the batch as being processed: a phase's state or an essay's result, not an identity."""
+    if isinstance(event, EssaysSummarized):
+        return bool(event.failed_ids)
     return isinstance(event, BatchPhaseChanged | EssayPhaseEnded | EssaysRanked)
 
 
@@ -150,42 +212,70 @@ def times_of(event: AnyEvent) -> Times:
     return Times(created_at=time, updated_at=time, started_at=time if is_result(event) else None)
 
 
-def change_of(event: AnyEvent) -> Change:
-    """The registers that an event sets, all in one item; the batch's times are apart (`times_of`).
+def result_of(event: EssayPhaseEnded) -> str:
+    """The value of the register that an essay's result sets."""
+    return registers.encode(event.version, BY_NAME[event.phase].pack(event.result))
+
+
+def changes_of(event: AnyEvent) -> list[Change]:
+    """The registers that an event sets, an item each; the batch's times are apart (`times_of`).
 
     Raises RankingTooLargeError.
     """
-    if event.batch_id is None:
-        raise NotImplementedError("a result that names no batch")
-    pk, version = partition(event.batch_id), event.version
     match event:
-        case EssayPhaseEnded():
-            change = Change(Key(pk, ESSAY_PREFIX + event.essay_id))
-            change.set(event.phase, registers.encode(version, event.result))
+        case EssayPhaseEnded(batch_id=str(batch_id)):
+            change = Change(Key(partition(batch_id), ESSAY_PREFIX + event.essay_id))
+            change.set(event.phase, result_of(event))
+            return [change]
         case EssayIdentified():
-            change = Change(Key(pk, ESSAY_PREFIX + event.essay_id))
-            identity = [event.filename, event.original_text_storage_id]
-            change.set(IDENTITY, registers.encode(version, identity))
+            change = Change(Key(partition(event.batch_id), ESSAY_PREFIX + event.essay_id))
+            identity = [event.filename, event.original_text_storage_id, event.file_upload_id]
+            change.set(IDENTITY, registers.encode(event.version, identity))
+            return [change]
         case EssaysRanked():
-            change = Change(Key(pk, RANKING))
-            entries = pack(event.entries)
-            # The checksum has rankings of one version, which should not be, compare by content and not by arrival.
-            job = registers.encode(version, [event.job_id, event.status, zlib.crc32(entries)])
-            change.set(JOB, job, {ENTRIES: entries})
+            return [*_changes_of_ranking(event)]
+        case EssaysNotScored():
+            change = Change(list_key(event.batch_id, event.job_id))
+            change.set(LISTED, registers.encode(event.version, event.essay_ids))
+            return [change]
         case PipelineEnded():
-            change = Change(Key(pk, BATCH))
-            change.set(PIPELINE_END, registers.encode(version, event.end))
+            change = Change(batch_key(event.batch_id))
+            change.set(PIPELINE_END, registers.encode(event.version, event.end))
+            return [change]
         case BatchDescribed():
-            change = Change(Key(pk, BATCH))
-            if event.user_id is not None:
-                # Beside the register, because it is the partition key of the user index.
-                change.set(OWNER, registers.encode(version, event.user_id), {USER_ID: event.user_id})
-            if event.essay_count is not None:
-                change.set(ESSAY_COUNT, registers.encode(version, event.essay_count))
-            if event.requested_pipeline is not None:
-                change.set(REQUESTED_PIPELINE, registers.encode(version, event.requested_pipeline))
-            if isinstance(event, BatchPhaseChanged):
-                change.set(event.phase, registers.encode(version, event.state))
+            return [_change_of_description(event)]
+    raise NotImplementedError(type(event).__name__)
+
+
+def _changes_of_ranking(event: EssaysRanked) -> Iterator[Change]:
+    change = Change(ranking_key(event.batch_id))
+    entries = pack(event.entries)
+    # The checksum has rankings of one version, which should not be, compare by content and not by arrival.
+    job = registers.encode(event.version, [event.job_id, event.status, zlib.crc32(entries)])
+    change.set(JOB, job, {ENTRIES: entries})
+    yield change
+    if event.assignment_id is not None:
+        batch = Change(batch_key(event.batch_id))
+        batch.set(ASSIGNMENT, registers.encode(event.version, event.assignment_id))
+        yield batch
+
+
+def _change_of_description(event: BatchDescribed) -> Change:
+    version = event.version
+    change = Change(batch_key(event.batch_id))
+    if event.user_id is not None:
+        # Beside the register, because it is the partition key of the user index.
+        change.set(OWNER, registers.encode(version, event.user_id), {USER_ID: event.user_id})
+    if event.essay_count is not None:
+        change.set(ESSAY_COUNT, registers.encode(version, event.essay_count))
+    if event.requested_pipeline is not None:
+        change.set(REQUESTED_PIPELINE, registers.encode(version, event.requested_pipeline))
+    if told := description(event):
+        change.set(told[0], registers.encode(version, told[1]))
+    if isinstance(event, BatchPhaseChanged):
+        change.set(event.phase, registers.encode(version, event.state))
+        if event.reason is not None:
+            change.set(REASON_PREFIX + event.phase, registers.encode(version, event.reason))
     return change
 
 
