@@ -3,41 +3,51 @@
     pk               sk          holds
     batch#<batch>    batch       the batch's registers, its three times, and what the user index shows of it
     batch#<batch>    cj          the ranking: one register and its entries
-    batch#<batch>    e#<essay>   one essay's registers: identity and one per phase
+    batch#<batch>    e#<essay>   one essay's registers: identity, one per phase, and `named`, by a summary of the batch
+    essay#<essay>    results     the essay's results that name no batch: a register and the earliest time per phase;
+                                 and the batches that claim it (see `domain.claims`)
 
 All of a batch is one partition, sorted so that a reader meets the batch, its ranking, then its essays.
-A register is set where its value is greater than the stored one; times only move outwards. Both are semilattices,
-so merging the changes of events in any order, any number of times, gives the same items.
+A register is set where its value is greater than the stored one; times only move outwards; claims are only added. All
+are semilattices, so merging the changes of events in any order, any number of times, gives the same items.
 """
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from result_aggregator.domain import registers
 from result_aggregator.domain.events import (
     AnyEvent,
     BatchDescribed,
+    BatchEvent,
     BatchPhaseChanged,
     EssayIdentified,
     EssayPhaseEnded,
     EssaysRanked,
+    EssaysSummarized,
     PipelineEnded,
 )
 from result_aggregator.domain.ranking import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 BATCH = "batch"
 RANKING = "cj"
 # Short on purpose: a sort key takes 1024 bytes, and an id of 255 characters can take 1020.
 ESSAY_PREFIX = "e#"
+RESULTS = "results"
 
 OWNER = "owner"
 ESSAY_COUNT = "essay_count"
 REQUESTED_PIPELINE = "pipeline"
 PIPELINE_END = "end"
 IDENTITY = "identity"
+NAMED = "named"
+"""Of an essay that a summary of its batch names without more: the register has no payload."""
 JOB = "job"
 
 # Attributes beside registers.
@@ -48,11 +58,14 @@ STARTED_AT = "started_at"
 UPDATED_AT = "updated_at"
 STANDING = "standing"
 """How a batch ended, as the user index keeps it (`view.standing`): a function of the item's registers, written after them."""
+CLAIMS = "claims"
+FIRST_PREFIX = "first_"
+"""Before a register's name: the earliest time of the results that name no batch, as the register keeps the newest alone."""
 
 # Register -> the attribute that is written exactly when it is (`change_of`).
 _FOLLOWERS = {JOB: ENTRIES, OWNER: USER_ID}
 
-Attribute = str | bytes
+Attribute = str | bytes | frozenset[str]
 Item = dict[str, Attribute]
 
 
@@ -83,9 +96,34 @@ def ranking_key(batch_id: str) -> Key:
     return Key(partition(batch_id), RANKING)
 
 
+def essay_key(batch_id: str, essay_id: str) -> Key:
+    """The key of an essay's item in a batch."""
+    return Key(partition(batch_id), ESSAY_PREFIX + essay_id)
+
+
 def essay_id_of(sort_key: str) -> str:
     """The essay an essay item is of."""
     return sort_key[len(ESSAY_PREFIX) :]
+
+
+_OWN_PREFIX = "essay#"
+
+
+def own_key(essay_id: str) -> Key:
+    """The key of an essay's own item, outside of any batch."""
+    return Key(_OWN_PREFIX + essay_id, RESULTS)
+
+
+def is_own(key: Key) -> bool:
+    """Whether the key is that of an essay's own item."""
+    return key.sk == RESULTS
+
+
+def essay_of(key: Key) -> str | None:
+    """The essay that an item is of, in a batch or its own; None of a batch's other items."""
+    if is_own(key):
+        return key.pk[len(_OWN_PREFIX) :]
+    return essay_id_of(key.sk) if key.sk.startswith(ESSAY_PREFIX) else None
 
 
 @dataclass(slots=True)
@@ -106,13 +144,19 @@ class Times:
 
 @dataclass(slots=True)
 class Change:
-    """What to merge into one item: registers by name, attributes that follow a register, and a batch's times."""
+    """What to merge into one item: registers by name, attributes that follow a register, a batch's times, and claims."""
 
     key: Key
     registers: dict[str, str] = field(default_factory=dict)
     followers: dict[str, Item] = field(default_factory=dict)
     """register name -> the attributes written exactly when that register is"""
     times: Times | None = None
+    copies: dict[str, str] = field(default_factory=dict)
+    """registers that another item has: written where they are newer, and no conflict where they are there already"""
+    firsts: dict[str, str] = field(default_factory=dict)
+    """register name -> earliest time of its results; of an essay's own item"""
+    claims: dict[str, None] = field(default_factory=dict)
+    """ids of batches that claim the essay, in the order of the events; of an essay's own item"""
     applied: set[str] = field(default_factory=set)
     """registers that an attempt at the change wrote before it failed: the next one finds them as duplicates"""
 
@@ -123,10 +167,28 @@ class Change:
             if followers is not None:
                 self.followers[name] = followers
 
+    def copy(self, name: str, value: str) -> None:
+        """Bring along another item's register."""
+        if name in self.registers:
+            self.set(name, value)
+        else:
+            self.copies[name] = max(value, self.copies.get(name, ""))
+
+    def note_first(self, name: str, time: str) -> None:
+        """A result of this register came with this time."""
+        self.firsts[name] = min(time, self.firsts.get(name, time))
+
     def merge(self, other: Change) -> None:
         """Take in another change of the same item."""
         for name, value in other.registers.items():
             self.set(name, value, other.followers.get(name))
+            if (copied := self.copies.pop(name, None)) is not None:
+                self.set(name, copied)
+        for name, value in other.copies.items():
+            self.copy(name, value)
+        for name, time in other.firsts.items():
+            self.note_first(name, time)
+        self.claims |= other.claims
         self.widen(other.times)
 
     def widen(self, times: Times | None) -> None:
@@ -141,6 +203,8 @@ class Change:
 
 def is_result(event: AnyEvent) -> bool:
     """Whether the event marks the batch as being processed: a phase's state or an essay's result, not an identity."""
+    if isinstance(event, EssaysSummarized):
+        return bool(event.failed_ids)
     return isinstance(event, BatchPhaseChanged | EssayPhaseEnded | EssaysRanked)
 
 
@@ -150,22 +214,51 @@ def times_of(event: AnyEvent) -> Times:
     return Times(created_at=time, updated_at=time, started_at=time if is_result(event) else None)
 
 
-def change_of(event: AnyEvent) -> Change:
-    """The registers that an event sets, all in one item; the batch's times are apart (`times_of`).
+def changes_of(event: AnyEvent) -> list[Change]:
+    """The registers and claims that an event sets, an item each; the batch's times are apart (`times_of`).
 
     Raises RankingTooLargeError.
     """
-    if event.batch_id is None:
-        raise NotImplementedError("a result that names no batch")
+    match event:
+        case EssayPhaseEnded(batch_id=None):
+            own = Change(own_key(event.essay_id))
+            own.set(event.phase, registers.encode(event.version, event.result))
+            own.note_first(event.phase, registers.time_of(event.version))
+            return [own]
+        case EssayPhaseEnded(batch_id=str(batch_id)):
+            change = Change(essay_key(batch_id, event.essay_id))
+            change.set(event.phase, registers.encode(event.version, event.result))
+            return [change]
+        case EssayIdentified():
+            change = Change(essay_key(event.batch_id, event.essay_id))
+            identity = [event.filename, event.original_text_storage_id]
+            change.set(IDENTITY, registers.encode(event.version, identity))
+            return [_claim(event.batch_id, event.essay_id), change]
+        case EssaysSummarized():
+            return [*_changes_of_summary(event)]
+        case BatchEvent():
+            return [_change_of(event)]
+    raise AssertionError("a result names its batch, or it names none")
+
+
+def _claim(batch_id: str, essay_id: str) -> Change:
+    return Change(own_key(essay_id), claims={batch_id: None})
+
+
+def _changes_of_summary(event: EssaysSummarized) -> Iterator[Change]:
+    named = registers.encode(event.version, None)
+    failure = registers.encode(event.version, event.failure)
+    essays = [(name, NAMED, named) for name in event.essay_ids]
+    for essay_id, register, value in essays + [(name, event.phase, failure) for name in event.failed_ids]:
+        yield _claim(event.batch_id, essay_id)
+        change = Change(essay_key(event.batch_id, essay_id))
+        change.set(register, value)
+        yield change
+
+
+def _change_of(event: BatchEvent) -> Change:
     pk, version = partition(event.batch_id), event.version
     match event:
-        case EssayPhaseEnded():
-            change = Change(Key(pk, ESSAY_PREFIX + event.essay_id))
-            change.set(event.phase, registers.encode(version, event.result))
-        case EssayIdentified():
-            change = Change(Key(pk, ESSAY_PREFIX + event.essay_id))
-            identity = [event.filename, event.original_text_storage_id]
-            change.set(IDENTITY, registers.encode(version, identity))
         case EssaysRanked():
             change = Change(Key(pk, RANKING))
             entries = pack(event.entries)
@@ -186,20 +279,32 @@ def change_of(event: AnyEvent) -> Change:
                 change.set(REQUESTED_PIPELINE, registers.encode(version, event.requested_pipeline))
             if isinstance(event, BatchPhaseChanged):
                 change.set(event.phase, registers.encode(version, event.state))
+        case _:
+            raise NotImplementedError(type(event).__name__)
     return change
 
 
 def change_to(item: Item) -> Change:
     """The change that brings everything of a stored item into another table's item, where it is newer."""
     change = Change(Key(str(item["pk"]), str(item["sk"])))
-    beside = {"pk", "sk", *_FOLLOWERS.values(), CREATED_AT, STARTED_AT, UPDATED_AT, STANDING}
+    beside = {"pk", "sk", *_FOLLOWERS.values(), CREATED_AT, STARTED_AT, UPDATED_AT, STANDING, CLAIMS}
     for name in item.keys() - beside:
-        follower = _FOLLOWERS.get(name)
-        change.set(name, str(item[name]), {follower: item[follower]} if follower else None)
+        if name.startswith(FIRST_PREFIX):
+            change.note_first(name[len(FIRST_PREFIX) :], str(item[name]))
+        else:
+            follower = _FOLLOWERS.get(name)
+            change.set(name, str(item[name]), {follower: item[follower]} if follower else None)
     if CREATED_AT in item:
         started_at = str(item[STARTED_AT]) if STARTED_AT in item else None
         change.times = Times(str(item[CREATED_AT]), str(item[UPDATED_AT]), started_at)
+    change.claims = dict.fromkeys(sorted(claims_of(item)))
     return change
+
+
+def claims_of(item: Item) -> frozenset[str]:
+    """The batches that claim the essay, by its own item."""
+    found = item.get(CLAIMS, frozenset())
+    return found if isinstance(found, frozenset) else frozenset()
 
 
 def merged(item: Item | None, change: Change) -> Item:
@@ -209,10 +314,21 @@ def merged(item: Item | None, change: Change) -> Item:
         if value > str(result.get(name, "")):
             result[name] = value
             result.update(change.followers.get(name, {}))
+    for name, value in change.copies.items():
+        result[name] = max(value, str(result.get(name, "")))
+    result.update(earlier(result, change.firsts))
+    if change.claims:
+        result[CLAIMS] = claims_of(result) | change.claims.keys()
     if change.times is not None:
         for name, value in improvements(result, change.times).items():
             result[name] = value
     return result
+
+
+def earlier(item: Item, firsts: Mapping[str, str]) -> dict[str, str]:
+    """The attributes of earliest times that would change in an item."""
+    found = {FIRST_PREFIX + name: time for name, time in firsts.items()}
+    return {name: time for name, time in found.items() if name not in item or time < str(item[name])}
 
 
 def improvements(item: Item, times: Times) -> dict[str, str]:
