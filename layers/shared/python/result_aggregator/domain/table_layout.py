@@ -318,7 +318,7 @@ def merged(item: Item | None, change: Change) -> Item:
         result[name] = max(value, str(result.get(name, "")))
     result.update(earlier(result, change.firsts))
     if change.claims:
-        result[CLAIMS] = claims_of(result) | change.claims.keys()
+        result[CLAIMS] = claims_of(result).union(change.claims)
     if change.times is not None:
         for name, value in improvements(result, change.times).items():
             result[name] = value
