@@ -89,7 +89,8 @@ def answer(table: Table, batch_id: str) -> dict[str, Any] | None:
     ]
     made = view.batch_answer(batch_id, batch, DEFAULT_PIPELINE)
     shown, counts = [], view.StatusCounts()
-    for essay in view.essay_answers(essays, table.get(table_layout.Key(pk, table_layout.RANKING))):
+    before = [{**item, "sk": key.sk} for key, item in table.items() if key.pk == pk]
+    for essay in view.essay_answers(essays, view.decode_ranking(before)):
         shown.append(essay)
         counts.add(essay)
     made["phases"] = view.phase_summaries(batch, DEFAULT_PIPELINE, counts.by_phase())
@@ -114,10 +115,10 @@ class View:
         for key in sorted(key for key in self._table if key.pk == pk):
             yield {"pk": key.pk, "sk": key.sk, **self._table[key]}
 
-    def read_head(self, batch_id: str) -> tuple[table_layout.Item | None, table_layout.Item | None]:
-        """The batch's own item and its ranking."""
-        found = {item["sk"]: item for item in self.read_partition(batch_id)}
-        return found.get(table_layout.BATCH), found.get(table_layout.RANKING)
+    def read_head(self, batch_id: str) -> list[table_layout.Item]:
+        """What comes before the batch's essays."""
+        found = self.read_partition(batch_id)
+        return [item for item in found if not str(item["sk"]).startswith(table_layout.ESSAY_PREFIX)]
 
     def read_essays(self, batch_id: str, after: str, page_size: int | None) -> Iterator[table_layout.Item]:  # noqa: ARG002 - nothing is read in pages here
         """The batch's essays behind one."""

@@ -21,23 +21,37 @@ PARTIALLY_COMPLETED = "PARTIALLY_COMPLETED"
 RUNNING = frozenset({REGISTERED, PROCESSING})
 OVERALL = (REGISTERED, PROCESSING, COMPLETED, PARTIALLY_COMPLETED, FAILED, CANCELLED)
 
-COMPLETED_WITH_FAILURES = "completed_with_failures"
+WITH_FAILURES = frozenset({"completed_with_failures", "completed_with_partial_success"})
+"""The words that say COMPLETED and that something failed."""
 
 _EXACT = {
     "completed_successfully": COMPLETED,
-    COMPLETED_WITH_FAILURES: COMPLETED,
+    "completed_with_failures": COMPLETED,
+    "completed_with_partial_success": COMPLETED,
     "completed": COMPLETED,
+    "all_processing_completed": COMPLETED,
     "failed_critically": FAILED,
     "failed": FAILED,
+    "essay_critical_failure": FAILED,
     "cancelled": CANCELLED,
     "skipped": SKIPPED,
     "processing_pipelines": IN_PROGRESS,
+    "processing": IN_PROGRESS,
+    "initialized": IN_PROGRESS,
+    "dispatch_initiated": IN_PROGRESS,
     "in_progress": IN_PROGRESS,
     "pending": PENDING,
     "registered": PENDING,
+    "requested_by_user": PENDING,
+    "uploaded": PENDING,
+    "text_extracted": PENDING,
+    "content_ingesting": PENDING,
+    "student_validation_completed": PENDING,
+    "validation_timeout_processed": PENDING,
 }
+# Beginnings come first: what was skipped because another failed was skipped.
+_BEGINNINGS = (("skipped_", SKIPPED), ("awaiting_", PENDING), ("ready_", PENDING), ("pending_", PENDING))
 _ENDINGS = (("_success", COMPLETED), ("_failed", FAILED), ("_in_progress", IN_PROGRESS))
-_BEGINNINGS = (("awaiting_", PENDING), ("ready_", PENDING))
 
 
 def phase_status(word: str) -> str | None:
@@ -45,10 +59,10 @@ def phase_status(word: str) -> str | None:
     word = word.lower()
     if status := _EXACT.get(word):
         return status
-    for ending, status in _ENDINGS:
-        if word.endswith(ending):
-            return status
     for beginning, status in _BEGINNINGS:
         if word.startswith(beginning):
+            return status
+    for ending, status in _ENDINGS:
+        if word.endswith(ending):
             return status
     return None

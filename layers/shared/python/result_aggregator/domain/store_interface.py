@@ -94,8 +94,8 @@ class ReadableView(Protocol):
         """Everything of a batch, in the order of the sort keys, read as it is asked for; nothing of an unknown batch."""
         ...
 
-    def read_head(self, batch_id: str) -> tuple[Item | None, Item | None]:
-        """The batch's own item and its ranking, as of one moment each."""
+    def read_head(self, batch_id: str) -> list[Item]:
+        """What `read_partition` gives before the essays: the batch's own item, its ranking, the CJ jobs' lists."""
         ...
 
     def read_essays(self, batch_id: str, after: str, page_size: int | None) -> Iterator[Item]:

@@ -3,11 +3,12 @@
     pk               sk          holds
     batch#<batch>    batch       the batch's registers, its three times, and what the user index shows of it
     batch#<batch>    cj          the ranking: one register and its entries
+    batch#<batch>    cj#<job>    the essays that a CJ job could not score: one register
     batch#<batch>    e#<essay>   one essay's registers: identity, one per phase, and `named`, by a summary of the batch
     essay#<essay>    results     the essay's results that name no batch: a register and the earliest time per phase;
                                  and the batches that claim it (see `domain.claims`)
 
-All of a batch is one partition, sorted so that a reader meets the batch, its ranking, then its essays.
+All of a batch is one partition, sorted so that a reader meets the batch, its rankings, then its essays.
 A register is set where its value is greater than the stored one; times only move outwards; claims are only added. All
 are semilattices, so merging the changes of events in any order, any number of times, gives the same items.
 """
@@ -16,20 +17,21 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from result_aggregator.domain import registers
 from result_aggregator.domain.events import (
     AnyEvent,
     BatchDescribed,
-    BatchEvent,
     BatchPhaseChanged,
     EssayIdentified,
     EssayPhaseEnded,
+    EssaysNotScored,
     EssaysRanked,
     EssaysSummarized,
     PipelineEnded,
 )
+from result_aggregator.domain.phases import BY_NAME
 from result_aggregator.domain.ranking import pack
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 BATCH = "batch"
 RANKING = "cj"
+# A job's id takes up to 1020 bytes of 1024.
+LIST_PREFIX = "cj#"
 # Short on purpose: a sort key takes 1024 bytes, and an id of 255 characters can take 1020.
 ESSAY_PREFIX = "e#"
 RESULTS = "results"
@@ -49,6 +53,13 @@ IDENTITY = "identity"
 NAMED = "named"
 """Of an essay that a summary of its batch names without more: the register has no payload."""
 JOB = "job"
+LISTED = "listed"
+"""The essays that a CJ job could not score."""
+ASSIGNMENT = "assignment"
+DESCRIPTION_PREFIX = "d_"
+"""Before the letters of the registration fields that a register holds: see `description`."""
+REASON_PREFIX = "why_"
+"""Before a phase's name: why it failed, as the event that was sent to say so has it."""
 
 # Attributes beside registers.
 USER_ID = "user_id"
@@ -62,7 +73,7 @@ CLAIMS = "claims"
 FIRST_PREFIX = "first_"
 """Before a register's name: the earliest time of the results that name no batch, as the register keeps the newest alone."""
 
-# Register -> the attribute that is written exactly when it is (`change_of`).
+# Register -> the attribute that is written exactly when it is (`changes_of`).
 _FOLLOWERS = {JOB: ENTRIES, OWNER: USER_ID}
 
 Attribute = str | bytes | frozenset[str]
@@ -99,6 +110,50 @@ def ranking_key(batch_id: str) -> Key:
 def essay_key(batch_id: str, essay_id: str) -> Key:
     """The key of an essay's item in a batch."""
     return Key(partition(batch_id), ESSAY_PREFIX + essay_id)
+
+
+def list_key(batch_id: str, job_id: str) -> Key:
+    """The key of what a CJ job could not score."""
+    return Key(partition(batch_id), LIST_PREFIX + job_id)
+
+
+def job_id_of(sort_key: str) -> str:
+    """The CJ job a list is of."""
+    return sort_key[len(LIST_PREFIX) :]
+
+
+_DESCRIPTION = {
+    "c": "course_code",
+    "l": "class_id",
+    "o": "org_id",
+    "p": "student_prompt_storage_id",
+}
+
+
+def description(event: BatchDescribed) -> tuple[str, list[str]] | None:
+    """The register of an event's registration fields, and its payload; None where the event has none of them.
+
+    Each field is a register of its own to the reader: an event that does not have it leaves it alone. But a version
+    takes 54 bytes of an item that has 1,024, and the platform sends these together. So there is one register for each
+    set of fields that comes together, named by their letters: of two events with the same set the newer wins, and of
+    two registers that hold a field the newer one is read (`described`).
+    """
+    found = {
+        letter: value for letter, name in _DESCRIPTION.items() if (value := getattr(event, name)) is not None
+    }
+    return (DESCRIPTION_PREFIX + "".join(found), [*found.values()]) if found else None
+
+
+def described(item: Item) -> dict[str, str]:
+    """The registration fields of a batch item, by name: of each the newest."""
+    found: dict[str, str] = {}
+    names = [name for name in item if name.startswith(DESCRIPTION_PREFIX)]
+    # By their versions; where those are the same, which should not be, by content and not by arrival.
+    for name in sorted(names, key=lambda name: (str(item[name]), name)):
+        letters = name[len(DESCRIPTION_PREFIX) :]
+        values = registers.payload_of(str(item[name]))
+        found |= {_DESCRIPTION[letter]: value for letter, value in zip(letters, values, strict=True)}
+    return found
 
 
 def essay_id_of(sort_key: str) -> str:
@@ -214,6 +269,15 @@ def times_of(event: AnyEvent) -> Times:
     return Times(created_at=time, updated_at=time, started_at=time if is_result(event) else None)
 
 
+def result_of(event: EssayPhaseEnded) -> str:
+    """The value of the register that an essay's result sets."""
+    return _result(event.version, event.phase, event.result)
+
+
+def _result(version: str, phase: str, result: dict[str, Any]) -> str:
+    return registers.encode(version, BY_NAME[phase].pack(result))
+
+
 def changes_of(event: AnyEvent) -> list[Change]:
     """The registers and claims that an event sets, an item each; the batch's times are apart (`times_of`).
 
@@ -222,22 +286,32 @@ def changes_of(event: AnyEvent) -> list[Change]:
     match event:
         case EssayPhaseEnded(batch_id=None):
             own = Change(own_key(event.essay_id))
-            own.set(event.phase, registers.encode(event.version, event.result))
+            own.set(event.phase, result_of(event))
             own.note_first(event.phase, registers.time_of(event.version))
             return [own]
         case EssayPhaseEnded(batch_id=str(batch_id)):
             change = Change(essay_key(batch_id, event.essay_id))
-            change.set(event.phase, registers.encode(event.version, event.result))
+            change.set(event.phase, result_of(event))
             return [change]
         case EssayIdentified():
             change = Change(essay_key(event.batch_id, event.essay_id))
-            identity = [event.filename, event.original_text_storage_id]
+            identity = [event.filename, event.original_text_storage_id, event.file_upload_id]
             change.set(IDENTITY, registers.encode(event.version, identity))
             return [_claim(event.batch_id, event.essay_id), change]
         case EssaysSummarized():
             return [*_changes_of_summary(event)]
-        case BatchEvent():
-            return [_change_of(event)]
+        case EssaysRanked():
+            return [*_changes_of_ranking(event)]
+        case EssaysNotScored():
+            change = Change(list_key(event.batch_id, event.job_id))
+            change.set(LISTED, registers.encode(event.version, event.essay_ids))
+            return [change]
+        case PipelineEnded():
+            change = Change(batch_key(event.batch_id))
+            change.set(PIPELINE_END, registers.encode(event.version, event.end))
+            return [change]
+        case BatchDescribed():
+            return [_change_of_description(event)]
     raise AssertionError("a result names its batch, or it names none")
 
 
@@ -247,7 +321,7 @@ def _claim(batch_id: str, essay_id: str) -> Change:
 
 def _changes_of_summary(event: EssaysSummarized) -> Iterator[Change]:
     named = registers.encode(event.version, None)
-    failure = registers.encode(event.version, event.failure)
+    failure = _result(event.version, event.phase, event.failure)
     essays = [(name, NAMED, named) for name in event.essay_ids]
     for essay_id, register, value in essays + [(name, event.phase, failure) for name in event.failed_ids]:
         yield _claim(event.batch_id, essay_id)
@@ -256,31 +330,35 @@ def _changes_of_summary(event: EssaysSummarized) -> Iterator[Change]:
         yield change
 
 
-def _change_of(event: BatchEvent) -> Change:
-    pk, version = partition(event.batch_id), event.version
-    match event:
-        case EssaysRanked():
-            change = Change(Key(pk, RANKING))
-            entries = pack(event.entries)
-            # The checksum has rankings of one version, which should not be, compare by content and not by arrival.
-            job = registers.encode(version, [event.job_id, event.status, zlib.crc32(entries)])
-            change.set(JOB, job, {ENTRIES: entries})
-        case PipelineEnded():
-            change = Change(Key(pk, BATCH))
-            change.set(PIPELINE_END, registers.encode(version, event.end))
-        case BatchDescribed():
-            change = Change(Key(pk, BATCH))
-            if event.user_id is not None:
-                # Beside the register, because it is the partition key of the user index.
-                change.set(OWNER, registers.encode(version, event.user_id), {USER_ID: event.user_id})
-            if event.essay_count is not None:
-                change.set(ESSAY_COUNT, registers.encode(version, event.essay_count))
-            if event.requested_pipeline is not None:
-                change.set(REQUESTED_PIPELINE, registers.encode(version, event.requested_pipeline))
-            if isinstance(event, BatchPhaseChanged):
-                change.set(event.phase, registers.encode(version, event.state))
-        case _:
-            raise NotImplementedError(type(event).__name__)
+def _changes_of_ranking(event: EssaysRanked) -> Iterator[Change]:
+    change = Change(ranking_key(event.batch_id))
+    entries = pack(event.entries)
+    # The checksum has rankings of one version, which should not be, compare by content and not by arrival.
+    job = registers.encode(event.version, [event.job_id, event.status, zlib.crc32(entries)])
+    change.set(JOB, job, {ENTRIES: entries})
+    yield change
+    if event.assignment_id is not None:
+        batch = Change(batch_key(event.batch_id))
+        batch.set(ASSIGNMENT, registers.encode(event.version, event.assignment_id))
+        yield batch
+
+
+def _change_of_description(event: BatchDescribed) -> Change:
+    version = event.version
+    change = Change(batch_key(event.batch_id))
+    if event.user_id is not None:
+        # Beside the register, because it is the partition key of the user index.
+        change.set(OWNER, registers.encode(version, event.user_id), {USER_ID: event.user_id})
+    if event.essay_count is not None:
+        change.set(ESSAY_COUNT, registers.encode(version, event.essay_count))
+    if event.requested_pipeline is not None:
+        change.set(REQUESTED_PIPELINE, registers.encode(version, event.requested_pipeline))
+    if told := description(event):
+        change.set(told[0], registers.encode(version, told[1]))
+    if isinstance(event, BatchPhaseChanged):
+        change.set(event.phase, registers.encode(version, event.state))
+        if event.reason is not None:
+            change.set(REASON_PREFIX + event.phase, registers.encode(version, event.reason))
     return change
 
 

@@ -138,11 +138,18 @@ class ViewStore:
         }
         return (_item(raw) for raw in self._pages(query))
 
-    def read_head(self, batch_id: str) -> tuple[Item | None, Item | None]:
-        """A batch's own item and its ranking, strongly consistent, in one BatchGetItem."""
-        keys = (table_layout.batch_key(batch_id), table_layout.ranking_key(batch_id))
-        found = {raw["sk"]["S"]: _item(raw) for raw in self._get_all([_key(key) for key in keys])}
-        return found.get(table_layout.BATCH), found.get(table_layout.RANKING)
+    def read_head(self, batch_id: str) -> list[Item]:
+        """What comes before a batch's essays, strongly consistent, in one Query."""
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "pk = :pk AND sk < :essays",
+            "ExpressionAttributeValues": {
+                ":pk": {"S": table_layout.partition(batch_id)},
+                ":essays": {"S": table_layout.ESSAY_PREFIX},
+            },
+            "ConsistentRead": True,
+        }
+        return [_item(raw) for raw in self._pages(query)]
 
     def read_essays(self, batch_id: str, after: str, page_size: int | None) -> Iterator[Item]:
         """The batch's essays that come after an id, as `read_partition` reads them, `page_size` a Query."""
