@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from result_aggregator.contracts import Ignored, read
 from result_aggregator.domain import table_layout, view
+from result_aggregator.domain.events import EssayIdentified, EssayPhaseEnded, EssaysSummarized
 from result_aggregator.domain.store_interface import IndexEntry, Listed
 
 from tests.samples import DEFAULT_PIPELINE, Line
@@ -28,17 +30,36 @@ def read_all(lines: Iterable[Line]) -> list[AnyEvent]:
 def fold(events: Iterable[AnyEvent]) -> Table:
     """All items after these events."""
     table: Table = {}
+    results: dict[str, list[EssayPhaseEnded]] = {}
+    claims: dict[str, set[str]] = {}
     for event in events:
-        changes = table_layout.changes_of(event)
-        if event.batch_id is not None:
-            key = table_layout.batch_key(event.batch_id)
-            changes.append(table_layout.Change(key, times=table_layout.times_of(event)))
-        for one in changes:
-            table[one.key] = table_layout.merged(table.get(one.key), one)
+        _apply(table, event)
+        match event:
+            case EssayPhaseEnded(batch_id=None):
+                results.setdefault(event.essay_id, []).append(event)
+            case EssayIdentified():
+                claims.setdefault(event.essay_id, set()).add(event.batch_id)
+            case EssaysSummarized():
+                for essay_id in event.essay_ids + event.failed_ids:
+                    claims.setdefault(essay_id, set()).add(event.batch_id)
+    # What a result says is what it would say in each batch that claims its essay.
+    for essay_id, batch_ids in claims.items():
+        for event in results.get(essay_id, ()):
+            for batch_id in batch_ids:
+                _apply(table, replace(event, batch_id=batch_id))
     for item in table.values():
         if batch := view.decode_batch(item):
             item[table_layout.STANDING] = view.standing(batch)
     return table
+
+
+def _apply(table: Table, event: AnyEvent) -> None:
+    changes = table_layout.changes_of(event)
+    if event.batch_id is not None:
+        key = table_layout.batch_key(event.batch_id)
+        changes.append(table_layout.Change(key, times=table_layout.times_of(event)))
+    for one in changes:
+        table[one.key] = table_layout.merged(table.get(one.key), one)
 
 
 def stored(dynamodb: DynamoDBClient, table_name: str) -> Table:
@@ -46,9 +67,13 @@ def stored(dynamodb: DynamoDBClient, table_name: str) -> Table:
     table: Table = {}
     for page in dynamodb.get_paginator("scan").paginate(TableName=table_name):
         for raw in page["Items"]:
-            item: dict[str, Any] = {name: next(iter(value.values())) for name, value in raw.items()}
+            item: dict[str, Any] = {name: _plain(value) for name, value in raw.items()}
             table[table_layout.Key(item.pop("pk"), item.pop("sk"))] = item
     return table
+
+
+def _plain(typed: Any) -> Any:
+    return frozenset(typed["SS"]) if "SS" in typed else next(iter(typed.values()))
 
 
 def answer(table: Table, batch_id: str) -> dict[str, Any] | None:

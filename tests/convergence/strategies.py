@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BATCHES = ("@b0", "@b1", "@b2")
 batch_ids = st.sampled_from(BATCHES)
-essay_ids = st.sampled_from(["e0", "e1", "e2", "e3"])
+essay_ids = st.sampled_from(["@e0", "@e1", "@e2", "@e3"])
 users = st.sampled_from(["@u0", "@u1"])
 counts = st.integers(0, 4)
 

@@ -17,7 +17,7 @@ from result_aggregator.store import view_store as dynamodb_module
 from result_aggregator.store.dynamodb_client import Response
 from result_aggregator.store.view_store import ViewStore
 
-from tests import fold, samples
+from tests import fold, samples, writer
 from tests.dynamodb import Watched
 
 if TYPE_CHECKING:
@@ -145,8 +145,7 @@ def test_the_store_comes_to_the_fold(
     source.shuffle(history)
 
     for event in history:
-        store.write(table_layout.change_of(event))
-        store.write(Change(table_layout.batch_key(event.batch_id), times=table_layout.times_of(event)))
+        writer.write(store, event)
 
     assert fold.stored(dynamodb, table) == fold.fold(events)
 

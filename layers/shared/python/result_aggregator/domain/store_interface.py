@@ -44,6 +44,15 @@ class Written(StrEnum):
     STALE = "stale"
 
 
+class OwnWritten(NamedTuple):
+    """What became of a change to an essay's own item, and the item as it was after it."""
+
+    registers: dict[str, Written]
+    claims: dict[str, Written]
+    """by batch id; a claim that is not here was refused, as the essay has as many as it can (`claims.MAX_CLAIMS`)"""
+    item: Item
+
+
 class Listed(NamedTuple):
     """A batch's place among its user's, who sees the greatest first."""
 
@@ -71,6 +80,10 @@ class WritableView(Protocol):
 
     def write(self, change: Change) -> dict[str, Written]:
         """Merge a change into its item; what became of each register. Raises StoreError."""
+        ...
+
+    def write_own(self, change: Change) -> OwnWritten:
+        """Merge a change into an essay's own item; `domain.claims` says what to write next. Raises StoreError."""
         ...
 
 

@@ -4,18 +4,20 @@
     batch#<batch>    batch       the batch's registers, its three times, and what the user index shows of it
     batch#<batch>    cj          the ranking: one register and its entries
     batch#<batch>    cj#<job>    the essays that a CJ job could not score: one register
-    batch#<batch>    e#<essay>   one essay's registers: identity and one per phase
+    batch#<batch>    e#<essay>   one essay's registers: identity, one per phase, and `named`, by a summary of the batch
+    essay#<essay>    results     the essay's results that name no batch: a register and the earliest time per phase;
+                                 and the batches that claim it (see `domain.claims`)
 
 All of a batch is one partition, sorted so that a reader meets the batch, its rankings, then its essays.
-A register is set where its value is greater than the stored one; times only move outwards. Both are semilattices,
-so merging the changes of events in any order, any number of times, gives the same items.
+A register is set where its value is greater than the stored one; times only move outwards; claims are only added. All
+are semilattices, so merging the changes of events in any order, any number of times, gives the same items.
 """
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from result_aggregator.domain import registers
 from result_aggregator.domain.events import (
@@ -33,7 +35,7 @@ from result_aggregator.domain.phases import BY_NAME
 from result_aggregator.domain.ranking import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 BATCH = "batch"
 RANKING = "cj"
@@ -41,12 +43,15 @@ RANKING = "cj"
 LIST_PREFIX = "cj#"
 # Short on purpose: a sort key takes 1024 bytes, and an id of 255 characters can take 1020.
 ESSAY_PREFIX = "e#"
+RESULTS = "results"
 
 OWNER = "owner"
 ESSAY_COUNT = "essay_count"
 REQUESTED_PIPELINE = "pipeline"
 PIPELINE_END = "end"
 IDENTITY = "identity"
+NAMED = "named"
+"""Of an essay that a summary of its batch names without more: the register has no payload."""
 JOB = "job"
 LISTED = "listed"
 """The essays that a CJ job could not score."""
@@ -64,11 +69,14 @@ STARTED_AT = "started_at"
 UPDATED_AT = "updated_at"
 STANDING = "standing"
 """How a batch ended, as the user index keeps it (`view.standing`): a function of the item's registers, written after them."""
+CLAIMS = "claims"
+FIRST_PREFIX = "first_"
+"""Before a register's name: the earliest time of the results that name no batch, as the register keeps the newest alone."""
 
 # Register -> the attribute that is written exactly when it is (`changes_of`).
 _FOLLOWERS = {JOB: ENTRIES, OWNER: USER_ID}
 
-Attribute = str | bytes
+Attribute = str | bytes | frozenset[str]
 Item = dict[str, Attribute]
 
 
@@ -97,6 +105,11 @@ def batch_key(batch_id: str) -> Key:
 def ranking_key(batch_id: str) -> Key:
     """The key of the batch's ranking."""
     return Key(partition(batch_id), RANKING)
+
+
+def essay_key(batch_id: str, essay_id: str) -> Key:
+    """The key of an essay's item in a batch."""
+    return Key(partition(batch_id), ESSAY_PREFIX + essay_id)
 
 
 def list_key(batch_id: str, job_id: str) -> Key:
@@ -148,6 +161,26 @@ def essay_id_of(sort_key: str) -> str:
     return sort_key[len(ESSAY_PREFIX) :]
 
 
+_OWN_PREFIX = "essay#"
+
+
+def own_key(essay_id: str) -> Key:
+    """The key of an essay's own item, outside of any batch."""
+    return Key(_OWN_PREFIX + essay_id, RESULTS)
+
+
+def is_own(key: Key) -> bool:
+    """Whether the key is that of an essay's own item."""
+    return key.sk == RESULTS
+
+
+def essay_of(key: Key) -> str | None:
+    """The essay that an item is of, in a batch or its own; None of a batch's other items."""
+    if is_own(key):
+        return key.pk[len(_OWN_PREFIX) :]
+    return essay_id_of(key.sk) if key.sk.startswith(ESSAY_PREFIX) else None
+
+
 @dataclass(slots=True)
 class Times:
     """When things happened to a batch, by event time: earliest event, earliest phase or essay result, latest event."""
@@ -166,13 +199,19 @@ class Times:
 
 @dataclass(slots=True)
 class Change:
-    """What to merge into one item: registers by name, attributes that follow a register, and a batch's times."""
+    """What to merge into one item: registers by name, attributes that follow a register, a batch's times, and claims."""
 
     key: Key
     registers: dict[str, str] = field(default_factory=dict)
     followers: dict[str, Item] = field(default_factory=dict)
     """register name -> the attributes written exactly when that register is"""
     times: Times | None = None
+    copies: dict[str, str] = field(default_factory=dict)
+    """registers that another item has: written where they are newer, and no conflict where they are there already"""
+    firsts: dict[str, str] = field(default_factory=dict)
+    """register name -> earliest time of its results; of an essay's own item"""
+    claims: dict[str, None] = field(default_factory=dict)
+    """ids of batches that claim the essay, in the order of the events; of an essay's own item"""
     applied: set[str] = field(default_factory=set)
     """registers that an attempt at the change wrote before it failed: the next one finds them as duplicates"""
 
@@ -183,10 +222,28 @@ class Change:
             if followers is not None:
                 self.followers[name] = followers
 
+    def copy(self, name: str, value: str) -> None:
+        """Bring along another item's register."""
+        if name in self.registers:
+            self.set(name, value)
+        else:
+            self.copies[name] = max(value, self.copies.get(name, ""))
+
+    def note_first(self, name: str, time: str) -> None:
+        """A result of this register came with this time."""
+        self.firsts[name] = min(time, self.firsts.get(name, time))
+
     def merge(self, other: Change) -> None:
         """Take in another change of the same item."""
         for name, value in other.registers.items():
             self.set(name, value, other.followers.get(name))
+            if (copied := self.copies.pop(name, None)) is not None:
+                self.set(name, copied)
+        for name, value in other.copies.items():
+            self.copy(name, value)
+        for name, time in other.firsts.items():
+            self.note_first(name, time)
+        self.claims |= other.claims
         self.widen(other.times)
 
     def widen(self, times: Times | None) -> None:
@@ -214,24 +271,35 @@ def times_of(event: AnyEvent) -> Times:
 
 def result_of(event: EssayPhaseEnded) -> str:
     """The value of the register that an essay's result sets."""
-    return registers.encode(event.version, BY_NAME[event.phase].pack(event.result))
+    return _result(event.version, event.phase, event.result)
+
+
+def _result(version: str, phase: str, result: dict[str, Any]) -> str:
+    return registers.encode(version, BY_NAME[phase].pack(result))
 
 
 def changes_of(event: AnyEvent) -> list[Change]:
-    """The registers that an event sets, an item each; the batch's times are apart (`times_of`).
+    """The registers and claims that an event sets, an item each; the batch's times are apart (`times_of`).
 
     Raises RankingTooLargeError.
     """
     match event:
+        case EssayPhaseEnded(batch_id=None):
+            own = Change(own_key(event.essay_id))
+            own.set(event.phase, result_of(event))
+            own.note_first(event.phase, registers.time_of(event.version))
+            return [own]
         case EssayPhaseEnded(batch_id=str(batch_id)):
-            change = Change(Key(partition(batch_id), ESSAY_PREFIX + event.essay_id))
+            change = Change(essay_key(batch_id, event.essay_id))
             change.set(event.phase, result_of(event))
             return [change]
         case EssayIdentified():
-            change = Change(Key(partition(event.batch_id), ESSAY_PREFIX + event.essay_id))
+            change = Change(essay_key(event.batch_id, event.essay_id))
             identity = [event.filename, event.original_text_storage_id, event.file_upload_id]
             change.set(IDENTITY, registers.encode(event.version, identity))
-            return [change]
+            return [_claim(event.batch_id, event.essay_id), change]
+        case EssaysSummarized():
+            return [*_changes_of_summary(event)]
         case EssaysRanked():
             return [*_changes_of_ranking(event)]
         case EssaysNotScored():
@@ -244,7 +312,22 @@ def changes_of(event: AnyEvent) -> list[Change]:
             return [change]
         case BatchDescribed():
             return [_change_of_description(event)]
-    raise NotImplementedError(type(event).__name__)
+    raise AssertionError("a result names its batch, or it names none")
+
+
+def _claim(batch_id: str, essay_id: str) -> Change:
+    return Change(own_key(essay_id), claims={batch_id: None})
+
+
+def _changes_of_summary(event: EssaysSummarized) -> Iterator[Change]:
+    named = registers.encode(event.version, None)
+    failure = _result(event.version, event.phase, event.failure)
+    essays = [(name, NAMED, named) for name in event.essay_ids]
+    for essay_id, register, value in essays + [(name, event.phase, failure) for name in event.failed_ids]:
+        yield _claim(event.batch_id, essay_id)
+        change = Change(essay_key(event.batch_id, essay_id))
+        change.set(register, value)
+        yield change
 
 
 def _changes_of_ranking(event: EssaysRanked) -> Iterator[Change]:
@@ -282,14 +365,24 @@ def _change_of_description(event: BatchDescribed) -> Change:
 def change_to(item: Item) -> Change:
     """The change that brings everything of a stored item into another table's item, where it is newer."""
     change = Change(Key(str(item["pk"]), str(item["sk"])))
-    beside = {"pk", "sk", *_FOLLOWERS.values(), CREATED_AT, STARTED_AT, UPDATED_AT, STANDING}
+    beside = {"pk", "sk", *_FOLLOWERS.values(), CREATED_AT, STARTED_AT, UPDATED_AT, STANDING, CLAIMS}
     for name in item.keys() - beside:
-        follower = _FOLLOWERS.get(name)
-        change.set(name, str(item[name]), {follower: item[follower]} if follower else None)
+        if name.startswith(FIRST_PREFIX):
+            change.note_first(name[len(FIRST_PREFIX) :], str(item[name]))
+        else:
+            follower = _FOLLOWERS.get(name)
+            change.set(name, str(item[name]), {follower: item[follower]} if follower else None)
     if CREATED_AT in item:
         started_at = str(item[STARTED_AT]) if STARTED_AT in item else None
         change.times = Times(str(item[CREATED_AT]), str(item[UPDATED_AT]), started_at)
+    change.claims = dict.fromkeys(sorted(claims_of(item)))
     return change
+
+
+def claims_of(item: Item) -> frozenset[str]:
+    """The batches that claim the essay, by its own item."""
+    found = item.get(CLAIMS, frozenset())
+    return found if isinstance(found, frozenset) else frozenset()
 
 
 def merged(item: Item | None, change: Change) -> Item:
@@ -299,10 +392,21 @@ def merged(item: Item | None, change: Change) -> Item:
         if value > str(result.get(name, "")):
             result[name] = value
             result.update(change.followers.get(name, {}))
+    for name, value in change.copies.items():
+        result[name] = max(value, str(result.get(name, "")))
+    result.update(earlier(result, change.firsts))
+    if change.claims:
+        result[CLAIMS] = claims_of(result).union(change.claims)
     if change.times is not None:
         for name, value in improvements(result, change.times).items():
             result[name] = value
     return result
+
+
+def earlier(item: Item, firsts: Mapping[str, str]) -> dict[str, str]:
+    """The attributes of earliest times that would change in an item."""
+    found = {FIRST_PREFIX + name: time for name, time in firsts.items()}
+    return {name: time for name, time in found.items() if name not in item or time < str(item[name])}
 
 
 def improvements(item: Item, times: Times) -> dict[str, str]:

@@ -540,5 +540,8 @@ def _essay_answer(essay_id: str, item: Item, place: _Place | None) -> JsonObject
         answer.update(zip(_IDENTITY_FIELDS, registers.payload_of(identity), strict=False))
     if original is not None and answer["original_text_storage_id"] is None:
         answer["original_text_storage_id"] = original
+    if not updated_at:
+        # A summary of the batch named the essay, and nothing else has been heard of it.
+        updated_at = registers.time_of(str(item[table_layout.NAMED]))
     answer["last_updated"] = registers.api_time(updated_at)
     return answer
