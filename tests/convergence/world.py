@@ -222,9 +222,9 @@ class World:
     def look(self, name: str) -> None:
         """A reader in the middle of things sees the ranking of one CJ job or of another, never a mix."""
         found = list(self._stores[0].read_partition(self.batch(name)))
-        rankings = [item for item in found if item["sk"] == table_layout.RANKING]
         essays = [item for item in found if str(item["sk"]).startswith(table_layout.ESSAY_PREFIX)]
-        answers = view.essay_answers(essays, rankings[0] if rankings else None)
+        rankings = [item for item in found if str(item["sk"]).startswith(table_layout.RANKING)]
+        answers = view.essay_answers(essays, view.decode_ranking(rankings))
         # Each generated ranking gives all its essays its own comparison count.
         jobs = {answer["cj_comparison_count"] for answer in answers if answer["cj_rank"] is not None}
         if len(jobs) > 1:
