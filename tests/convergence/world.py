@@ -16,6 +16,7 @@ import json
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ from tests import fold, samples
 from tests.convergence.faults import Fault, FaultyTransport, Killed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from result_aggregator.domain.events import AnyEvent
     from result_aggregator.domain.store_interface import OwnWritten, Written
     from result_aggregator.domain.table_layout import Change
@@ -68,12 +71,20 @@ class _View:
         self._store, self._session, self._invocation = store, session, invocation
 
     def write(self, change: Change) -> dict[str, Written]:
-        with self._session.entered(self._invocation):
+        with self._entered():
             return self._store.write(change)
 
     def write_own(self, change: Change) -> OwnWritten:
-        with self._session.entered(self._invocation):
+        with self._entered():
             return self._store.write_own(change)
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        self._session.enter(self._invocation)
+        try:
+            yield
+        finally:
+            self._session.enter("")
 
 
 def _no_metrics() -> Exposition:
