@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from result_aggregator.domain import ranking, registers, table_layout, view
+from result_aggregator.domain import ranking, registers, statuses, table_layout, view
 from result_aggregator.domain.phases import AI_FEEDBACK, NLP, PHASES, SPELLCHECK
 
-from tests import fold
+from tests import fold, openapi
 from tests.unit.test_view import (
     CJ_FAILED,
     RANKING,
@@ -26,6 +27,11 @@ from tests.unit.test_view import (
 if TYPE_CHECKING:
     from tests.samples import Line
 
+STATUS_PATTERN = next(
+    parameter["schema"]["pattern"]
+    for parameter in openapi.document()["paths"]["/internal/v1/batches/user/{user_id}"]["get"]["parameters"]
+    if parameter.get("name") == "status"
+)
 PUBLISHED = "huleedu.assessment.result.published.v1"
 
 
@@ -432,3 +438,45 @@ def test_a_standing_is_of_the_rules_of_today() -> None:
     """What the rules before this wrote is not believed."""
     for old in ("1.4 COMPLETED", '1.4 {"spellcheck":["COMPLETED",1,0]}'):
         assert view.status_of(old, ("spellcheck",)) is None
+
+
+LISTED = {
+    "REGISTERED": [
+        "registered", "awaiting_content_validation", "AWAITING_student_validation", "awaiting_pipeline_configuration",
+        "ready_for_pipeline_execution", "student_validation_completed", "validation_timeout_processed",
+    ],
+    "PROCESSING": ["processing", "processing_pipelines"],
+    "COMPLETED": ["Completed", "completed_successfully"],
+    "PARTIALLY_COMPLETED": ["partially_completed", "completed_with_failures", "COMPLETED_WITH_FAILURES"],
+    "FAILED": ["failed", "failed_critically", "content_ingestion_failed"],
+    "CANCELLED": ["cancelled"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("word", "status"), [(word, status) for status, words in LISTED.items() for word in words]
+)
+def test_words_for_an_overall_status(word: str, status: str) -> None:
+    """The view's own and the platform's, in any case; the OpenAPI document takes the same."""
+    assert statuses.overall_status(word) == status
+    assert re.search(STATUS_PATTERN, word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "",
+        "done",
+        "ready",
+        "pending_content",
+        "awaiting_",
+        "awaiting_\n",
+        "spellcheck_failed",
+        "skipped",
+        "COMPLETED ",
+    ],
+)
+def test_other_words_are_no_overall_status(word: str) -> None:
+    """Neither those of the platform's client."""
+    assert statuses.overall_status(word) is None
+    assert not re.search(STATUS_PATTERN, word)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 PENDING = "PENDING"
 IN_PROGRESS = "IN_PROGRESS"
 COMPLETED = "COMPLETED"
@@ -20,6 +22,31 @@ PARTIALLY_COMPLETED = "PARTIALLY_COMPLETED"
 
 RUNNING = frozenset({REGISTERED, PROCESSING})
 OVERALL = (REGISTERED, PROCESSING, COMPLETED, PARTIALLY_COMPLETED, FAILED, CANCELLED)
+
+OVERALL_BY_WORD = {
+    "completed_successfully": COMPLETED,
+    "completed_with_failures": PARTIALLY_COMPLETED,
+    "failed_critically": FAILED,
+    "content_ingestion_failed": FAILED,
+    "processing_pipelines": PROCESSING,
+    "ready_for_pipeline_execution": REGISTERED,
+    "student_validation_completed": REGISTERED,
+    "validation_timeout_processed": REGISTERED,
+}
+"""The platform's words for where a batch stands, beside the view's own (docs/platform.md)."""
+
+_WAITING = re.compile(r"awaiting_[a-z_]+")
+WAITING_WORDS = "awaiting_*"
+"""More of them: whatever a batch waits for, it is REGISTERED."""
+
+
+def overall_status(word: str) -> str | None:
+    """The overall status that a word of the view or of the platform means, whatever its case; None for another word."""
+    if word.upper() in OVERALL:
+        return word.upper()
+    word = word.lower()
+    return REGISTERED if _WAITING.fullmatch(word) else OVERALL_BY_WORD.get(word)
+
 
 WITH_FAILURES = frozenset({"completed_with_failures", "completed_with_partial_success"})
 """The words that say COMPLETED and that something failed."""
