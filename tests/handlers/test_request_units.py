@@ -241,6 +241,14 @@ def test_a_summary_takes_two_an_essay(metering: Metering, *, claimed: bool, anal
     assert [one.read_units for one in (taken, again, results)] == [0] * 3
 
 
+def test_a_summary_of_five_thousand(metering: Metering) -> None:
+    """Goes in one invocation, at the same price."""
+    batch, *essays = ids(5001)
+    taken = metering.deliver(summary(batch, essays[:4000], essays[4000:], 3))
+
+    assert taken.write_units == taken.count == 2 * 5000 + 1
+
+
 def test_results_of_a_batch_meet_it_together(metering: Metering) -> None:
     """What an invocation brings of a batch moves its times once: two units a result, one for the batch."""
     batch, *essays = ids(31)
