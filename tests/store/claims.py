@@ -8,6 +8,7 @@ from uuid import UUID
 
 from result_aggregator import msk_event
 from result_aggregator.deadline import Deadline
+from result_aggregator.domain.claims import NOTHING_WAITS
 from result_aggregator.ingest import ingest
 from result_aggregator.store.view_store import ViewStore
 
@@ -61,12 +62,14 @@ class Table:
     def __init__(self, http_client: DynamoDB, *tables: str) -> None:
         self.views = [ViewStore(name, http_client) for name in tables]
         self.letters = DeadLetters()
+        self.waiting = NOTHING_WAITS
 
     def deliver(self, *lines: Line) -> list[str]:
         """In one invocation; the outcomes."""
         records = [samples.record(one.topic, one.encoded(), number) for number, one in enumerate(lines)]
         received = msk_event.records_of(samples.msk_event(records))
         report = ingest(received, self.views, self.letters, Deadline(5))
+        self.waiting += report.waiting
         # An event has its records by topic.
         handled = sorted(report.handled, key=lambda one: one.record.offset)
         assert [one.record.offset for one in handled] == list(range(len(lines)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from result_aggregator import ingest as ingest_module
-from result_aggregator.domain.claims import MAX_CLAIMS
+from result_aggregator.domain.claims import MAX_CLAIMS, Waiting
 from result_aggregator.domain.outcomes import APPLIED, DUPLICATE, REJECTED, STALE
 
 from tests import fold
@@ -138,6 +138,18 @@ def test_what_one_invocation_has_meets(one: Table, stored: Callable[[], fold.Tab
     ]
     assert one.deliver(*lines, lines[0]) == [STALE, APPLIED, APPLIED, APPLIED, STALE, APPLIED, STALE]
     assert stored() == folded(*lines)
+
+
+def test_what_waits_is_counted(one: Table) -> None:
+    """Each essay's phase once, however many results it has, and whether they come before the claim or with it."""
+    one.deliver(result("e", 2), result("f", 2), slot("g", "b", 1))
+    assert one.waiting == Waiting(began=2, ended=0)
+    one.deliver(result("e", 2), result("e", 3), result("f", 1), result("g", 2))
+    assert one.waiting == Waiting(began=2, ended=0)
+    one.deliver(slot("e", "b", 1), slot("e", "b", 1), result("e", 4), slot("h", "b", 1), result("h", 1))
+    assert one.waiting == Waiting(began=2, ended=1)
+    one.deliver(slot("e", "c", 1), summary("b", ["e", "f"], [], 4))
+    assert one.waiting == Waiting(began=2, ended=2)
 
 
 @pytest.mark.parametrize("seed", range(5))
