@@ -17,6 +17,7 @@ from ras.rebuild.command import rebuild
 from ras.replay.command import replay
 from ras.state import STAGE, StateDir
 from ras.terminal import console, expected_failures, many, plain, table
+from ras.unclaimed import command as unclaimed
 
 from ras_local.servers import processes
 
@@ -55,6 +56,7 @@ main.add_command(dashboard)
 main.add_command(dead_letters)
 main.add_command(rebuild)
 main.add_command(replay)
+main.add_command(unclaimed)
 
 
 @main.command()

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from result_aggregator.store.dynamodb_client import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from result_aggregator.store.dynamodb_client import Transport
 
 
@@ -48,7 +45,7 @@ class FaultyTransport:
     """A transport (`store.dynamodb_http`) that has a plan for an invocation's requests: the n-th gets the n-th entry, None is none.
 
     After a kill every further request of the invocation is killed too, as its threads are gone. Invocations are told
-    apart by `invocation`, a thread-inherited name that `entered` sets.
+    apart by `invocation`, a thread-inherited name that `enter` sets.
     """
 
     def __init__(self, real: Transport) -> None:
@@ -65,14 +62,9 @@ class FaultyTransport:
             self._plans[invocation] = list(faults)
             self._killed.discard(invocation)
 
-    @contextmanager
-    def entered(self, invocation: str) -> Iterator[None]:
-        """Inside of it this thread works for an invocation."""
+    def enter(self, invocation: str) -> None:
+        """This thread works for an invocation from now on; '' for none."""
         self._names.value = invocation
-        try:
-            yield
-        finally:
-            self._names.value = ""
 
     def close(self) -> None:
         self._real.close()

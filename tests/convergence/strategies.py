@@ -41,8 +41,8 @@ errors = st.sampled_from([None, "boom"])
 pipelines = st.sampled_from(["spellcheck", "spellcheck,cj_assessment", "nlp,unknown", None])
 
 
-def essay_of(essay: str, batch: str, dialect: int) -> dict[str, Any]:
-    """Which essay of which batch, in one of the dialects."""
+def essay_of(essay: str, batch: str | None, dialect: int) -> dict[str, Any]:
+    """Which essay of which batch, in one of the dialects; None where the event does not name it."""
     shapes: list[dict[str, Any]] = [
         {"essay_id": essay, "batch_id": batch},
         {"entity_ref": {"entity_id": essay, "entity_type": "essay", "parent_id": batch}},
@@ -63,6 +63,7 @@ def batch_of(batch: str, dialect: int) -> dict[str, Any]:
 
 dialects = st.integers(0, 2)
 essays = st.builds(essay_of, essay_ids, batch_ids, dialects)
+essays_of_no_batch = st.builds(essay_of, essay_ids, st.none(), dialects)
 batches = st.builds(batch_of, batch_ids, dialects)
 
 
@@ -121,6 +122,34 @@ results = joined(
     ),
 )
 
+analyses = joined(
+    essays_of_no_batch,
+    st.fixed_dictionaries(
+        {
+            "nlp_metrics": fields(word_count=counts, mtld_score=st.floats(0, 1)),
+            "grammar_analysis": fields(error_count=counts),
+        }
+    ),
+)
+results_of_no_batch = joined(
+    essays_of_no_batch,
+    st.fixed_dictionaries({"status": words}),
+    fields(cohesion_score=st.floats(0, 1), error=errors),
+)
+summaries = joined(
+    batches,
+    st.fixed_dictionaries(
+        {
+            "processing_summary": st.fixed_dictionaries(
+                {
+                    "successful_essay_ids": st.lists(essay_ids, max_size=3),
+                    "failed_essay_ids": st.lists(essay_ids, max_size=2),
+                }
+            )
+        }
+    ),
+)
+
 
 def ranked(names: list[str], job: int, key: str) -> list[dict[str, Any]]:
     """A ranking in which every essay bears the job's number: a mix of two would show."""
@@ -163,6 +192,13 @@ def assessed(names: list[str], anchors: int) -> list[dict[str, Any]]:
     ]
 
 
+assessments = joined(
+    batches,
+    st.builds(assessed, st.lists(essay_ids, unique=True), st.integers(0, 2)).map(
+        lambda found: {"essay_results": found}
+    ),
+)
+
 BODIES: dict[str, SearchStrategy[dict[str, Any]]] = {
     "huleedu.els.batch_phase.outcome.v1": guide_outcomes | platform_outcomes,
     "huleedu.els.batch.phase.outcome.v1": guide_outcomes | platform_outcomes,
@@ -184,13 +220,12 @@ BODIES: dict[str, SearchStrategy[dict[str, Any]]] = {
     ),
     "huleedu.essay.spellcheck.completed.v1": results,
     "huleedu.essay.spellcheck.results.v1": results,
-    "huleedu.essay.nlp.completed.v1": results,
-    "huleedu.essay.aifeedback.completed.v1": results,
+    "huleedu.essay.nlp.completed.v1": results | analyses | results_of_no_batch,
+    "huleedu.batch.nlp.analysis.completed.v1": summaries,
+    "huleedu.essay.aifeedback.completed.v1": results | results_of_no_batch,
     "huleedu.cj_assessment.completed.v1": rankings,
-    "huleedu.assessment.result.published.v1": joined(
-        batches,
-        st.builds(assessed, st.lists(essay_ids, unique=True), st.integers(0, 2)).map(lambda found: {"essay_results": found}),
-    ),
+    "huleedu.assessment.result.published.v1": assessments,
+    "huleedu.assessment.results.v1": assessments,
 }  # fmt: skip
 assert BODIES.keys() == TOPICS.keys(), "a topic without generated events"
 

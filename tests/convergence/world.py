@@ -16,6 +16,7 @@ import json
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ from tests import fold, samples
 from tests.convergence.faults import Fault, FaultyTransport, Killed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from result_aggregator.domain.events import AnyEvent
     from result_aggregator.domain.store_interface import OwnWritten, Written
     from result_aggregator.domain.table_layout import Change
@@ -68,12 +71,20 @@ class _View:
         self._store, self._session, self._invocation = store, session, invocation
 
     def write(self, change: Change) -> dict[str, Written]:
-        with self._session.entered(self._invocation):
+        with self._entered():
             return self._store.write(change)
 
     def write_own(self, change: Change) -> OwnWritten:
-        with self._session.entered(self._invocation):
+        with self._entered():
             return self._store.write_own(change)
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        self._session.enter(self._invocation)
+        try:
+            yield
+        finally:
+            self._session.enter("")
 
 
 def _no_metrics() -> Exposition:
@@ -222,9 +233,9 @@ class World:
     def look(self, name: str) -> None:
         """A reader in the middle of things sees the ranking of one CJ job or of another, never a mix."""
         found = list(self._stores[0].read_partition(self.batch(name)))
-        rankings = [item for item in found if item["sk"] == table_layout.RANKING]
         essays = [item for item in found if str(item["sk"]).startswith(table_layout.ESSAY_PREFIX)]
-        answers = view.essay_answers(essays, rankings[0] if rankings else None)
+        rankings = [item for item in found if str(item["sk"]).startswith(table_layout.RANKING)]
+        answers = view.essay_answers(essays, view.decode_ranking(rankings))
         # Each generated ranking gives all its essays its own comparison count.
         jobs = {answer["cj_comparison_count"] for answer in answers if answer["cj_rank"] is not None}
         if len(jobs) > 1:

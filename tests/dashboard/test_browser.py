@@ -566,6 +566,7 @@ def test_ingest_health_shows_outcomes_lag_and_reasons(page: Page) -> None:
     expect(page.locator("#outcomes .legend")).to_contain_text(re.compile(r"applied [1-9][\d,]{3,}"))
     expect(page.locator("#outcomes .legend")).to_contain_text(re.compile(r"rejected [1-9]"))
     expect(page.locator("#now")).to_contain_text("0records behind")
+    expect(page.locator("#now")).to_contain_text("0unclaimed for an hour")
     expect(page.locator("#kept .legend")).to_contain_text(re.compile(r"unknown_status [1-9]"))
 
 
@@ -594,6 +595,7 @@ def test_the_rate_is_that_of_the_moment_and_what_is_unknown_is_not_called_good(p
         expect(page.locator("#answer code")).to_have_text(polls[-1])
 
     page.route("**/data/health", fulfil)
+    page.route("**/data/unclaimed", lambda route: route.fulfill(json={"unclaimed": 0, "at": minutes[0]}))
     page.route("**/data/letters", lambda route: route.fulfill(json={"letters": [], "shown": 0, "objects": 0}))
     page.clock.install(time="2026-03-02T08:00:00Z")
     page.clock.pause_at("2026-03-02T08:00:01Z")

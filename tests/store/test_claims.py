@@ -4,87 +4,28 @@ from __future__ import annotations
 
 import itertools
 import random
-import zlib
 from functools import partial
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 import pytest
-from result_aggregator import msk_event
-from result_aggregator.deadline import Deadline
-from result_aggregator.domain.claims import MAX_CLAIMS
+from result_aggregator import ingest as ingest_module
+from result_aggregator.domain.claims import MAX_CLAIMS, Waiting
 from result_aggregator.domain.outcomes import APPLIED, DUPLICATE, REJECTED, STALE
-from result_aggregator.ingest import ingest
-from result_aggregator.store.view_store import ViewStore
 
-from tests import fold, samples
+from tests import fold
 from tests.dynamodb import Watched
 from tests.interleaving import Stage, explore
-from tests.samples import Line
+from tests.store.claims import Table, folded, result, slot, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from result_aggregator.contracts import RejectedError
-    from result_aggregator.msk_event import Record
     from result_aggregator.store.dynamodb_client import DynamoDB
 
-NLP = "huleedu.essay.nlp.completed.v1"
-SLOT = "huleedu.els.essay.slot.assigned.v1"
-SUMMARY = "huleedu.batch.nlp.analysis.completed.v1"
-REGISTERED = "huleedu.batch.essays.registered.v1"
+    from tests.samples import Line
 
 _numbers = itertools.count()
-
-
-class DeadLetters:
-    """The bucket in memory."""
-
-    def __init__(self) -> None:
-        self.kept: list[RejectedError] = []
-
-    def keep(self, record: Record, rejection: RejectedError) -> None:  # noqa: ARG002 - the bucket's
-        self.kept.append(rejection)
-
-
-def result(essay: str, at: int, score: float = 0.5) -> Line:
-    """A result that names no batch."""
-    data = {"essay_id": essay, "status": "COMPLETED", "cohesion_score": score}
-    return line(NLP, data, at)
-
-
-def slot(essay: str, batch: str, at: int) -> Line:
-    return line(SLOT, {"essay_id": essay, "batch_id": batch, "original_file_name": f"{essay}.txt"}, at)
-
-
-def summary(batch: str, successful: list[str], failed: list[str], at: int) -> Line:
-    lists = {"successful_essay_ids": successful, "failed_essay_ids": failed}
-    return line(SUMMARY, {"batch_id": batch, "processing_summary": lists}, at)
-
-
-def line(topic: str, data: dict[str, Any], at: int) -> Line:
-    """An event whose id its topic and its time give: what is said twice is one event."""
-    event_id = UUID(int=zlib.crc32(f"{topic} {at}".encode()))
-    return Line(topic, "k", samples.envelope(data, f"2026-03-02T08:00:{at:02}Z", event_id))
-
-
-class Table:
-    """A table that lines are delivered to."""
-
-    def __init__(self, http_client: DynamoDB, *tables: str) -> None:
-        self.views = [ViewStore(name, http_client) for name in tables]
-        self.letters = DeadLetters()
-
-    def deliver(self, *lines: Line) -> list[str]:
-        """In one invocation; the outcomes."""
-        records = [samples.record(one.topic, one.encoded(), number) for number, one in enumerate(lines)]
-        received = msk_event.records_of(samples.msk_event(records))
-        report = ingest(received, self.views, self.letters, Deadline(5))
-        # An event has its records by topic.
-        handled = sorted(report.handled, key=lambda one: one.record.offset)
-        assert [one.record.offset for one in handled] == list(range(len(lines)))
-        return [one.outcome for one in handled]
 
 
 @pytest.fixture
@@ -103,10 +44,6 @@ def calls(http_client: DynamoDB) -> list[str]:
     seen: list[str] = []
     http_client.transport = Watched(http_client.transport, seen.append)
     return seen
-
-
-def folded(*lines: Line) -> fold.Table:
-    return fold.fold(fold.read_all(lines))
 
 
 def in_this_run(lines: Sequence[Line]) -> list[Line]:
@@ -145,9 +82,16 @@ THREE = [pytest.param(name, 0, marks=pytest.mark.long) for name in MEETINGS if l
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("name", "kills"), [*TWO, *THREE])
 def test_writers_come_to_the_fold_in_every_order(
-    name: str, kills: int, http_client: DynamoDB, table: str, stored: Callable[[], fold.Table]
+    name: str,
+    kills: int,
+    http_client: DynamoDB,
+    table: str,
+    stored: Callable[[], fold.Table],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of their single writes, at most `kills` of them killed, anywhere; what was killed is delivered again."""
+    # A thread an invocation, so that a run can be made again.
+    monkeypatch.setattr(ingest_module, "WRITERS", 1)
     stage = Stage(http_client.transport)
     http_client.transport = stage
     one, expected, runs = Table(http_client, table), fold.Table(), 0
@@ -194,6 +138,18 @@ def test_what_one_invocation_has_meets(one: Table, stored: Callable[[], fold.Tab
     ]
     assert one.deliver(*lines, lines[0]) == [STALE, APPLIED, APPLIED, APPLIED, STALE, APPLIED, STALE]
     assert stored() == folded(*lines)
+
+
+def test_what_waits_is_counted(one: Table) -> None:
+    """Each essay's phase once, however many results it has, and whether they come before the claim or with it."""
+    one.deliver(result("e", 2), result("f", 2), slot("g", "b", 1))
+    assert one.waiting == Waiting(began=2, ended=0)
+    one.deliver(result("e", 2), result("e", 3), result("f", 1), result("g", 2))
+    assert one.waiting == Waiting(began=2, ended=0)
+    one.deliver(slot("e", "b", 1), slot("e", "b", 1), result("e", 4), slot("h", "b", 1), result("h", 1))
+    assert one.waiting == Waiting(began=2, ended=1)
+    one.deliver(slot("e", "c", 1), summary("b", ["e", "f"], [], 4))
+    assert one.waiting == Waiting(began=2, ended=2)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -15,6 +15,8 @@ from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.metrics import RECORDS, SERVICE, SERVICE_DIMENSION, namespace
 from result_aggregator.topics import TOPICS
 
+from ras import unclaimed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -71,6 +73,15 @@ def lag(source: DataSource, now: datetime) -> dict[str, Any]:
     Raises StackError, botocore's errors.
     """
     return _local_lag(source) if source.is_local else _reported_lag(source, now)
+
+
+def waiting(source: DataSource, now: datetime) -> dict[str, Any]:
+    """How many results that name no batch nobody has claimed for an hour, by event time, and when they were counted.
+
+    `{"unclaimed": results, "at": ISO time}`. A scan of the table: whoever asks keeps the answer for minutes.
+    Raises StackError, botocore's errors.
+    """
+    return {"unclaimed": len(unclaimed.of_deployment(source.deployment, now)), "at": now.isoformat()}
 
 
 def _local_lag(source: DataSource) -> dict[str, Any]:

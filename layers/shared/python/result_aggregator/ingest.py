@@ -102,6 +102,7 @@ class Report:
     """What became of an invocation's records. The counts add up to the records received."""
 
     handled: list[Handled] = field(default_factory=list)
+    waiting: claims.Waiting = claims.NOTHING_WAITS
 
     def counts(self) -> dict[str, int]:
         """Records by outcome, every outcome named."""
@@ -123,12 +124,15 @@ def ingest(
     Raises nothing on the records' account.
     """
     handled = [_read(record) for record in records]
+    waiting = claims.NOTHING_WAITS
     for number, view in enumerate(views):
         # The last quarter of the time is the dead letters'.
         begin, end = (0.75 * (number + part) / len(views) for part in (0, 1))
         steps = [deadline.share(begin + (end - begin) * step / 3) for step in (1, 2, 3)]
         if number == 0:
-            _Writing([one for one in handled if one.is_live], view).run(steps)
+            writing = _Writing([one for one in handled if one.is_live], view)
+            writing.run(steps)
+            waiting = writing.waiting
         else:
             _follow(handled, view, steps)
     rejected = [one for one in handled if one.rejection is not None and one.outcome == REJECTED]
@@ -137,7 +141,7 @@ def ingest(
         if isinstance(failure, StoreError):
             # Not kept means not handled: it must come again.
             one.hand_back(f"dead letter not kept: {failure}")
-    return Report(handled)
+    return Report(handled, waiting)
 
 
 def _follow(handled: Sequence[Handled], view: WritableView, steps: Sequence[Deadline]) -> None:
@@ -185,6 +189,8 @@ class _Writing:
         self._brought: dict[Key, list[Change]] = {}
         """what essays' own items bring to batches"""
         self._won: set[tuple[Key, str]] = set()
+        self.waiting = claims.NOTHING_WAITS
+        """what began to wait for a batch, and what found one"""
 
     def run(self, steps: Sequence[Deadline]) -> None:
         """Take the three steps, each until its deadline, and say of each record what became of it."""
@@ -209,6 +215,7 @@ class _Writing:
             if not isinstance(result, StoreError):
                 self._written[key], self._claimed[key] = result.registers, result.claims
                 self._brought[key] = list(claims.brought(changes[key], result.item))
+                self.waiting += claims.waiting(result)
         self._changes |= changes
         for one in self._events:
             self._fail(one, results, (change.key for change in one.changes))

@@ -92,6 +92,12 @@ def report_ingest(report: Report, function: str, seconds: float) -> None:
             metrics.MESSAGE_PROCESSING_DURATION: seconds,
         },
     )
+    for metric, number in (
+        (metrics.RESULTS_WAITING, report.waiting.began),
+        (metrics.RESULTS_CLAIMED, report.waiting.ended),
+    ):
+        if number:
+            _metrics.add({"function": function}, {metric: number})
     closing = {"function": function, "received": received, **counts, "seconds": round(seconds, 4)}
     logger.info("ingested", extra=closing)
 

@@ -14,15 +14,18 @@ same or more. What is brought is registers and times, which merge: to bring them
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from result_aggregator.domain import registers, table_layout
 from result_aggregator.domain.phases import PHASE_NAMES
+from result_aggregator.domain.store_interface import Written
 from result_aggregator.domain.table_layout import Change, Times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from result_aggregator.domain.store_interface import OwnWritten
     from result_aggregator.domain.table_layout import Item
 
 MAX_CLAIMS = 100
@@ -34,8 +37,49 @@ def times_of(item: Item) -> Times | None:
     firsts = [str(item[table_layout.FIRST_PREFIX + name]) for name in PHASE_NAMES if name in item]
     if not firsts:
         return None
-    newest = max(registers.time_of(str(item[name])) for name in PHASE_NAMES if name in item)
+    newest = max(time for _, time in results_of(item))
     return Times(created_at=min(firsts), updated_at=newest, started_at=min(firsts))
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Results by their waiting for a batch: how many began to, and how many found one."""
+
+    began: int = 0
+    ended: int = 0
+
+    def __add__(self, other: Waiting) -> Waiting:
+        return Waiting(self.began + other.began, self.ended + other.ended)
+
+
+NOTHING_WAITS = Waiting()
+
+
+def waiting(written: OwnWritten) -> Waiting:
+    """What a change to an essay's own item began and ended, so that the difference of the sums is what waits.
+
+    A phase's results wait once, however many there are. A change that was written by an invocation that was killed is
+    counted by nobody.
+    """
+    item = written.item
+    new = {
+        name for name, fate in written.registers.items() if fate is Written.APPLIED and _is_only(item, name)
+    }
+    claims = table_layout.claims_of(item)
+    if not claims:
+        return Waiting(len(new), 0)
+    taken = {batch_id for batch_id, fate in written.claims.items() if fate is Written.APPLIED}
+    waited = [name for name in PHASE_NAMES if name in item and name not in new]
+    return Waiting(0, len(waited) if taken == claims else 0)
+
+
+def _is_only(item: Item, name: str) -> bool:
+    return registers.time_of(str(item[name])) == item[table_layout.FIRST_PREFIX + name]
+
+
+def results_of(item: Item) -> list[tuple[str, str]]:
+    """The results in an essay's own item: phase and event time, as stored."""
+    return [(name, registers.time_of(str(item[name]))) for name in PHASE_NAMES if name in item]
 
 
 def targets(change: Change, item: Item) -> list[str]:
