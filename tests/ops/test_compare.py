@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from ras.errors import StackError
 from ras.rebuild.compare import AGAIN_S, PATIENCE_S, Difference, compare, lacking, verdict
 from result_aggregator.deadline import Deadline
+from result_aggregator.domain import registers
 from result_aggregator.domain.events import EssayIdentified, EssayPhaseEnded
 from result_aggregator.domain.store_interface import UnavailableError
 from result_aggregator.store.view_store import ViewStore
@@ -85,10 +86,10 @@ def tables(dynamodb: DynamoDBClient, table: str, table_arguments: dict[str, Any]
     """An old table with 250 batches, of which the new one has all but 50, and one of them read otherwise."""
     dynamodb.create_table(**{**table_arguments, "TableName": "new"})
     for number in range(250):
-        item = {"pk": f"batch#{number}", "sk": "batch", "end": f"{EARLY} 9", **TIMES}
+        item = {"pk": f"batch#{number}", "sk": "batch", "e": registers.encode_short(EARLY, 9), **TIMES}
         put(dynamodb, table, item)
         if number >= 50:
-            put(dynamodb, "new", {**item, "end": f"{EARLY} {9 if number > 50 else 1}"})
+            put(dynamodb, "new", {**item, "e": registers.encode_short(EARLY, 9 if number > 50 else 1)})
     return table, "new"
 
 
@@ -122,7 +123,7 @@ def test_copying_brings_what_is_lacking(
     assert (found.copied, found.lacking) == (50, 0)
 
     old, new = everything(dynamodb, tables[0]), everything(dynamodb, "new")
-    assert new.pop("batch#50")["end"]["S"].endswith(" 1")
+    assert new.pop("batch#50")["e"]["S"].endswith("1")
     old.pop("batch#50")
     assert new == old
     again = compare(dynamodb, *tables, copy_to=ViewStore("new", http_client))

@@ -18,7 +18,7 @@ def test_every_line_is_understood() -> None:
     """No sample is rejected; ignored are the ranking without essays, and two events of a topic that is not read."""
     ignored = [
         (line.value["event_id"], outcome.reason)
-        for line in samples.events()
+        for line in samples.every_line()
         if isinstance(outcome := read(line.topic, line.encoded(), None), Ignored)
     ]
 
@@ -30,7 +30,7 @@ def test_every_line_is_understood() -> None:
 
 def test_topics_of_the_samples_are_consumed() -> None:
     """The routing table knows every topic that the samples use, but one: what its events say is in others."""
-    unread = {line.topic for line in samples.events()} - set(TOPICS)
+    unread = {line.topic for line in samples.every_line()} - set(TOPICS)
 
     assert unread == {"huleedu.batch.spellcheck.phase.completed.v1"}
 

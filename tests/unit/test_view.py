@@ -353,7 +353,9 @@ def test_a_standing_tells_how_a_batch_ended(
 
     told = view.status_of(view.standing(batch), default_pipeline)
     assert told == (view.RUNS if status in statuses.RUNNING else status)
-    deciding = {name: item[name] for name in (*view.DECIDES_STANDING, table_layout.USER_ID) if name in item}
+    deciding = {
+        name: item[name] for name in (*table_layout.DECIDES_STANDING, table_layout.USER_ID) if name in item
+    }
     alone = view.decode_batch(deciding | {"created_at": "", "updated_at": ""})
     assert alone is not None
     assert view.standing(alone) == view.standing(batch)

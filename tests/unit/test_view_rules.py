@@ -481,3 +481,19 @@ def test_other_words_are_no_overall_status(word: str) -> None:
     """Neither those of the platform's client."""
     assert statuses.overall_status(word) is None
     assert not re.search(STATUS_PATTERN, word)
+
+
+def test_a_batch_items_register_is_read_in_both_forms() -> None:
+    """Under its own name as it was stored until December 2026, and under a short one since: the newer of them."""
+    early, late = V, V.replace("T08", "T09")
+    for old, new in ((early, late), (late, early)):
+        item: table_layout.Item = {
+            "essay_count": registers.encode(old, 1 if old == early else 2),
+            table_layout.attribute_of("essay_count"): registers.encode_short(new, 1 if new == early else 2),
+        }
+        found = table_layout.batch_register(item, "essay_count")
+        assert found is not None
+
+        assert (registers.version_of(found), registers.payload_of(found)) == (late, 2)
+        copied = table_layout.change_to({"pk": "batch#b", "sk": "batch", **item})
+        assert copied.registers == {"n": registers.encode_short(late, 2)}

@@ -95,10 +95,11 @@ def lacking(old: Item, new: Item | None) -> Change | None:
     """
     change = table_layout.change_to(old)
     there = new or {}
+    registers_there = table_layout.change_to(new).registers if new else {}
     change.registers = {
         name: value
         for name, value in change.registers.items()
-        if registers.version_of(str(there.get(name, ""))) < registers.version_of(value)
+        if registers.version_of(registers_there.get(name, "")) < registers.version_of(value)
     }
     if change.times is not None and not table_layout.improvements(there, change.times):
         change.times = None
@@ -115,10 +116,11 @@ def verdict(old: Item, new: Item | None) -> Difference:
     """What the new item is to the old one, by its registers and times."""
     if new is None or lacking(old, new):
         return Difference.BEHIND
+    registers_there = table_layout.change_to(new).registers
     differing = [
-        (str(new[name]), value)
+        (registers_there[name], value)
         for name, value in table_layout.change_to(old).registers.items()
-        if new[name] != value
+        if registers_there[name] != value
     ]
     if any(registers.version_of(there) == registers.version_of(value) for there, value in differing):
         return Difference.CHANGED

@@ -21,13 +21,14 @@ class Phase:
     `results` are the values its essay register holds beside status and error; an answer shows each as
     `<prefix>_<value>`. `unseen` are values it holds that no field of the phase shows. New ones of either go to the end
     of `unseen` or are added with a form of the register that tells them apart, as registers are stored in their order.
-    `topics` carry one essay's result of this phase per record.
+    `topics` carry one essay's result of this phase per record. `short` stands for the name in a batch item.
     """
 
     name: str
     results: tuple[str, ...]
     topics: tuple[str, ...] = ()
     prefix: str = ""
+    short: str = ""
     metrics: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     stored: tuple[str, ...] = field(init=False)
@@ -39,6 +40,7 @@ class Phase:
 
     def __post_init__(self) -> None:
         prefix = self.prefix or self.name
+        object.__setattr__(self, "short", self.short or self.name)
         fields = (
             (f"{self.name}_status", "status"),
             *((f"{prefix}_{result}", result) for result in self.results),
@@ -81,6 +83,7 @@ def _trimmed(values: list[Any]) -> list[Any]:
 
 SPELLCHECK = Phase(
     name="spellcheck",
+    short="sp",
     results=("correction_count", "corrected_text_storage_id", METRICS),
     metrics=(
         "total_corrections",
@@ -96,6 +99,7 @@ SPELLCHECK = Phase(
 CJ_ASSESSMENT = Phase(
     # Its essay results come as whole rankings, not one essay a record: see `domain.ranking`.
     name="cj_assessment",
+    short="cj",
     prefix="cj",
     results=(
         "rank",
@@ -109,6 +113,7 @@ CJ_ASSESSMENT = Phase(
 )
 NLP = Phase(
     name="nlp",
+    short="nl",
     results=(
         "lexical_diversity_score",
         "cohesion_score",
@@ -131,6 +136,7 @@ NLP = Phase(
 )
 AI_FEEDBACK = Phase(
     name="ai_feedback",
+    short="ai",
     results=("storage_id", "summary"),
     topics=("huleedu.essay.aifeedback.completed.v1",),
 )

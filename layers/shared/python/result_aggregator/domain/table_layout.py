@@ -15,8 +15,10 @@ are semilattices, so merging the changes of events in any order, any number of t
 
 from __future__ import annotations
 
+import json
 import zlib
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from result_aggregator.domain import registers
@@ -31,7 +33,7 @@ from result_aggregator.domain.events import (
     EssaysSummarized,
     PipelineEnded,
 )
-from result_aggregator.domain.phases import BY_NAME
+from result_aggregator.domain.phases import BY_NAME, PHASE_NAMES, PHASES
 from result_aggregator.domain.ranking import pack
 
 if TYPE_CHECKING:
@@ -55,11 +57,23 @@ NAMED = "named"
 JOB = "job"
 LISTED = "listed"
 """The essays that a CJ job could not score."""
-ASSIGNMENT = "assignment"
+ASSIGNMENT = "a"
 DESCRIPTION_PREFIX = "d_"
 """Before the letters of the registration fields that a register holds: see `description`."""
-REASON_PREFIX = "why_"
-"""Before a phase's name: why it failed, as the event that was sent to say so has it."""
+REASON_PREFIX = "w_"
+"""Before a phase's short name: why it failed, as the event that was sent to say so has it."""
+
+# Registers of a batch item -> the attribute that they are stored in since December 2026, with short versions. Before, they
+# were stored under their own names, with long ones; an item may have both, and the newer of them is read.
+_SHORT_NAMES = {
+    ESSAY_COUNT: "n",
+    REQUESTED_PIPELINE: "p",
+    PIPELINE_END: "e",
+    **{phase.name: f"b_{phase.short}" for phase in PHASES},
+}
+
+MAX_ERROR_BYTES = 512
+"""Bytes of an error in a batch item, as JSON: those of all phases and of a failed job leave it within 4 KB."""
 
 # Attributes beside registers.
 USER_ID = "user_id"
@@ -130,11 +144,30 @@ _DESCRIPTION = {
 }
 
 
+def attribute_of(register: str) -> str:
+    """The attribute of a batch item that a register is stored in."""
+    return _SHORT_NAMES.get(register, register)
+
+
+DECIDES_STANDING = tuple(
+    name
+    for register in (ESSAY_COUNT, REQUESTED_PIPELINE, PIPELINE_END, *PHASE_NAMES)
+    for name in (register, attribute_of(register))
+)
+"""The attributes that a batch's standing (`view.standing`) is a function of."""
+
+
+def batch_register(item: Item, register: str) -> str | None:
+    """The value of a batch item's register: the newer one, where the item has it in both forms."""
+    found = [str(item[name]) for name in (attribute_of(register), register) if name in item]
+    return max(found, key=registers.version_of, default=None)
+
+
 def description(event: BatchDescribed) -> tuple[str, list[str]] | None:
     """The register of an event's registration fields, and its payload; None where the event has none of them.
 
     Each field is a register of its own to the reader: an event that does not have it leaves it alone. But a version
-    takes 54 bytes of an item that has 1,024, and the platform sends these together. So there is one register for each
+    takes 32 bytes of an item that has 1,024, and the platform sends these together. So there is one register for each
     set of fields that comes together, named by their letters: of two events with the same set the newer wins, and of
     two registers that hold a field the newer one is read (`described`).
     """
@@ -308,7 +341,8 @@ def changes_of(event: AnyEvent) -> list[Change]:
             return [change]
         case PipelineEnded():
             change = Change(batch_key(event.batch_id))
-            change.set(PIPELINE_END, registers.encode(event.version, event.end))
+            end = _trimmed(event.end, event.end._field_defaults)
+            change.set(attribute_of(PIPELINE_END), registers.encode_short(event.version, end))
             return [change]
         case BatchDescribed():
             return [_change_of_description(event)]
@@ -339,7 +373,7 @@ def _changes_of_ranking(event: EssaysRanked) -> Iterator[Change]:
     yield change
     if event.assignment_id is not None:
         batch = Change(batch_key(event.batch_id))
-        batch.set(ASSIGNMENT, registers.encode(event.version, event.assignment_id))
+        batch.set(ASSIGNMENT, registers.encode_short(event.version, event.assignment_id))
         yield batch
 
 
@@ -347,19 +381,46 @@ def _change_of_description(event: BatchDescribed) -> Change:
     version = event.version
     change = Change(batch_key(event.batch_id))
     if event.user_id is not None:
-        # Beside the register, because it is the partition key of the user index.
-        change.set(OWNER, registers.encode(version, event.user_id), {USER_ID: event.user_id})
+        # Beside the register, because it is the partition key of the user index. The register has a checksum of it, as
+        # a ranking's has.
+        owner = registers.encode(version, zlib.crc32(event.user_id.encode()))
+        change.set(OWNER, owner, {USER_ID: event.user_id})
     if event.essay_count is not None:
-        change.set(ESSAY_COUNT, registers.encode(version, event.essay_count))
+        change.set(attribute_of(ESSAY_COUNT), registers.encode_short(version, event.essay_count))
     if event.requested_pipeline is not None:
-        change.set(REQUESTED_PIPELINE, registers.encode(version, event.requested_pipeline))
+        change.set(
+            attribute_of(REQUESTED_PIPELINE), registers.encode_short(version, event.requested_pipeline)
+        )
     if told := description(event):
-        change.set(told[0], registers.encode(version, told[1]))
+        change.set(told[0], registers.encode_short(version, told[1]))
     if isinstance(event, BatchPhaseChanged):
-        change.set(event.phase, registers.encode(version, event.state))
+        state = event.state._replace(error=_bounded(event.state.error))
+        value = registers.encode_short(version, _trimmed(state, state._field_defaults))
+        change.set(attribute_of(event.phase), value)
         if event.reason is not None:
-            change.set(REASON_PREFIX + event.phase, registers.encode(version, event.reason))
+            reason = registers.encode_short(version, _bounded(event.reason))
+            change.set(REASON_PREFIX + BY_NAME[event.phase].short, reason)
     return change
+
+
+def _trimmed(values: tuple[Any, ...], defaults: Mapping[str, Any]) -> list[Any]:
+    """Values without those at their end that are the defaults."""
+    kept, expected = [*values], [*defaults.values()]
+    while expected and kept[-1] == expected.pop():
+        kept.pop()
+    return kept
+
+
+def _bounded(error: str | None) -> str | None:
+    """As much of an error as `MAX_ERROR_BYTES` take."""
+    if error is None or _json_bytes(error) <= MAX_ERROR_BYTES:
+        return error
+    taken = accumulate(map(_json_bytes, error))
+    return error[: next(n for n, size in enumerate(taken) if size > MAX_ERROR_BYTES)]
+
+
+def _json_bytes(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode()) - 2
 
 
 def change_to(item: Item) -> Change:
@@ -369,6 +430,8 @@ def change_to(item: Item) -> Change:
     for name in item.keys() - beside:
         if name.startswith(FIRST_PREFIX):
             change.note_first(name[len(FIRST_PREFIX) :], str(item[name]))
+        elif change.key.sk == BATCH and name in _SHORT_NAMES:
+            change.set(_SHORT_NAMES[name], registers.shortened(str(item[name])))
         else:
             follower = _FOLLOWERS.get(name)
             change.set(name, str(item[name]), {follower: item[follower]} if follower else None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from result_aggregator.domain import registers, statuses, table_layout
 from result_aggregator.domain.events import PhaseState, PipelineEnd
 from result_aggregator.domain.phases import (
+    BY_NAME,
     CJ_ASSESSMENT,
     METRICS,
     PHASE_NAMES,
@@ -60,23 +61,23 @@ def decode_batch(item: Item) -> Batch | None:
     if user_id is None:
         return None
 
-    def payload(name: str) -> Any:
-        value = item.get(name)
-        return None if value is None else registers.payload_of(str(value))
+    def register(name: str) -> tuple[str, Any] | None:
+        value = table_layout.batch_register(item, name)
+        return None if value is None else (registers.version_of(value), registers.payload_of(value))
 
-    phases = {
-        name: (registers.version_of(str(item[name])), PhaseState(*registers.payload_of(str(item[name]))))
-        for name in PHASE_NAMES
-        if name in item
-    }
-    reasons = {name: payload(table_layout.REASON_PREFIX + name) for name in phases}
-    end = payload(table_layout.PIPELINE_END)
+    def payload(name: str) -> Any:
+        found = register(name)
+        return found and found[1]
+
+    phases = {name: (found[0], PhaseState(*found[1])) for name in PHASE_NAMES if (found := register(name))}
+    reasons = {name: payload(table_layout.REASON_PREFIX + BY_NAME[name].short) for name in phases}
+    end = register(table_layout.PIPELINE_END)
     return Batch(
         user_id=str(user_id),
         essay_count=payload(table_layout.ESSAY_COUNT),
         requested_pipeline=payload(table_layout.REQUESTED_PIPELINE),
         phases=phases,
-        end=end and (registers.version_of(str(item[table_layout.PIPELINE_END])), PipelineEnd(*end)),
+        end=end and (end[0], PipelineEnd(*end[1])),
         created_at=str(item[table_layout.CREATED_AT]),
         started_at=str(item[table_layout.STARTED_AT]) if table_layout.STARTED_AT in item else None,
         updated_at=str(item[table_layout.UPDATED_AT]),
@@ -232,14 +233,6 @@ def _ended_at(batch: Batch, pipeline: Sequence[str], status: str) -> str:
 def _has_ended(batch: Batch, phase: str) -> bool:
     return phase in batch.phases and batch.phases[phase][1].status in statuses.ENDED
 
-
-DECIDES_STANDING = (
-    table_layout.ESSAY_COUNT,
-    table_layout.REQUESTED_PIPELINE,
-    table_layout.PIPELINE_END,
-    *PHASE_NAMES,
-)
-"""The registers that `standing` is a function of."""
 
 # Of the rules that a standing was made by: `verdict`'s, to be counted up with them, and the phases that there are.
 _RULES = f"2.{len(PHASE_NAMES)} "

@@ -99,12 +99,12 @@ class ViewStore:
         duplicate: of two writers at once the later one sees both, and the earlier one's condition fails.
         """
         while (standing := _standing_of(item)) is not None and standing != item.get(table_layout.STANDING):
-            names = {f"#{name}": name for name in (table_layout.STANDING, *view.DECIDES_STANDING)}
-            seen = {name: str(item[name]) for name in view.DECIDES_STANDING if name in item}
+            names = {f"#{name}": name for name in (table_layout.STANDING, *table_layout.DECIDES_STANDING)}
+            seen = {name: str(item[name]) for name in table_layout.DECIDES_STANDING if name in item}
             # An item that is gone meanwhile stays gone.
             conditions = ["attribute_exists(pk)"] + [
                 f"#{name} = :{name}" if name in seen else f"attribute_not_exists(#{name})"
-                for name in view.DECIDES_STANDING
+                for name in table_layout.DECIDES_STANDING
             ]
             request = {
                 "TableName": self._table,
