@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 TESTS = Path(__file__).parent
-FILES = ("guide", "platform_2025_06", "platform_2026_02")
-LIVE = "platform_live"
+FILES = ("guide", "platform_2025_06", "platform_2026_02", "platform_live")
 DEFAULT_PIPELINE = ("spellcheck", "cj_assessment")
 
 

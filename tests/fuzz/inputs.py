@@ -34,7 +34,7 @@ _RESULTS = [
 ]
 LINES: dict[str, list[samples.Line]] = {}
 """Samples by topic, some of topics that nothing reads."""
-for _line in (*samples.events(), *samples.events(samples.LIVE), *_RESULTS):
+for _line in (*samples.events(), *_RESULTS):
     LINES.setdefault(_line.topic, []).append(_line)
 assert LINES.keys() >= TOPICS.keys()
 

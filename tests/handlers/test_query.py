@@ -212,7 +212,7 @@ def test_refusals_say_what_is_wrong(service: Service) -> None:
         "REGISTERED", "PROCESSING", "COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED",
         "completed_successfully", "completed_with_failures", "failed_critically", "content_ingestion_failed",
         "processing_pipelines", "ready_for_pipeline_execution", "student_validation_completed",
-        "validation_timeout_processed", "awaiting_*",
+        "validation_timeout_processed", "guest_class_ready", "awaiting_*",
     ]  # fmt: skip
     said: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
         (service.get(STATUS, batch_id="missing"), "no such batch", {}),

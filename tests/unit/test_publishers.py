@@ -64,7 +64,9 @@ WORDS = {
     "PENDING": [
         "awaiting_content_validation", "awaiting_student_validation", "ready_for_pipeline_execution", "pending",
         "registered", "pending_dependencies", "requested_by_user", "uploaded", "text_extracted",
-        "content_ingesting", "student_validation_completed", "validation_timeout_processed",
+        "content_ingesting",
+        "content_ingester",
+        "guest_class_ready", "student_validation_completed", "validation_timeout_processed",
     ],
 }  # fmt: skip
 

@@ -444,6 +444,7 @@ LISTED = {
     "REGISTERED": [
         "registered", "awaiting_content_validation", "AWAITING_student_validation", "awaiting_pipeline_configuration",
         "ready_for_pipeline_execution", "student_validation_completed", "validation_timeout_processed",
+        "guest_class_ready",
     ],
     "PROCESSING": ["processing", "processing_pipelines"],
     "COMPLETED": ["Completed", "completed_successfully"],

@@ -32,6 +32,7 @@ OVERALL_BY_WORD = {
     "ready_for_pipeline_execution": REGISTERED,
     "student_validation_completed": REGISTERED,
     "validation_timeout_processed": REGISTERED,
+    "guest_class_ready": REGISTERED,
 }
 """The platform's words for where a batch stands, beside the view's own (docs/platform.md)."""
 
@@ -73,6 +74,8 @@ _EXACT = {
     "uploaded": PENDING,
     "text_extracted": PENDING,
     "content_ingesting": PENDING,
+    "content_ingester": PENDING,  # what the platform's enum has for CONTENT_INGESTING
+    "guest_class_ready": PENDING,
     "student_validation_completed": PENDING,
     "validation_timeout_processed": PENDING,
 }
