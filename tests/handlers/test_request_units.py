@@ -7,7 +7,6 @@ tell something else than AWS (transactions, PartiQL) nothing here goes, and size
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
@@ -136,68 +135,17 @@ def test_a_stale_result_is_one_conditional_write(metering: Metering) -> None:
     assert taken.count <= ESSAYS + 2
 
 
-ANALYSED = "huleedu.essay.nlp.completed.v1"
-SLOT = "huleedu.els.essay.slot.assigned.v1"
-SUMMARY = "huleedu.batch.nlp.analysis.completed.v1"
-
-
-def at(second: int) -> str:
-    return f"2026-03-02T08:00:{second:02}Z"
-
-
-def analysed(essay: str, second: int) -> Line:
-    """A result that names no batch, with all that the platform sends in it."""
-    metrics = {
-        "word_count": 501,
-        "sentence_count": 35,
-        "avg_sentence_length": 14.0,
-        "language_detected": "en",
-        "mean_zipf_frequency": 4.432007,
-        "mtld_score": 118.455301,
-        "hdd_score": 0.812345,
-        "mean_dependency_distance": 2.345678,
-        "first_order_coherence": 0.654321,
-        "second_order_coherence": 0.543210,
-    }
-    data = {
-        "entity_id": essay,
-        "parent_id": None,
-        "essay_id": essay,
-        "nlp_metrics": metrics,
-        "grammar_analysis": {"error_count": 12, "language": "en"},
-    }
-    return samples.Line(ANALYSED, essay, samples.envelope(data, at=at(second)))
-
-
-def slot(essay: str, batch: str, second: int) -> Line:
-    data = {
-        "batch_id": batch,
-        "essay_id": essay,
-        "original_file_name": "Essay of somebody with a name.docx",
-        "text_storage_id": "txt-0123456789abcdef0123456789abcdef",
-        "file_upload_id": str(uuid4()),
-    }
-    return samples.Line(SLOT, batch, samples.envelope(data, at=at(second)))
-
-
-def summary(batch: str, successful: list[str], failed: list[str], second: int) -> Line:
-    lists = {"successful_essay_ids": successful, "failed_essay_ids": failed}
-    data = {"batch_id": batch, "processing_summary": lists}
-    return samples.Line(SUMMARY, batch, samples.envelope(data, at=at(second)))
-
-
-def ids(number: int) -> list[str]:
-    return [str(uuid4()) for _ in range(number)]
-
-
 @pytest.mark.parametrize("batches", [0, 1, 2, 5])
 def test_a_result_that_names_no_batch(metering: Metering, batches: int) -> None:
     """Takes one write unit for itself, one for each batch that claims its essay, and one for that batch's times."""
-    essay, *claiming = ids(1 + batches)
+    essay, *claiming = workload.ids(1 + batches)
     for batch in claiming:
-        metering.deliver(slot(essay, batch, 1))
-    first, newer = metering.deliver(analysed(essay, 2)), metering.deliver(result := analysed(essay, 4))
-    again, older = metering.deliver(result), metering.deliver(analysed(essay, 3))
+        metering.deliver(workload.slot(essay, batch, 1))
+    first, newer = (
+        metering.deliver(workload.analysed(essay, 2)),
+        metering.deliver(result := workload.analysed(essay, 4)),
+    )
+    again, older = metering.deliver(result), metering.deliver(workload.analysed(essay, 3))
 
     assert [taken.write_units for taken in (first, newer, again, older)] == [1 + 2 * batches] * 4
     assert [taken.count for taken in (first, newer, again, older)] == [1 + 2 * batches] * 4
@@ -206,19 +154,22 @@ def test_a_result_that_names_no_batch(metering: Metering, batches: int) -> None:
 
 def test_the_first_of_results_that_comes_late(metering: Metering) -> None:
     """Is found to be older by one write, and moves the time at which the essay's results began by another."""
-    [essay] = ids(1)
-    metering.deliver(analysed(essay, 4))
-    taken, again = metering.deliver(late := analysed(essay, 3)), metering.deliver(late)
+    [essay] = workload.ids(1)
+    metering.deliver(workload.analysed(essay, 4))
+    taken, again = metering.deliver(late := workload.analysed(essay, 3)), metering.deliver(late)
 
     assert (taken.count, taken.write_units, again.count) == (2, 2, 1)
 
 
 def test_a_slot_assignment(metering: Metering) -> None:
     """Takes three: the essay, the claim, and the batch. A result that waits for it comes along."""
-    [essay, other, batch] = ids(3)
-    metering.deliver(analysed(other, 1))
-    meeting, alone = metering.deliver(slot(other, batch, 2)), metering.deliver(first := slot(essay, batch, 3))
-    again, renamed = metering.deliver(first), metering.deliver(slot(other, batch, 4))
+    [essay, other, batch] = workload.ids(3)
+    metering.deliver(workload.analysed(other, 1))
+    meeting, alone = (
+        metering.deliver(workload.slot(other, batch, 2)),
+        metering.deliver(first := workload.slot(essay, batch, 3)),
+    )
+    again, renamed = metering.deliver(first), metering.deliver(workload.slot(other, batch, 4))
 
     assert [taken.write_units for taken in (meeting, alone, again, renamed)] == [3] * 4
     assert [taken.count for taken in (meeting, alone, again, renamed)] == [3] * 4
@@ -229,13 +180,16 @@ def test_a_slot_assignment(metering: Metering) -> None:
 @pytest.mark.parametrize("analysed_before", [False, True], ids=["no results", "results"])
 def test_a_summary_takes_two_an_essay(metering: Metering, *, claimed: bool, analysed_before: bool) -> None:
     """And one for the batch: whether the essays were claimed, or analysed, before or not."""
-    batch, *essays = ids(31)
+    batch, *essays = workload.ids(31)
     if claimed:
-        metering.deliver(*(slot(essay, batch, 1) for essay in essays))
+        metering.deliver(*(workload.slot(essay, batch, 1) for essay in essays))
     if analysed_before:
-        metering.deliver(*(analysed(essay, 2) for essay in essays))
-    taken = metering.deliver(told := summary(batch, essays[:25], essays[25:], 3))
-    again, results = metering.deliver(told), metering.deliver(*(analysed(essay, 4) for essay in essays))
+        metering.deliver(*(workload.analysed(essay, 2) for essay in essays))
+    taken = metering.deliver(told := workload.summary(batch, essays[:25], essays[25:], 3))
+    again, results = (
+        metering.deliver(told),
+        metering.deliver(*(workload.analysed(essay, 4) for essay in essays)),
+    )
 
     assert [one.write_units for one in (taken, again, results)] == [2 * 30 + 1] * 3
     assert [one.read_units for one in (taken, again, results)] == [0] * 3
@@ -243,17 +197,17 @@ def test_a_summary_takes_two_an_essay(metering: Metering, *, claimed: bool, anal
 
 def test_a_summary_of_five_thousand(metering: Metering) -> None:
     """Goes in one invocation, at the same price."""
-    batch, *essays = ids(5001)
-    taken = metering.deliver(summary(batch, essays[:4000], essays[4000:], 3))
+    batch, *essays = workload.ids(5001)
+    taken = metering.deliver(workload.summary(batch, essays[:4000], essays[4000:], 3))
 
     assert taken.write_units == taken.count == 2 * 5000 + 1
 
 
 def test_results_of_a_batch_meet_it_together(metering: Metering) -> None:
     """What an invocation brings of a batch moves its times once: two units a result, one for the batch."""
-    batch, *essays = ids(31)
-    metering.deliver(*(slot(essay, batch, 1) for essay in essays))
-    taken = metering.deliver(*(analysed(essay, 2) for essay in essays))
+    batch, *essays = workload.ids(31)
+    metering.deliver(*(workload.slot(essay, batch, 1) for essay in essays))
+    taken = metering.deliver(*(workload.analysed(essay, 2) for essay in essays))
 
     assert (taken.write_units, taken.count) == (2 * 30 + 1, 2 * 30 + 1)
 
