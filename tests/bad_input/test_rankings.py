@@ -39,7 +39,7 @@ def ranking(dialect: str, places: Iterable[tuple[str, int]], **data: Any) -> tup
     return topic, envelope({"batch_id": "b", "status": "COMPLETED", entries: ranked, **data})
 
 
-def ranked(deliveries: Deliveries, batch_id: str = "b") -> dict[str, int]:
+def ranked(deliveries: Deliveries, batch_id: str = "b") -> dict[str, int | None]:
     """The stored ranking: rank by essay."""
     [item] = [item for item in deliveries.stored(batch_id) if item["sk"] == "cj"]
     return {essay: RankedEssay(*place).rank for essay, place in unpack(item["entries"]).items()}

@@ -22,6 +22,7 @@ batch_ids = st.sampled_from(BATCHES)
 essay_ids = st.sampled_from(["@e0", "@e1", "@e2", "@e3"])
 users = st.sampled_from(["@u0", "@u1"])
 counts = st.integers(0, 4)
+guesses = st.integers(-1, 4)
 
 
 def evenly(choices: int) -> SearchStrategy[int]:
@@ -151,10 +152,18 @@ summaries = joined(
 )
 
 
+jobs = st.sampled_from(["j0", "j1"])
+
+
 def ranked(names: list[str], job: int, key: str) -> list[dict[str, Any]]:
-    """A ranking in which every essay bears the job's number: a mix of two would show."""
+    """A ranking in which every essay bears the job's number: a mix of two would show. Every seventh has no score."""
     return [
-        {key: name, "rank": rank, "score": -rank / (job + 1), "comparison_count": job}
+        {
+            key: name,
+            "rank": rank,
+            "score": None if (job + rank) % 7 == 0 else -rank / (job + 1),
+            "comparison_count": job,
+        }
         for rank, name in enumerate(names, 1)
     ]
 
@@ -173,8 +182,21 @@ rankings = st.one_of(
                 ),
             }
         ),
+        fields(cj_assessment_job_id=jobs),
     ),
     joined(batches, st.just({"status": "COMPLETED", "processing_summary": {}})),
+    joined(
+        batches,
+        st.fixed_dictionaries(
+            {
+                "status": st.just("completed_successfully"),
+                "cj_assessment_job_id": jobs,
+                "processing_summary": st.fixed_dictionaries(
+                    {"failed_essay_ids": st.lists(essay_ids, max_size=3)}
+                ),
+            }
+        ),
+    ),
 )
 
 
@@ -183,7 +205,7 @@ def assessed(names: list[str], anchors: int) -> list[dict[str, Any]]:
         {
             "essay_id": name,
             "rank": rank,
-            "bt_score": 1.5 - rank,
+            "bt_score": None if rank == 4 else 1.5 - rank,
             "normalized_score": 0.5,
             "letter_grade": "C",
             "is_anchor": rank <= anchors,
@@ -197,24 +219,36 @@ assessments = joined(
     st.builds(assessed, st.lists(essay_ids, unique=True), st.integers(0, 2)).map(
         lambda found: {"essay_results": found}
     ),
+    fields(cj_assessment_job_id=jobs, assignment_id=st.sampled_from([None, "a0", "a1"])),
 )
 
 BODIES: dict[str, SearchStrategy[dict[str, Any]]] = {
     "huleedu.els.batch_phase.outcome.v1": guide_outcomes | platform_outcomes,
     "huleedu.els.batch.phase.outcome.v1": guide_outcomes | platform_outcomes,
-    "huleedu.batch.essays.registered.v1": joined(batches, fields(user_id=users, expected_essay_count=counts)),
+    "huleedu.batch.essays.registered.v1": joined(
+        batches,
+        fields(
+            user_id=users,
+            expected_essay_count=counts,
+            course_code=st.sampled_from([None, "SV1", "SV2"]),
+            class_id=st.sampled_from([None, "c0", "c1"]),
+            org_id=st.sampled_from([None, "o0"]),
+        ),
+    ),
     "huleedu.batch.pipeline.completed.v1": joined(
         batches,
         st.fixed_dictionaries(
             {
                 "final_status": st.one_of(done, st.sampled_from(["failed_critically", "cancelled"])),
                 "completed_phases": st.lists(phases, unique=True),
-                "successful_essay_count": counts,
-                "failed_essay_count": counts,
+                "successful_essay_count": guesses,
+                "failed_essay_count": guesses,
             }
         ),
     ),
-    "huleedu.cj_assessment.failed.v1": joined(batches, fields(error=errors)),
+    "huleedu.cj_assessment.failed.v1": joined(
+        batches, fields(error=errors, system_metadata=st.just({"error_info": {"reason": "few"}}))
+    ),
     "huleedu.els.essay.slot.assigned.v1": joined(
         essays, fields(original_file_name=st.sampled_from(["f1", "f2"]), text_storage_id=st.just("t9"))
     ),

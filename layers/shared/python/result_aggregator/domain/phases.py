@@ -19,9 +19,10 @@ class Phase:
 
     `name` names its registers, its module and its `<name>_status` and `<name>_error` in answers.
     `results` are the values its essay register holds beside status and error; an answer shows each as
-    `<prefix>_<value>`. `unseen` are values it holds that no field of the phase shows. New ones of either go to the end
-    of `unseen` or are added with a form of the register that tells them apart, as registers are stored in their order.
-    `topics` carry one essay's result of this phase per record. `short` stands for the name in a batch item.
+    `<prefix>_<value>`. `unseen` are values it holds that no field of the phase shows. `metrics` names the numbers of the
+    result "metrics". Registers store values by their place in `stored` and in `metrics`, without names: none may be moved
+    or removed, and a new one takes the last place. `short` stands for the name in a batch item. `topics` carry one essay's
+    result of this phase per record.
     """
 
     name: str

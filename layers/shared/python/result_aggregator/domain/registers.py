@@ -34,6 +34,7 @@ _BEGINNING = datetime(1, 1, 1)  # noqa: DTZ001 - UTC, as all times here
 # 60 bits of microseconds, the highest of them set: a short version begins with a letter, a long one with a digit.
 _SHORT_TIME, _SHORT_ID = 10, 22
 _SHORT_MARK = 1 << 59
+_LETTERS = "A"
 SHORT_LENGTH = _SHORT_TIME + _SHORT_ID
 
 
@@ -73,26 +74,22 @@ def shortened(value: str) -> str:
 
 def payload_at(value: str) -> int:
     """Where a register's payload begins."""
-    return SHORT_LENGTH if _is_short(value) else VERSION_LENGTH + 1
+    return SHORT_LENGTH if value >= _LETTERS else VERSION_LENGTH + 1
 
 
 def payload_of(value: str) -> Any:
     """What a register holds."""
-    return _scan(value, payload_at(value))[0]
+    return _scan(value, SHORT_LENGTH if value >= _LETTERS else VERSION_LENGTH + 1)[0]
 
 
 def version_of(value: str) -> str:
     """The version a register was written with."""
-    return _long(value[:SHORT_LENGTH]) if _is_short(value) else value[:VERSION_LENGTH]
+    return _long(value[:SHORT_LENGTH]) if value >= _LETTERS else value[:VERSION_LENGTH]
 
 
 def time_of(value: str) -> str:
     """The event time of a register or of a version, as stored."""
-    return version_of(value)[:TIME_LENGTH]
-
-
-def _is_short(value: str) -> bool:
-    return value[:1] >= "A"
+    return (_long(value[:SHORT_LENGTH]) if value >= _LETTERS else value)[:TIME_LENGTH]
 
 
 @lru_cache(maxsize=256)

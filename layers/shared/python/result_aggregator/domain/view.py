@@ -432,8 +432,14 @@ def essay_answers(essays: Iterable[Item], ranking: Ranking | None, after: str = 
         only_ranked = next(waiting, None)
 
 
-# An essay's place in a ranking: the time of the ranking, and the answer's fields.
-_Place = tuple[str, "JsonObject"]
+class _Place(NamedTuple):
+    """An essay's place in a ranking."""
+
+    time: str
+    entry: Sequence[Any]
+    """Nothing of an essay that was not scored."""
+    shared: JsonObject
+    """What the answer says of all essays alike, the scored and the others."""
 
 
 def _places(ranking: Ranking) -> dict[str, _Place]:
@@ -441,14 +447,12 @@ def _places(ranking: Ranking) -> dict[str, _Place]:
     done = {CJ_ASSESSMENT.completed_at: registers.api_time(time)}
     unscored = {_CJ_STATUS: statuses.FAILED, _CJ_ERROR: NOT_SCORED, **done}
     scored = {_CJ_STATUS: ranking.status, **(done if ranking.status in statuses.ENDED else {})}
-    places: dict[str, _Place] = {}
-    for essay_id, entry in ranking.entries.items():
-        if entry[_SCORE] is None or essay_id in ranking.not_scored:
-            places[essay_id] = time, unscored
-        else:
-            # Fields that came later are missing from older rankings, and null in answers.
-            places[essay_id] = time, {**scored, **dict(zip(_RANKED_FIELDS, entry, strict=False))}
-    return places
+    return {
+        essay_id: _Place(time, (), unscored)
+        if entry[_SCORE] is None or essay_id in ranking.not_scored
+        else _Place(time, entry, scored)
+        for essay_id, entry in ranking.entries.items()
+    }
 
 
 _NO_ITEM: Item = {}
@@ -507,8 +511,10 @@ def _essay_answer(essay_id: str, item: Item, place: _Place | None) -> JsonObject
     answer["essay_id"] = essay_id
     updated_at = ""
     if place is not None:
-        updated_at, fields = place
-        answer.update(fields)
+        updated_at, entry, shared = place
+        # Fields that came later are missing from older rankings, and null here.
+        answer.update(zip(_RANKED_FIELDS, entry, strict=False))
+        answer.update(shared)
     original = None
     for phase, names, metrics, original_at in _RESULTS_OF_ITEMS:
         value: Any = item.get(phase.name)
