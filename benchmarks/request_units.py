@@ -98,9 +98,9 @@ def meetings(system: Measuring) -> list[list[Cell]]:
         )
 
     essay, waits, *others = workload.ids(32)
-    row("result that names no batch, unclaimed", workload.analysed(waits, 1))
-    row("slot assignment", slot := workload.slot(essay, "units-a", 2))
+    row("slot assignment", slot := workload.slot(essay, "units-a", 1))
     row("slot assignment, again", slot)
+    row("result that names no batch, unclaimed", workload.analysed(waits, 2))
     row("slot assignment where a result waits", workload.slot(waits, "units-a", 3))
     row("result that names no batch, claimed by one", result := workload.analysed(essay, 4))
     row("result that names no batch, again", result)
@@ -145,6 +145,7 @@ def main() -> None:
         theirs = Measuring(meter, workers["baseline"], workers["per essay"])
         for name, system in ((SERVICE, ours), (IDEMPOTENCY, theirs)):
             written.rows += ingest(system, name)
+        compared = list(written.rows)
         written.rows += meetings(ours)
         statuses = []
         for essays in RANKED:
@@ -167,10 +168,10 @@ def main() -> None:
         "units",
         {
             what: {
-                name: next((row[2] for row in written.rows if row[0] == f"{what}, {name}"), None)  # type: ignore[misc] # a column of numbers
+                name: next((row[2] for row in compared if row[0] == f"{what}, {name}"), None)  # type: ignore[misc] # a column of numbers
                 for name in (SERVICE, IDEMPOTENCY)
             }
-            for what in dict.fromkeys(str(row[0]).rpartition(", ")[0] for row in written.rows)
+            for what in dict.fromkeys(str(row[0]).rpartition(", ")[0] for row in compared)
         },
     )
     report.write()

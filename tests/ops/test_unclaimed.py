@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from ras import deployment as deployments
 from ras import unclaimed
 from ras_local.commands import main
+from result_aggregator.domain import registers
 from result_aggregator.domain.events import EssayIdentified, EssayPhaseEnded
 from result_aggregator.domain.registers import time_text
 from result_aggregator.store.view_store import ViewStore
@@ -20,8 +21,6 @@ from tests import writer
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from result_aggregator.store.dynamodb_client import DynamoDB
-
-NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -38,13 +37,13 @@ def store(table: str, http_client: DynamoDB) -> ViewStore:
 def result(
     store: ViewStore, essay_id: str, minutes: int, phase: str = "nlp", batch_id: str | None = None
 ) -> None:
-    version = f"{time_text(NOW - timedelta(minutes=minutes))} {'0' * 32}"
+    version = f"{time_text(datetime.now(UTC) - timedelta(minutes=minutes))} {'0' * 32}"
     event = EssayPhaseEnded(version=version, batch_id=batch_id, essay_id=essay_id, phase=phase, result={})
     writer.write(store, event)
 
 
 def slot(store: ViewStore, essay_id: str) -> None:
-    version = f"{time_text(NOW)} {'0' * 32}"
+    version = f"{time_text(datetime.now(UTC))} {'0' * 32}"
     event = EssayIdentified(
         version=version, batch_id="b", essay_id=essay_id, filename=None, original_text_storage_id=None
     )
@@ -55,10 +54,10 @@ def test_what_waits_for_an_hour_is_listed(
     store: ViewStore, dynamodb: DynamoDBClient, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest first; not what was claimed before or after, nor what is recent, nor what names its batch."""
-    result(store, "waits", 61)
-    result(store, "waits", 59, "ai_feedback")
+    result(store, "waits", 90)
+    result(store, "waits", 5, "ai_feedback")
     result(store, "older", 600)
-    result(store, "recent", 59)
+    result(store, "recent", 5)
     result(store, "claimed-since", 90)
     slot(store, "claimed-since")
     slot(store, "claimed-before")
@@ -74,6 +73,6 @@ def test_what_waits_for_an_hour_is_listed(
     assert shown.exit_code == 0, shown.output
     rows = [line.split() for line in shown.output.splitlines()]
     assert [row[1:] for row in rows[2:4]] == [["nlp", "older"], ["nlp", "waits"]]
-    assert rows[2][0] == f"{NOW - timedelta(minutes=600):%Y-%m-%dT%H:%M:%S.%fZ}"
+    assert rows[2][0] < rows[3][0] < registers.api_time(time_text(datetime.now(UTC)))
     assert "2 results unclaimed for over an hour" in shown.output
-    assert [*unclaimed.unclaimed(dynamodb, table, NOW - timedelta(days=1))] == []
+    assert [*unclaimed.unclaimed(dynamodb, table, datetime.now(UTC) - timedelta(days=1))] == []
