@@ -81,6 +81,8 @@ TWO = [(name, 1) for name in MEETINGS if len(MEETINGS[name]) == 2]
 THREE = [pytest.param(name, 0, marks=pytest.mark.long) for name in MEETINGS if len(MEETINGS[name]) == 3]
 
 
+# Hundreds of runs: too many for `make check`.
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("name", "kills"), [*TWO, *THREE])
 def test_writers_come_to_the_fold_in_every_order(
