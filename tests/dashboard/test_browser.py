@@ -23,6 +23,7 @@ from ras.errors import StackError
 from ras.kafka.publish import Event, publish, read_events
 from ras.state import REPOSITORY, StateDir
 from ras_local import stack
+from result_aggregator.topics import TOPICS
 
 from tests import samples
 from tests.dashboard import events
@@ -560,7 +561,7 @@ def test_hostile_text_in_every_field_of_every_event_stays_text(page: Page, runni
 
 def test_ingest_health_shows_outcomes_lag_and_reasons(page: Page) -> None:
     page.goto("/health")
-    expect(page.locator("#lag tbody tr")).to_have_count(12)
+    expect(page.locator("#lag tbody tr")).to_have_count(len(TOPICS))
     expect(page.locator("#lag")).to_contain_text("polling")
     # CloudWatch has a count some seconds after it was printed.
     expect(page.locator("#outcomes .legend")).to_contain_text(re.compile(r"applied [1-9][\d,]{3,}"))

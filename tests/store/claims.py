@@ -13,6 +13,7 @@ from result_aggregator.ingest import ingest
 from result_aggregator.store.view_store import ViewStore
 
 from tests import fold, samples
+from tests.clock import Time
 from tests.samples import Line
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Table:
         """In one invocation; the outcomes."""
         records = [samples.record(one.topic, one.encoded(), number) for number, one in enumerate(lines)]
         received = msk_event.records_of(samples.msk_event(records))
-        report = ingest(received, self.views, self.letters, Deadline(5))
+        time = Time()
+        report = ingest(received, self.views, self.letters, Deadline(5, clock=time.clock, sleep=time.sleep))
         self.waiting += report.waiting
         # An event has its records by topic.
         handled = sorted(report.handled, key=lambda one: one.record.offset)

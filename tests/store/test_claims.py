@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from result_aggregator import ingest as ingest_module
 from result_aggregator.domain.claims import MAX_CLAIMS, Waiting
-from result_aggregator.domain.outcomes import APPLIED, DUPLICATE, REJECTED, STALE
+from result_aggregator.domain.outcomes import APPLIED, DUPLICATE, HANDED_BACK, REJECTED, STALE
 
 from tests import fold
 from tests.dynamodb import Watched
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from result_aggregator.store.dynamodb_client import DynamoDB
+    from result_aggregator.store.dynamodb_client import DynamoDB, Response, Transport
 
     from tests.samples import Line
 
@@ -81,6 +81,8 @@ TWO = [(name, 1) for name in MEETINGS if len(MEETINGS[name]) == 2]
 THREE = [pytest.param(name, 0, marks=pytest.mark.long) for name in MEETINGS if len(MEETINGS[name]) == 3]
 
 
+# Hundreds of runs: too many for `make check`.
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("name", "kills"), [*TWO, *THREE])
 def test_writers_come_to_the_fold_in_every_order(
@@ -143,6 +145,37 @@ def test_what_one_invocation_has_meets(one: Table, stored: Callable[[], fold.Tab
     ]
     assert one.deliver(*lines, lines[0]) == [STALE, APPLIED, APPLIED, APPLIED, STALE, APPLIED, STALE]
     assert stored() == folded(*lines)
+
+
+class Unreachable:
+    """A transport that reaches no batch item while it is told so."""
+
+    def __init__(self, real: Transport) -> None:
+        self._real = real
+        self.is_away = True
+
+    def send(self, headers: dict[str, str], body: bytes) -> Response:
+        if self.is_away and b'"sk":{"S":"batch"}' in body:
+            raise OSError
+        return self._real.send(headers, body)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+def test_a_summary_that_is_kept_in_part_comes_again_for_its_batch(
+    one: Table, http_client: DynamoDB, stored: Callable[[], fold.Table]
+) -> None:
+    """Its batch could not be written: it is no dead letter before its other essays and its time are in."""
+    slots = [slot("e", f"b{number:03}", 1) for number in range(MAX_CLAIMS)]
+    one.deliver(*slots)
+    http_client.transport = transport = Unreachable(http_client.transport)
+    assert one.deliver(summary("b", ["e", "f"], [], 2)) == [HANDED_BACK]
+    assert one.letters.kept == []
+
+    transport.is_away = False
+    assert one.deliver(summary("b", ["e", "f"], [], 2)) == [REJECTED]
+    assert stored() == folded(*slots, summary("b", ["f"], [], 2))
 
 
 def test_what_waits_is_counted(one: Table) -> None:

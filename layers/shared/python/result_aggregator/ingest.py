@@ -271,7 +271,7 @@ class _Writing:
             if isinstance(result, StoreError):
                 # Essays that are in come again too: as duplicates they widen the batch's times then.
                 for one in contributors[key]:
-                    if one.outcome != REJECTED:
+                    if not one.is_dropped:
                         one.hand_back(str(result))
 
     def _of_batches(self, one: Handled) -> Iterator[Change]:
