@@ -10,6 +10,7 @@ from ras.dead_letters.command import dead_letters
 from ras.plugins import plugins
 from ras.rebuild.command import rebuild
 from ras.replay.command import replay
+from ras.unclaimed import command as unclaimed
 
 _HELP = "\n\n".join(
     [
@@ -29,5 +30,12 @@ def main() -> None:
     interrupts.end_as_interrupted()
 
 
-for _command in (dashboard, dead_letters, rebuild, replay, *(c for one in plugins() for c in one.commands)):
+for _command in (
+    dashboard,
+    dead_letters,
+    rebuild,
+    replay,
+    unclaimed,
+    *(c for one in plugins() for c in one.commands),
+):
     main.add_command(_command)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from result_aggregator.deadline import Deadline
+from result_aggregator.domain import table_layout
 from result_aggregator.ingest_handler import HandedBackError
 from result_aggregator.store import dynamodb_client
 from result_aggregator.topics import TOPICS
@@ -110,8 +111,9 @@ def test_passing_failures_are_got_over(deliveries: Deliveries, hurt: Hurt, good:
     counts = deliveries.invoke(good.topic, records(good))
 
     assert hurt.injected == dict.fromkeys(every, 1)
-    # A write whose answer is lost is found to be in already.
-    assert counts == {"applied": 2, "duplicate": 1, "rejected": 1}
+    # A write whose answer is lost is found to be in already. Where the event has another item, that is written now.
+    is_alone = len(table_layout.changes_of(good.event())) == 1
+    assert counts == ({"applied": 2, "duplicate": 1} if is_alone else {"applied": 3}) | {"rejected": 1}
     assert deliveries.stored(BATCH) == deliveries.stored("after") != []
 
 

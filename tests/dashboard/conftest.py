@@ -12,6 +12,8 @@ from ras.dashboard.data_source import DataSource
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import OperatorError
 from ras.state import StateDir
+from result_aggregator import settings
+from result_aggregator.names import ENV_TABLE_NAME
 
 from tests.client.server import Server
 from tests.dashboard.serving import serving
@@ -45,6 +47,10 @@ class Cloud:
     def metrics(self) -> Any:
         return boto3.client("cloudwatch", region_name=REGION)
 
+    @property
+    def dynamodb(self) -> Any:
+        return boto3.client("dynamodb", region_name=REGION)
+
 
 @dataclass
 class Deployment:
@@ -57,6 +63,9 @@ class Deployment:
     s3: Any = None
     refusal: Exception | None = None
     invoked: list[str] = field(default_factory=list)
+
+    def environment(self, _: str) -> dict[str, str]:
+        return {ENV_TABLE_NAME: settings.text(ENV_TABLE_NAME)}
 
     @property
     def dead_letters(self) -> DeadLetterBucket:

@@ -24,6 +24,7 @@ from ras.kafka.publish import Event, publish, read_events
 from ras.state import REPOSITORY
 from ras_local import stack
 from ras_local.settings import StackDir
+from result_aggregator.topics import TOPICS
 
 from tests import samples
 from tests.dashboard import events
@@ -561,12 +562,13 @@ def test_hostile_text_in_every_field_of_every_event_stays_text(page: Page, runni
 
 def test_ingest_health_shows_outcomes_lag_and_reasons(page: Page) -> None:
     page.goto("/health")
-    expect(page.locator("#lag tbody tr")).to_have_count(12)
+    expect(page.locator("#lag tbody tr")).to_have_count(len(TOPICS))
     expect(page.locator("#lag")).to_contain_text("polling")
     # CloudWatch has a count some seconds after it was printed.
     expect(page.locator("#outcomes .legend")).to_contain_text(re.compile(r"applied [1-9][\d,]{3,}"))
     expect(page.locator("#outcomes .legend")).to_contain_text(re.compile(r"rejected [1-9]"))
     expect(page.locator("#now")).to_contain_text("0records behind")
+    expect(page.locator("#now")).to_contain_text("0unclaimed for an hour")
     expect(page.locator("#kept .legend")).to_contain_text(re.compile(r"unknown_status [1-9]"))
 
 
@@ -595,6 +597,7 @@ def test_the_rate_is_that_of_the_moment_and_what_is_unknown_is_not_called_good(p
         expect(page.locator("#answer code")).to_have_text(polls[-1])
 
     page.route("**/data/health", fulfil)
+    page.route("**/data/unclaimed", lambda route: route.fulfill(json={"unclaimed": 0, "at": minutes[0]}))
     page.route("**/data/letters", lambda route: route.fulfill(json={"letters": [], "shown": 0, "objects": 0}))
     page.clock.install(time="2026-03-02T08:00:00Z")
     page.clock.pause_at("2026-03-02T08:00:01Z")

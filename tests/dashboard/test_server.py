@@ -32,7 +32,8 @@ from tests.client.server import SILENCE, CannedResponse, Server
 from tests.dashboard.test_source import up
 from tests.ops import made
 from tests.ops.made import REGISTERED, SPELLCHECK
-from tests.samples import msk_event
+from tests.samples import envelope, msk_event
+from tests.samples import record as sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -646,6 +647,20 @@ def test_outcomes_and_lag_of_a_stage_are_what_cloudwatch_says(dashboard: Dashboa
         "ingest-essays": 42,
         "ingest-rankings": None,
     }
+
+
+def test_results_that_nobody_claimed_are_counted(dashboard: Dashboard, service: Service) -> None:
+    """With the time of the count, which is kept for all tabs."""
+    topic = "huleedu.essay.nlp.completed.v1"
+    for essays in ("ab", "c"):
+        results = [sample(topic, envelope({"essay_id": name, "status": "COMPLETED"})) for name in essays]
+        service.invoke("ingest_essays", msk_event(results))
+        if essays == "ab":
+            found = ask(dashboard.url, "/data/unclaimed").json
+
+    assert found["unclaimed"] == 2
+    assert datetime.now(UTC) - datetime.fromisoformat(found["at"]) < timedelta(minutes=5)
+    assert ask(dashboard.url, "/data/unclaimed").json == found
 
 
 def test_a_part_of_the_health_that_cannot_be_read_does_not_hide_the_other(dashboard: Dashboard) -> None:

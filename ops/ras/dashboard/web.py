@@ -68,6 +68,9 @@ FIRST_ESSAYS = 100
 _LOCAL_S = 1.0
 _METRICS_S = 60.0
 _LETTERS_S = 5.0
+# A scan of the whole table: read units each time, a million items in two minutes.
+_SCAN_S = 1800.0
+_LOCAL_SCAN_S = 10.0
 # For so long people wait for AWS; their pages wait a little longer. A function may take a minute for a record.
 _PATIENCE_S = 20.0
 _REPLAY_S = 90.0
@@ -374,6 +377,16 @@ class Dashboard:
 
         return await self._data(request, answer)
 
+    async def unclaimed_data(self, request: Request) -> Response:
+        async def answer(_: str) -> Any:
+            source = await self.source()
+            kept_s = _LOCAL_SCAN_S if source.is_local else _SCAN_S
+            return await self._shared.get(
+                "unclaimed", kept_s, lambda: ingest_health.waiting(source, datetime.now(UTC))
+            )
+
+        return await self._data(request, answer)
+
     async def letters_data(self, request: Request) -> Response:
         async def answer(_: str) -> Any:
             source = await self.source()
@@ -479,6 +492,7 @@ def create(opener: Opener, *, port: int) -> ASGIApp:
             Route("/data/batch", dashboard.batch_data),
             Route("/data/essays", dashboard.essays_data),
             Route("/data/health", dashboard.health_data),
+            Route("/data/unclaimed", dashboard.unclaimed_data),
             Route("/data/letters", dashboard.letters_data),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],

@@ -12,6 +12,7 @@ const columns = new Columns(chart, (series) => `Records in the last hour: ${seri
 const GOOD = new Set(["applied", "duplicate", "stale", "ignored"]);
 let last = null;
 let latest = null;
+let waiting = null;
 
 live(() => "/data/health", {
   every: 3000,
@@ -24,6 +25,16 @@ live(() => "/data/health", {
   // Nothing has come since: that is a rate too.
   unchanged: () => showTiles(latest),
   failed: (error, retry) => ["outcomes", "lag"].forEach((name) => show(places[name], problem(error, retry))),
+});
+
+// A scan of the table, which the dashboard makes now and then for all tabs: what it found comes with its time.
+live(() => "/data/unclaimed", {
+  every: 30000,
+  seen(data) {
+    waiting = data;
+    if (latest) showTiles(latest);
+  },
+  failed: () => {},
 });
 
 const drawKept = keptOverTime(places.kept);
@@ -47,6 +58,7 @@ function showTiles({ outcomes, lag }) {
     for (const [name, total] of Object.entries(outcomes.totals))
       tiles.push(tile(number(total), `${words(name)}, last hour`, total && !GOOD.has(name) ? "bad" : ""));
   }
+  if (waiting) tiles.push(tile(number(waiting.unclaimed), `unclaimed for an hour, as of ${new Date(waiting.at).toLocaleTimeString()}`, waiting.unclaimed ? "warn" : "good"));
   show(places.now, ...tiles);
 }
 
