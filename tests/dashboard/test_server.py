@@ -433,6 +433,20 @@ def test_a_letter_of_the_list_is_opened_without_reading_any_other(
     assert ask(dashboard.url, f"/letter?{elsewhere}").status == 200
 
 
+def test_a_place_of_several_records_is_not_guessed(dashboard: Dashboard, service: Service) -> None:
+    """A topic that was created again: each record has a page of its own, their place alone is refused."""
+    for value in (b"first", b"other"):
+        made.reject(service.s3, service.bucket, made.record(value, 1))
+    for row in ask(dashboard.url, "/data/letters").json["letters"]:
+        page = ask(dashboard.url, f"/letter?{urlencode({'record': row['id']})}")
+        assert page.status == 200
+        assert row["id"] in page.text
+    answer = ask(dashboard.url, f"/letter?{urlencode({'record': f'{SPELLCHECK}/0/1'})}")
+
+    assert answer.status == 409
+    assert f"2 records have the name {SPELLCHECK}/0/1" in answer.text
+
+
 # --- the API's answers and failures ---
 
 BATCH = {

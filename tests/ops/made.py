@@ -11,9 +11,10 @@ from ras.dead_letters.bucket import DeadLetterBucket, Filters, Stored
 from ras.dead_letters.letter import Kind
 from ras.mappings import DeployedMapping
 from ras_local.mapping import delivery as mapping
+from result_aggregator import dead_letter_key
 from result_aggregator.contracts.rejection import Problem, RejectedError
 from result_aggregator.msk_event import records_of
-from result_aggregator.names import function_name
+from result_aggregator.names import REJECTED_PREFIX, function_name
 from result_aggregator.store.dead_letters import DeadLetterStore
 from result_aggregator.topics import ESSAYS
 
@@ -63,6 +64,12 @@ def received(one: mapping.KafkaRecord) -> dict[str, Any]:
     return mapping.record_event(one)
 
 
+def object_key(one: mapping.KafkaRecord, prefix: str = REJECTED_PREFIX) -> str:
+    """Where the letter of a record lies."""
+    digest = dead_letter_key.record_digest(received(one))
+    return dead_letter_key.object_key(prefix, one.topic, one.partition, one.offset, digest)
+
+
 def reject(
     s3: S3Client,
     bucket: str,
@@ -76,6 +83,14 @@ def reject(
     [made] = records_of(msk_event([received(one)]))
     store = DeadLetterStore(bucket, s3, function=FUNCTION, clock=lambda: at)
     store.keep(made, RejectedError(code, list(problems)))
+
+
+def reject_as_earlier(s3: S3Client, bucket: str, one: mapping.KafkaRecord) -> str:
+    """Keep a record as versions did whose keys had no digest; the key."""
+    letter = {"reason": {"code": "not_json", "problems": []}, "kept": {"replays": 1}, **received(one)}
+    key = f"{REJECTED_PREFIX}{one.topic}/{one.partition}/{one.offset:020d}.json"
+    s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(letter).encode())
+    return key
 
 
 def given_up(*records: mapping.KafkaRecord, at: datetime = NOON) -> tuple[str, bytes]:

@@ -17,6 +17,7 @@ from ras.cli import main
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import OperatorError
 from ras.state import StateDir
+from result_aggregator.dead_letter_key import record_digest
 
 from tests.ops import brokers as kafka
 from tests.ops import made
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from ras.mappings import DeployedMapping
 
     from tests.handlers.conftest import Service
+
+
+FIRST = made.record(made.result("a"), 1, key=b"k", headers=(("h", b"\xff"),))
 
 
 @dataclass
@@ -77,9 +81,7 @@ def deployed(
 def letters(deployed: Deployment) -> Service:
     """A record that was rejected, poison, and a batch of two that was given up."""
     service = deployed.service
-    made.reject(
-        service.s3, service.bucket, made.record(made.result("a"), 1, key=b"k", headers=(("h", b"\xff"),))
-    )
+    made.reject(service.s3, service.bucket, FIRST)
     made.reject(service.s3, service.bucket, made.record(b"\x1b[31mpoison", 2), "not_json")
     made.give_up(service.s3, service.bucket, made.record(made.result("c"), 3), made.record(b"d", 4))
     return service
@@ -142,6 +144,7 @@ def test_list_for_programs(letters: Service) -> None:
     assert lines[0] == {
         "kind": "rejected",
         "place": f"{SPELLCHECK}/0/1",
+        "digest": record_digest(made.received(FIRST)),
         "topic": SPELLCHECK,
         "partition": 0,
         "offset": 1,
@@ -152,7 +155,7 @@ def test_list_for_programs(letters: Service) -> None:
         "replays": 0,
         "function": "ras-local-ingest-essays",
         "correlation_id": "corr-1",
-        "object": f"rejected/{SPELLCHECK}/0/00000000000000000001.json",
+        "object": made.object_key(FIRST),
     }
     assert [line["kind"] for line in lines[1:]] == ["rejected", "malformed", "given-up", "given-up"]
     assert lines[2]["problem"].startswith("not JSON")
@@ -266,6 +269,26 @@ def test_replay_takes_the_answer(
     assert len(keys(letters)) == left
 
 
+def test_a_name_that_several_records_have_is_not_guessed(letters: Service) -> None:
+    """A topic that was created again: the command says so and lists the names that tell them apart."""
+    other = made.record(b"of the new topic", 1)
+    made.reject(letters.s3, letters.bucket, other)
+    before = keys(letters)
+    place = f"{SPELLCHECK}/0/1"
+    ids = [f"{place}-{record_digest(made.received(one))}" for one in (FIRST, other)]
+
+    listed = ras("dead-letters", "list").stdout
+    for command in (["show"], ["replay", "--yes"], ["purge", "--yes"]):
+        told = ras("dead-letters", *command, place, code=1).stderr
+        assert f"2 records have the name {place}" in told
+        assert all(one in told for one in ids)
+    assert keys(letters) == before
+    assert all(one[:-24] in listed for one in ids), "the digests of records that share a place"
+    assert "of the new topic" in ras("dead-letters", "show", ids[1][:-20]).stdout
+    ras("dead-letters", "purge", "--yes", ids[1])
+    assert set(before) - set(keys(letters)) == {made.object_key(other)}
+
+
 def test_replay_of_named_records(letters: Service) -> None:
     """By place, inside a batch too, or by key; not together with filters."""
     ras(
@@ -273,10 +296,13 @@ def test_replay_of_named_records(letters: Service) -> None:
         "replay",
         "--yes",
         f"{SPELLCHECK}/0/3",
-        f"rejected/{SPELLCHECK}/0/00000000000000000001.json",
+        made.object_key(FIRST),
     )
 
-    assert [(key.split("/")[0], key[-6]) for key in keys(letters)] == [("given-up", "4"), ("rejected", "2")]
+    assert keys(letters) == [
+        made.object_key(made.record(b"d", 4), "given-up/"),
+        made.object_key(made.record(b"\x1b[31mpoison", 2)),
+    ]
     ras("dead-letters", "replay", "--yes", "--reason", "x", f"{SPELLCHECK}/0/2", code=2)
     ras("dead-letters", "replay", "--yes", "t/0/1", code=1)
 

@@ -46,7 +46,7 @@ from ras.dashboard.request_guard import TOKEN_FIELD, RequestGuard
 from ras.dead_letters.bucket import PENDING
 from ras.dead_letters.letter import Kind
 from ras.dead_letters.replay import DEFAULT_LIMIT, OVER_LIMIT, TO_REPLAY
-from ras.errors import OperatorError
+from ras.errors import ConflictError, OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -94,6 +94,8 @@ def told(error: Exception) -> Told:
     """What went wrong, and what to do about it."""
     if isinstance(error, ResultAggregatorError):
         return _of_api(error)
+    if isinstance(error, ConflictError):
+        return Told(409, "conflict", error.message, error.advice)
     if isinstance(error, OperatorError):
         return Told(503, "not_there", error.message, error.advice)
     if isinstance(error, ClientError):

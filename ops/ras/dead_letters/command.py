@@ -16,10 +16,10 @@ from ras.errors import FailedError, NotFoundError, SettingError
 from ras.terminal import console, many, plain, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ras.dead_letters.bucket import DeadLetterBucket, ListedObject, Malformed, Stored
-    from ras.dead_letters.letter import DeadLetter, Place
+    from ras.dead_letters.letter import DeadLetter, RecordId
     from ras.dead_letters.replay import Choice, Result
 
 _ROWS = 100
@@ -88,10 +88,11 @@ def list_letters(*, limit: int | None, as_json: bool, **options: Any) -> None:
     out.print(described(bucket.counts()))
     listing = table("kept", "kind", "record", "reason", "what", "replays", numbers=("replays",))
     codes: Counter[str] = Counter()
-    rows = 0
     matching = found()
-    for one in islice(matching, most):
-        rows += 1
+    rows = list(islice(matching, most))
+    records = {one.id for one in rows if not isinstance(one, Malformed)}
+    at = Counter(record.place for record in records)
+    for one in rows:
         if isinstance(one, Malformed):
             listing.add_row(
                 f"{one.entry.modified:%F %T}", "malformed", one.entry.key, "", plain(one.problem), ""
@@ -100,9 +101,8 @@ def list_letters(*, limit: int | None, as_json: bool, **options: Any) -> None:
             codes[one.code] += 1
             what = "; ".join(f"{p.path}: {p.message}".removeprefix(": ") for p in one.problems[:2])
             kept = f"{one.kept_at:%F %T}"
-            listing.add_row(
-                kept, one.kind, str(one.place), plain(one.code), plain(what), str(one.replays or "")
-            )
+            name = str(one.place) if at[one.place] == 1 else one.id.short
+            listing.add_row(kept, one.kind, name, plain(one.code), plain(what), str(one.replays or ""))
     if rows:
         out.print(listing)
         out.print(_by_code(codes))
@@ -134,6 +134,7 @@ def _summary(one: DeadLetter | Malformed) -> dict[str, Any]:
     return {
         "kind": one.kind,
         "place": str(one.place),
+        "digest": one.id.digest,
         "topic": one.place.topic,
         "partition": one.place.partition,
         "offset": one.place.offset,
@@ -156,7 +157,8 @@ def _summary(one: DeadLetter | Malformed) -> dict[str, Any]:
 def show(name: str, *, raw: bool, **options: Any) -> None:
     """Show a dead letter in full.
 
-    RECORD is topic/partition/offset as `list` shows it, or the key of an object in the bucket.
+    RECORD is topic/partition/offset as `list` shows it, with -digest where several records have that place, or the key
+    of an object in the bucket.
 
     \b
     Examples:
@@ -164,23 +166,20 @@ def show(name: str, *, raw: bool, **options: Any) -> None:
       ras dead-letters show huleedu.essay.spellcheck.completed.v1/3/17 --raw | xxd | head
     """
     from ras.dead_letters.bucket import Malformed
-    from ras.dead_letters.letter import Place
 
     bucket = shared.deployment(options).dead_letters
-    found = _object(bucket, name)
+    found, record = _object(bucket, name)
     if isinstance(found, Malformed):
         if raw:
             click.echo(bucket.body(found.entry), nl=False)
             return
         raise FailedError(f"{found.entry.key} is malformed: {found.problem}", "--raw shows it as it is.")
-    place = Place.parse(name)
-    letters = [one for one in found.letters if one.place == place] or list(found.letters)
-    if len(letters) > 1:
+    letters = [one for one in found.letters if record in (one.id, None)]
+    if len({one.id for one in letters}) > 1:
         raise SettingError(
-            f"{found.entry.key} holds {len(letters)} records",
-            "Name one of them:\n" + "\n".join(str(one.place) for one in letters[:_LEFT_SHOWN]),
+            f"{found.entry.key} holds {len(letters)} records", _name_one(one.id for one in letters)
         )
-    [letter] = letters
+    letter = letters[0]  # a batch may hold the same record twice
     if raw:
         click.echo(_value(letter) or b"", nl=False)
         return
@@ -242,17 +241,26 @@ def _value(letter: DeadLetter) -> bytes | None:
         return str(letter.received.get("value")).encode()  # as it came, which is why it was rejected
 
 
-def _object(bucket: DeadLetterBucket, name: str) -> Stored | Malformed:
-    from ras.dead_letters.letter import Place
+def _object(bucket: DeadLetterBucket, name: str) -> tuple[Stored | Malformed, RecordId | None]:
+    """The object that a name means, and the record where the name is a record's and not an object's key."""
+    from ras.dead_letters.letter import RecordId
 
-    place = Place.parse(name)
-    found = bucket.at(name) or (bucket.of(place) if place else None)
-    if found is None:
-        raise NotFoundError(
-            f"there is no dead letter {name} in {bucket.name}",
-            "Write topic/partition/offset, or an object's key, as `ras dead-letters list --json` gives them.",
-        )
-    return found
+    if at_key := bucket.at(name):
+        return at_key, None
+    record = RecordId.parse(name)
+    found = bucket.of(record) if record else {}
+    if len(found) > 1:
+        raise SettingError(f"{len(found)} records have the name {name}", _name_one(found))
+    for identity, stored in found.items():
+        return stored, identity
+    raise NotFoundError(
+        f"there is no dead letter {name} in {bucket.name}",
+        "Write topic/partition/offset, or an object's key, as `ras dead-letters list --json` gives them.",
+    )
+
+
+def _name_one(records: Iterable[RecordId]) -> str:
+    return "Name one of them:\n" + "\n".join(map(str, islice(records, _LEFT_SHOWN)))
 
 
 # --- replay and purge ---
@@ -263,27 +271,24 @@ class _Selection:
     """Objects to go through, and the records wanted of those that were named."""
 
     entries: list[ListedObject]
-    named: frozenset[Place]
+    named: frozenset[RecordId]
 
 
 def _select(bucket: DeadLetterBucket, names: Sequence[str], options: dict[str, Any]) -> _Selection:
     from ras.dead_letters.bucket import Malformed
-    from ras.dead_letters.letter import Place
 
     if not names:
         return _Selection(list(bucket.entries(shared.filters(options))), frozenset())
     if shared.filters_given(options):
         raise click.UsageError("Name records, or give filters, not both.")
     entries: dict[str, ListedObject] = {}
-    places: set[Place] = set()
+    records: set[RecordId] = set()
     for name in names:
-        found = _object(bucket, name)
+        found, record = _object(bucket, name)
         entries[found.entry.key] = found.entry
         if not isinstance(found, Malformed):
-            here = {letter.place for letter in found.letters}
-            place = Place.parse(name)
-            places |= {place} if place in here else here
-    return _Selection(list(entries.values()), frozenset(places))
+            records |= {record} if record else {letter.id for letter in found.letters}
+    return _Selection(list(entries.values()), frozenset(records))
 
 
 @dead_letters.command()
@@ -430,7 +435,7 @@ def purge(
     selection = _select(bucket, names, options)
 
     def admit(letter: DeadLetter) -> bool:
-        return letter.place in selection.named if selection.named else not names and filters.admit(letter)
+        return letter.id in selection.named if selection.named else not names and filters.admit(letter)
 
     if dry_run or not yes:
         number = 0
