@@ -14,7 +14,7 @@ from ras.errors import FailedError
 from ras.kafka.publish import publish, read_events
 from ras.signed_http import ALLOWED
 from ras.state import REPOSITORY
-from ras.terminal import plain, table
+from ras.terminal import plain, print_json, table
 from result_aggregator.domain.statuses import (
     CANCELLED,
     COMPLETED,
@@ -261,7 +261,7 @@ def _show_batch(stack: Stack, console: Console, batch_id: str) -> None:
         raise FailedError(f"the batch was answered with {answer.status_code}: {answer.text[:500]}")
     batch = answer.json()
     essays = batch.pop("essays")
-    console.print_json(json.dumps(batch))
+    print_json(console, batch)
     listing = table(*_ESSAY_COLUMNS, numbers=("corrections", "rank", "score"))
     for essay in essays:
         listing.add_row(*(plain(_cell(essay, names)) for names in _ESSAY_COLUMNS.values()))

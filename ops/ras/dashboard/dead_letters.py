@@ -11,6 +11,7 @@ from ras.dead_letters import replay as replaying
 from ras.dead_letters.bucket import Filters, Malformed, Stored
 from ras.dead_letters.letter import DeadLetter, Kind, RecordId
 from ras.errors import ConflictError
+from ras.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -252,10 +253,3 @@ def text_of(content: bytes | None) -> str:
     except UnicodeDecodeError:
         text = repr(content)
     return "\n".join(_cut(line) for line in text[: 64 * _LINE_AT_MOST].split("\n"))
-
-
-def visible(text: str, keep: str = "") -> str:
-    """Text in which nothing is hidden: control characters, marks that turn the direction of writing, lone surrogates."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() or one in keep else f"\\u{ord(one):04x}" for one in text)

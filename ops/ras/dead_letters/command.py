@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -13,7 +12,8 @@ import click
 
 from ras import options as shared
 from ras.errors import FailedError, NotFoundError, SettingError
-from ras.terminal import console, many, plain, table
+from ras.terminal import console, json_line, many, plain, print_json, table
+from ras.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,7 +82,7 @@ def list_letters(*, limit: int | None, as_json: bool, **options: Any) -> None:
 
     if as_json:
         for one in islice(found(), most):
-            click.echo(json.dumps(_summary(one), ensure_ascii=False))
+            click.echo(json_line(_summary(one)))
         return
     out = console()
     out.print(described(bucket.counts()))
@@ -95,14 +95,14 @@ def list_letters(*, limit: int | None, as_json: bool, **options: Any) -> None:
     for one in rows:
         if isinstance(one, Malformed):
             listing.add_row(
-                f"{one.entry.modified:%F %T}", "malformed", one.entry.key, "", plain(one.problem), ""
+                f"{one.entry.modified:%F %T}", "malformed", plain(one.entry.key), "", plain(one.problem), ""
             )
         else:
             codes[one.code] += 1
             what = "; ".join(f"{p.path}: {p.message}".removeprefix(": ") for p in one.problems[:2])
             kept = f"{one.kept_at:%F %T}"
             name = str(one.place) if at[one.place] == 1 else one.id.short
-            listing.add_row(kept, one.kind, name, plain(one.code), plain(what), str(one.replays or ""))
+            listing.add_row(kept, one.kind, plain(name), plain(one.code), plain(what), str(one.replays or ""))
     if rows:
         out.print(listing)
         out.print(_by_code(codes))
@@ -173,11 +173,13 @@ def show(name: str, *, raw: bool, **options: Any) -> None:
         if raw:
             click.echo(bucket.body(found.entry), nl=False)
             return
-        raise FailedError(f"{found.entry.key} is malformed: {found.problem}", "--raw shows it as it is.")
+        raise FailedError(
+            visible(f"{found.entry.key} is malformed: {found.problem}"), "--raw shows it as it is."
+        )
     letters = [one for one in found.letters if record in (one.id, None)]
     if len({one.id for one in letters}) > 1:
         raise SettingError(
-            f"{found.entry.key} holds {len(letters)} records", _name_one(one.id for one in letters)
+            f"{visible(found.entry.key)} holds {len(letters)} records", _name_one(one.id for one in letters)
         )
     letter = letters[0]  # a batch may hold the same record twice
     if raw:
@@ -205,7 +207,7 @@ def _show(letter: DeadLetter) -> None:
         out.print(f"{name:>11}  {plain(text)}", soft_wrap=True)
     document = letter.document()
     if document is not None:
-        out.print_json(json.dumps(document), ensure_ascii=False)
+        print_json(out, document)
     else:
         out.print(plain(_shown(letter.value)), soft_wrap=True)
 
@@ -224,7 +226,7 @@ def _as_text(content: bytes) -> str:
         text = content.decode()
     except UnicodeDecodeError:
         return repr(content)
-    return text if text.isprintable() else repr(content)
+    return visible(text)
 
 
 def _headers(letter: DeadLetter) -> list[str]:
@@ -250,17 +252,17 @@ def _object(bucket: DeadLetterBucket, name: str) -> tuple[Stored | Malformed, Re
     record = RecordId.parse(name)
     found = bucket.of(record) if record else {}
     if len(found) > 1:
-        raise SettingError(f"{len(found)} records have the name {name}", _name_one(found))
+        raise SettingError(f"{len(found)} records have the name {visible(name)}", _name_one(found))
     for identity, stored in found.items():
         return stored, identity
     raise NotFoundError(
-        f"there is no dead letter {name} in {bucket.name}",
+        f"there is no dead letter {visible(name)} in {bucket.name}",
         "Write topic/partition/offset, or an object's key, as `ras dead-letters list --json` gives them.",
     )
 
 
 def _name_one(records: Iterable[RecordId]) -> str:
-    return "Name one of them:\n" + "\n".join(map(str, islice(records, _LEFT_SHOWN)))
+    return "Name one of them:\n" + "\n".join(visible(str(record)) for record in islice(records, _LEFT_SHOWN))
 
 
 # --- replay and purge ---
@@ -398,7 +400,7 @@ def _preview(bucket: DeadLetterBucket, selection: _Selection, choice: Choice, *,
     result, letters = replay.preview(bucket.objects(selection.entries), choice)
     if show:
         for letter in letters:
-            click.echo(f"would replay {letter.place}  {letter.kind}  {letter.code}")
+            click.echo(visible(f"would replay {letter.place}  {letter.kind}  {letter.code}"))
     return result
 
 
@@ -449,7 +451,7 @@ def purge(
                         if isinstance(letter, Malformed)
                         else f"{letter.place}  {letter.code}"
                     )
-                    click.echo(f"would purge {shown}")
+                    click.echo(visible(f"would purge {shown}"))
         if dry_run or not number:
             click.echo(f"{number} to purge", err=True)
             _tell_if_none(number, options)
