@@ -580,7 +580,7 @@ def test_the_rate_is_that_of_the_moment_and_what_is_unknown_is_not_called_good(p
 
     def answer(consumed: int, *lags: int | None) -> tuple[int, Any]:
         rows = [{**row, "name": f"topic-{at}", "lag": lag} for at, lag in enumerate(lags)]
-        return 200, {"outcomes": outcomes, "lag": {"rows": rows, "consumed": consumed}}
+        return 200, {"outcomes": outcomes, "lag": {"rows": rows, "consumed": consumed}, "paused": []}
 
     def fulfil(route: Route) -> None:
         status, body = answers.pop(0)

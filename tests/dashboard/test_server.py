@@ -23,7 +23,6 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from ras.cli import main
 from ras.dashboard import dead_letters, serve
-from ras.dashboard.dead_letters import visible
 from ras.dashboard.request_guard import HEADERS
 from ras.errors import OperatorError
 from result_aggregator.contracts.rejection import Problem
@@ -287,8 +286,8 @@ def test_what_a_record_says_is_never_markup(dashboard: Dashboard, service: Servi
     assert "<script>alert" not in answer.text
     assert "<img src=x" not in answer.text
     assert inline(answer.text) == []
-    # Shown all the same, what is invisible made visible; only in links and values to copy it is as it came.
-    shown = re.sub(r'(?:data-copy|href|value)="[^"]*"', "", answer.text)
+    # Shown and copied all the same, what is invisible made visible; only in links and forms it is as it came.
+    shown = re.sub(r'(?:href|value)="[^"]*"', "", answer.text)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
     assert "\u202e" not in shown
     assert "\\u202e" in shown
@@ -353,11 +352,6 @@ def test_a_malformed_object_is_shown_as_it_is(dashboard: Dashboard, service: Ser
 
     assert (row["kind"], row["record"]) == ("malformed", None)
     assert "&lt;b&gt;half" in answer.text
-
-
-def test_invisible_characters_are_made_visible() -> None:
-    assert visible("a\u202eb\x00\ud800 å") == "a\\u202eb\\u0000\\ud800 å"
-    assert visible("a\nb", keep="\n") == "a\nb"
 
 
 def test_letters_are_listed_newest_first_and_read_once(dashboard: Dashboard, service: Service) -> None:
@@ -665,6 +659,7 @@ def test_outcomes_and_lag_of_a_stage_are_what_cloudwatch_says(dashboard: Dashboa
 def test_a_part_of_the_health_that_cannot_be_read_does_not_hide_the_other(dashboard: Dashboard) -> None:
     class Refused:
         region = "eu-north-1"
+        functions = None
 
         @property
         def metrics(self) -> Any:
@@ -674,7 +669,17 @@ def test_a_part_of_the_health_that_cannot_be_read_does_not_hide_the_other(dashbo
     answer = ask(dashboard.url, "/data/health")
 
     assert answer.status == 200
+    assert answer.json["paused"] == []
     assert answer.json["lag"]["failed"]["code"] == "not_allowed"
+
+
+def test_a_mapping_that_an_interrupted_replay_left_disabled_is_told(dashboard: Dashboard) -> None:
+    """With the command that enables it."""
+    dashboard.deployment.paused_mappings.note(made.DEPLOYED)
+    [one] = ask(dashboard.url, "/data/health").json["paused"]
+
+    assert one["text"].startswith(f"{SPELLCHECK}: its mapping is disabled by an interrupted replay since 20")
+    assert one["enable"] == "ras replay --enable --stage dev --profile on-call"
 
 
 # --- replay ---

@@ -16,7 +16,9 @@ from ras.aws import Cloud
 from ras.cli import main
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import OperatorError
+from ras.replay.paused import PausedMappings
 from ras.state import StateDir
+from result_aggregator.contracts.rejection import Problem
 from result_aggregator.dead_letter_key import record_digest
 
 from tests.ops import brokers as kafka
@@ -51,6 +53,18 @@ class Deployment:
     @property
     def dead_letters(self) -> DeadLetterBucket:
         return DeadLetterBucket(self.service.s3, self.service.bucket)
+
+    @property
+    def is_local(self) -> bool:
+        return False
+
+    @property
+    def profile(self) -> None:
+        return None
+
+    @property
+    def paused_mappings(self) -> PausedMappings:
+        return PausedMappings(self.service.s3, self.service.bucket, self.cloud.functions)
 
     @property
     def invoke(self) -> Any:
@@ -202,7 +216,7 @@ def test_show_tells_everything(letters: Service) -> None:  # noqa: ARG001 (they 
         '"essay_id": "a"',
     ):
         assert part in shown
-    assert "b'\\x1b[31mpoison'" in poison
+    assert "\\u001b[31mpoison" in poison
     assert "Unhandled after 4 invocations of a batch of 2" in in_batch
     assert '"essay_id": "c"' in in_batch
 
@@ -267,6 +281,38 @@ def test_replay_takes_the_answer(
     ras("dead-letters", "replay", answer=answer, code=1)
 
     assert len(keys(letters)) == left
+
+
+EVIL = "\x1b]0;evil\x07\x9b31m\u202e\u2066\u200b"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["list"],
+        ["list", "--json"],
+        ["show", f"{SPELLCHECK}/0/1"],
+        ["replay", "--dry-run"],
+        ["purge", "--all", "--dry-run"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_no_command_prints_what_is_hidden(deployed: Deployment, command: list[str]) -> None:
+    """Key, header, correlation id, value, reason, problem, function: whatever a record says."""
+    service = deployed.service
+    value = json.dumps({EVIL: EVIL, "correlation_id": EVIL}, ensure_ascii=False).encode()
+    evil = made.record(value, 1, key=EVIL.encode(), headers=((EVIL, EVIL.encode()),))
+    made.reject(service.s3, service.bucket, evil, EVIL, problems=[Problem(EVIL, EVIL)])
+    service.s3.put_object(Bucket=service.bucket, Key=f"rejected/{EVIL}", Body=b"broken")
+    result = ras("dead-letters", *command)
+
+    assert [one for one in result.output if not one.isprintable() and one != "\n"] == []
+    if "--json" in command:
+        [broken, one] = (json.loads(line) for line in result.stdout.splitlines())
+        assert (one["correlation_id"], one["reason"]) == (EVIL, EVIL)
+        assert broken["object"] == f"rejected/{EVIL}"
+    elif "purge" not in command:
+        assert "\\u202e\\u2066" in result.output
 
 
 def test_a_name_that_several_records_have_is_not_guessed(letters: Service) -> None:

@@ -47,6 +47,7 @@ from ras.dead_letters.bucket import PENDING
 from ras.dead_letters.letter import Kind
 from ras.dead_letters.replay import DEFAULT_LIMIT, OVER_LIMIT, TO_REPLAY
 from ras.errors import ConflictError, OperatorError
+from ras.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -184,7 +185,7 @@ class Dashboard:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters["visible"] = dead_letters.visible
+        self._templates.filters["visible"] = visible
 
     async def source(self) -> DataSource:
         found = await _in_thread(self._open)
@@ -279,7 +280,7 @@ class Dashboard:
             problem=Told(
                 404,
                 "not_found",
-                f"There is no dead letter {dead_letters.visible(name)}.",
+                f"There is no dead letter {visible(name)}.",
                 "It may have been replayed or purged meanwhile.",
             ),
         )
@@ -354,7 +355,7 @@ class Dashboard:
         return await self._data(request, answer)
 
     async def health_data(self, request: Request) -> Response:
-        """Outcomes and lag. Each has its own failure: the one may be readable while the other is not."""
+        """Outcomes, lag and what a replay left disabled. Each has its own failure: one may be readable, another not."""
 
         async def part(name: str, seconds: float, read: Callable[[DataSource, datetime], Any]) -> Any:
             try:
@@ -365,11 +366,12 @@ class Dashboard:
                 return {"failed": told(error).__dict__}
 
         async def answer(_: str) -> Any:
-            outcomes, lag = await asyncio.gather(
+            outcomes, lag, paused = await asyncio.gather(
                 part("outcomes", _METRICS_S, ingest_health.outcomes),
                 part("lag", _METRICS_S, ingest_health.lag),
+                part("paused", _METRICS_S, ingest_health.paused),
             )
-            return {"outcomes": outcomes, "lag": lag}
+            return {"outcomes": outcomes, "lag": lag, "paused": paused}
 
         return await self._data(request, answer)
 
