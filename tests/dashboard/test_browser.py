@@ -178,10 +178,23 @@ def copied(page: Page, pattern: str) -> None:
     until(page, lambda: re.fullmatch(pattern, page.evaluate("navigator.clipboard.readText()")) is not None)
 
 
+def entered(chromium: Browser, running: Stack) -> Any:
+    """What a browser keeps after it has opened the address that `ras up` prints."""
+    context = chromium.new_context()
+    try:
+        page = context.new_page()
+        page.goto(running.dashboard_url)
+        assert urlsplit(page.url).query == ""  # the secret is not left in the address
+        return context.storage_state()
+    finally:
+        context.close()
+
+
 @pytest.fixture
 def watched(chromium: Browser, running: Stack) -> Iterator[Watched]:
     context = chromium.new_context(
         base_url=running.dashboard_url,
+        storage_state=entered(chromium, running),
         viewport={"width": 1200, "height": 860},
         locale="en-GB",
         timezone_id="America/New_York",
@@ -205,6 +218,23 @@ def page(watched: Watched) -> Page:
 def open_batch(page: Page, batch_id: str) -> None:
     page.goto(f"/batch?{urlencode({'id': batch_id})}")
     expect(page.locator("#summary .big")).to_be_visible()
+
+
+# --- getting in ---
+
+
+def test_without_its_address_a_page_says_how_to_get_in(chromium: Browser, running: Stack) -> None:
+    """Another account of this machine, or a browser that was not given the address."""
+    context = chromium.new_context(base_url=running.dashboard_url)
+    try:
+        page = context.new_page()
+        for path in ("/", "/letters", "/batch?id=large"):
+            answer = page.goto(path)
+            assert answer is not None
+            assert answer.status == 403
+            expect(page.locator("main")).to_contain_text("ras status")
+    finally:
+        context.close()
 
 
 # --- finding batches ---

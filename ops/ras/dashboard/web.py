@@ -25,6 +25,7 @@ import anyio
 import anyio.to_thread
 from botocore.exceptions import BotoCoreError, ClientError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from result_aggregator.domain import ids
 from result_aggregator.domain.statuses import OVERALL
 from result_aggregator.topics import TOPICS
 from result_aggregator_client import (
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
+    from ras.dashboard.request_guard import Access
     from ras.dead_letters.letter import DeadLetter
 
 HERE = Path(__file__).parent
@@ -322,9 +324,9 @@ class Dashboard:
 
     async def batches_data(self, request: Request) -> Response:
         asked = request.query_params
-        user = asked.get("user", "")
 
         async def answer(correlation_id: str) -> Any:
+            user = _id(request, "user")
             found = await (await self.source()).results.get_user_batches(
                 user,
                 correlation_id,
@@ -338,8 +340,9 @@ class Dashboard:
 
     async def batch_data(self, request: Request) -> Response:
         async def answer(correlation_id: str) -> Any:
+            batch_id = _id(request, "id")
             found = await (await self.source()).results.get_batch_status_page(
-                request.query_params.get("id", ""), None, correlation_id, limit=FIRST_ESSAYS
+                batch_id, None, correlation_id, limit=FIRST_ESSAYS
             )
             return None if found is None else batches.status(found)
 
@@ -347,9 +350,8 @@ class Dashboard:
 
     async def essays_data(self, request: Request) -> Response:
         async def answer(correlation_id: str) -> Any:
-            found = await (await self.source()).results.get_batch_status(
-                request.query_params.get("id", ""), None, correlation_id
-            )
+            batch_id = _id(request, "id")
+            found = await (await self.source()).results.get_batch_status(batch_id, None, correlation_id)
             return None if found is None else batches.essays(found.essays)
 
         return await self._data(request, answer)
@@ -391,7 +393,7 @@ class Dashboard:
             found = await answer(correlation_id)
             # Megabytes, of a large batch: meanwhile others are answered.
             encoded = None if found is None else await _in_thread(lambda: _encoded(found))
-        except ValueError as error:  # the client's word for an empty id
+        except ValueError as error:  # of an id
             problem = Told(400, "bad_request", str(error), "Write an id.", correlation_id)
         except _EXPECTED as error:
             problem = told(error)
@@ -413,6 +415,20 @@ class Dashboard:
     async def broken(self, _request: Request, _error: Exception) -> Response:
         problem = Told(500, "internal_error", "The dashboard itself failed.", "Its log has the details.")
         return await self._page("failed.html", 500, title="That did not work", problem=problem)
+
+
+def _id(request: Request, name: str) -> str:
+    """An id that a page asks for. Raises ValueError where it is none, or no address can carry it to the API.
+
+    Servers on the way decode `%2F` and resolve `..` between slashes: the request would be one for another path.
+    """
+    text = request.query_params.get(name, "")
+    problem = ids.problem_of(text)
+    if problem is None and "/" in text and any(part in (".", "..") for part in text.split("/")):
+        problem = "no address can carry it"
+    if problem:
+        raise ValueError(f"That is no id: {problem}.")
+    return text
 
 
 def _encoded(found: Any) -> tuple[bytes, str]:
@@ -464,8 +480,8 @@ def _of_replay(error: Exception) -> Told:
     return told(error)
 
 
-def create(opener: Opener, *, port: int) -> ASGIApp:
-    """The application, for a server that listens on 127.0.0.1:`port`."""
+def create(opener: Opener, *, port: int, access: Access | None) -> ASGIApp:
+    """The application, for a server that listens on 127.0.0.1:`port`; without `access` whoever asks is answered."""
     token = secrets.token_urlsafe(32)
     dashboard = Dashboard(opener, token)
     application = Starlette(
@@ -487,4 +503,4 @@ def create(opener: Opener, *, port: int) -> ASGIApp:
         lifespan=dashboard.lifespan,
     )
     # Around all of it: Starlette's own middleware would leave out what it answers to errors by itself.
-    return RequestGuard(application, port=port, token=token)
+    return RequestGuard(application, port=port, token=token, access=access)
