@@ -68,6 +68,22 @@ def test_counts_are_of_both_kinds(several: DeadLetterBucket) -> None:
     assert +several.counts() == {"rejected": 3, "batches": 1}
 
 
+def test_a_copy_whose_fate_is_known_is_not_counted(s3: S3Client, several: DeadLetterBucket) -> None:
+    """Published to Kafka and rejected again: the record waits under `rejected/`, its copy for nothing. Others do."""
+    for part in ("00001-", "00002-"):
+        stored = one(several, part)
+        several.set_aside(stored, {stored.letters[0].id: 1})
+    batch = one(several, "aws/lambda")
+    several.set_aside(batch, {batch.letters[0].id: 1})
+    assert +several.counts() == {"rejected": 1, "given-up": 1, "replayed": 3}
+
+    made.reject(s3, several.name, made.record(b"{", 2), "not_json")
+    assert +several.counts() == {"rejected": 2, "given-up": 1, "replayed": 2}
+    # One of a discarded batch, which the function rejects this time.
+    s3.put_object(Bucket=several.name, Key=batch.letters[0].id.object_key("rejected/"), Body=b"{}")
+    assert +several.counts() == {"rejected": 3, "given-up": 1, "replayed": 1}
+
+
 def test_many_letters_come_in_order_and_all(s3: S3Client, letters: DeadLetterBucket) -> None:
     """More than are read ahead."""
     for offset in range(200):

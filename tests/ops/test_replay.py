@@ -19,9 +19,12 @@ from ras.invoke import FunctionFailedError
 from ras.kafka.msk_iam import Brokers
 from ras.kafka.publish import publish as publish_events
 from ras.kafka.topic import TopicLog
+from result_aggregator.contracts.rejection import RejectedError
 from result_aggregator.dead_letter_key import record_digest
 from result_aggregator.domain import statuses
 from result_aggregator.domain.store_interface import UnavailableError
+from result_aggregator.msk_event import records_of
+from result_aggregator.store.dead_letters import DeadLetterStore
 from result_aggregator.store.view_store import ViewStore
 from result_aggregator.topics import TOPICS
 
@@ -445,6 +448,20 @@ def test_what_is_from_the_future_is_judged_by_its_first_time(
     )
     deliver(service, made.record(future.encode(), 1))
     assert replay(service, letters).left[0][2].startswith("from_the_future")
+
+
+def test_a_null_header_stays_null_through_kafka(
+    service: Service, letters: DeadLetterBucket, brokers: Brokers
+) -> None:
+    """Where the event had a null, not an empty header; and the record is known again by its headers."""
+    received = made.received(made.record(made.result("a"), 17)) | {"headers": [{"n": None}, {"e": []}]}
+    [one] = records_of(samples.msk_event([received]))
+    DeadLetterStore(letters.name, service.s3).keep(one, RejectedError("not_json", []))
+    topic = Topic(brokers)
+    publish(letters, brokers)
+    [again] = topic.take()
+
+    assert again.headers[:2] == (("n", None), ("e", b""))
 
 
 # --- purging ---

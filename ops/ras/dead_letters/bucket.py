@@ -132,11 +132,19 @@ class DeadLetterBucket:
                 yield ListedObject(listed["Key"], listed["ETag"], listed["LastModified"], listed["Size"])
 
     def counts(self) -> Counter[str]:
-        """Objects by what they hold: `rejected` and `given-up` records, given-up `batches`, `replayed` records."""
+        """Objects by what they hold: `rejected` and `given-up` records, given-up `batches`, `replayed` records.
+
+        A replayed record that has come back is counted where it waits now, and not as replayed.
+        """
         found = Counter(dict.fromkeys(("rejected", "given-up", "batches", "replayed"), 0))
-        for entry in self.entries(Filters(kinds=frozenset(Kind))):
-            top = entry.key.split("/")[0]
-            found["batches" if entry.key.startswith(DISCARDED_BATCH_PREFIX) else top] += 1
+        keys = [entry.key for entry in self.entries(Filters(kinds=frozenset(Kind)))]
+        waiting = {_record_part(key) for key in keys if not key.startswith(REPLAYED_PREFIX)}
+        for key in keys:
+            top = key.split("/")[0]
+            if key.startswith(DISCARDED_BATCH_PREFIX):
+                found["batches"] += 1
+            elif not (key.startswith(REPLAYED_PREFIX) and _record_part(key) in waiting):
+                found[top] += 1
         return found
 
     def objects(self, entries: Iterable[ListedObject]) -> Iterator[Stored | Malformed]:
@@ -268,6 +276,11 @@ def _add_named(found: dict[RecordId, Stored], name: RecordId, objects: Iterable[
         if isinstance(one, Stored):
             for letter in filter(lambda letter: name.names(letter.id), one.letters):
                 found.setdefault(letter.id, one)
+
+
+def _record_part(key: str) -> str:
+    """What of a key names the record, below the prefix of its kind."""
+    return key.removeprefix(REPLAYED_PREFIX).partition("/")[2]
 
 
 def _home(letter: DeadLetter) -> str:

@@ -231,7 +231,10 @@ def _as_text(content: bytes) -> str:
 
 def _headers(letter: DeadLetter) -> list[str]:
     try:
-        return [f"{name}: {_as_text(content)}" for name, content in letter.headers()]
+        return [
+            f"{name}: {'(none)' if content is None else _as_text(content)}"
+            for name, content in letter.headers()
+        ]
     except ValueError as error:
         return [f"({error})"]
 

@@ -151,14 +151,14 @@ class DeadLetter:
         """The value's bytes, None for a tombstone. Raises ValueError where they are not base64."""
         return _decoded(self.received.get("value"))
 
-    def headers(self) -> list[tuple[str, bytes]]:
-        """Names and bytes in their order, with repeated names. Raises ValueError where they are not as AWS sends them."""
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        """Names and bytes in their order, with repeated names; None for a null. Raises ValueError where they are not so."""
         found = []
         try:
             for header in self.received.get("headers") or []:
                 [(name, value)] = header.items()
                 # AWS writes Java's signed bytes; unsigned ones are read as well.
-                found.append((name, bytes(byte & 0xFF for byte in value)))
+                found.append((name, None if value is None else bytes(byte & 0xFF for byte in value)))
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"the headers are not as AWS sends them: {error}") from error
         return found
