@@ -5,8 +5,9 @@ import sys
 
 from aws_cdk import App
 
+from infra.context import load_settings, passed_over
 from infra.layers import FUNCTIONS, SHARED, LayerError, Target, build_client, build_dependencies, check_size
-from infra.settings import SettingsError, load_settings, passed_over
+from infra.settings import SettingsError
 from infra.stacks import add_stacks
 
 

@@ -23,14 +23,13 @@ import click
 import requests
 from ras import interrupts, signed_http, stack_file
 from ras.kafka.publish import publish
-from ras.signed_http import ALLOWED
 from ras.state import LOCAL
 from ras.terminal import console, expected_failures, table
 from ras_local import stack as stacks
 from ras_local.servers import dynoxide
 from ras_local.settings import StackDir
 from result_aggregator.domain.statuses import COMPLETED, PROCESSING
-from result_aggregator.names import RETRY_AFTER_S, function_name
+from result_aggregator.names import ALLOWED_CALLERS, RETRY_AFTER_S, function_name
 
 from benchmarks import load_data
 from benchmarks.report import machine
@@ -126,7 +125,7 @@ class Caller:
         self._batches = [batch for batch in batches if batch.essays <= 30]
         self._large = [batch for batch in batches if batch.essays > 30] or self._batches
         self._dice = random.Random(seed)  # noqa: S311 - chooses questions, keeps no secret
-        self._credentials = stack.callers[ALLOWED[seed % len(ALLOWED)]]
+        self._credentials = stack.callers[ALLOWED_CALLERS[seed % len(ALLOWED_CALLERS)]]
         self._etags: dict[str, str] = {}
         self._session = requests.Session()
         self._session.trust_env = False

@@ -181,6 +181,11 @@ class QueryApi(Construct):
         )
         # The output that comes with a RestApi is a URL that resolves only with private DNS; ours is in the stack.
         self.api.node.try_remove_child("Endpoint")
+        self._acknowledge(self._add_routes(function))
+        self._add_gateway_responses()
+
+    def _add_routes(self, function: lambda_.IFunction) -> apigateway.Method:
+        """Every route to the function; returns the method of `/healthz`, the one without authorization."""
         to_function = apigateway.LambdaIntegration(function, scope_permission_to_method=False)
         batches = self.api.root.add_resource("internal").add_resource("v1").add_resource("batches")
         # ANY, and a catch-all: the function alone can tell 404 from 405. The gateway answers a method that a
@@ -192,7 +197,9 @@ class QueryApi(Construct):
         )
         self.api.root.add_resource("metrics").add_method("ANY", to_function)
         self.api.root.add_resource("{proxy+}").add_method("ANY", to_function)
-        self._acknowledge(health)
+        return health
+
+    def _add_gateway_responses(self) -> None:
         for response_type, (status, code, sentence) in GATEWAY_RESPONSES.items():
             is_default = response_type.startswith("DEFAULT_")
             self.api.add_gateway_response(

@@ -122,14 +122,7 @@ class ServiceFunction(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         name = function_name(settings.stage, folder)
-        log_group = logs.LogGroup(
-            self,
-            "Logs",
-            log_group_name=log_group_name(name),
-            retention=retention(settings),
-            encryption_key=key,
-            removal_policy=RemovalPolicy.DESTROY,
-        )
+        log_group = self._log_group(name, settings, key)
         self.role = iam.Role(
             self,
             "Role",
@@ -155,33 +148,36 @@ class ServiceFunction(Construct):
             reserved_concurrent_executions=concurrency,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
             tracing=lambda_.Tracing.ACTIVE if settings.tracing else lambda_.Tracing.DISABLED,
-            environment={
-                "LOG_LEVEL": settings.log_level,
-                ENV_METRICS_NAMESPACE: namespace(settings.stage),
-                # Powertools traces wherever it finds itself in Lambda, an emulated one too.
-                ENV_TRACE_DISABLED: "false" if settings.tracing else "true",
-                **environment,
-            },
+            environment={**_of_every_function(settings), **environment},
         )
-
         acknowledge(
             self.function,
             "L1",
             "The layers' wheels are built and checked for the runtime that settings name, and python3.13 is supported"
             " until June 2029; a newer one is a change of that setting, tested like any other.",
         )
-        if snap_start:
-            Validations.of(self.function).acknowledge(
-                Acknowledgment(
-                    id="Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish",
-                    reason="Every deployment publishes a version, and callers use the alias that points to it.",
-                )
-            )
-        self.target: lambda_.IFunction = (
-            lambda_.Alias(self, "Live", alias_name=LIVE_ALIAS, version=self.function.current_version)
-            if snap_start
-            else self.function
+        self.target = self._target(snap_start=snap_start)
+
+    def _log_group(self, function: str, settings: Settings, key: kms.IKey | None) -> logs.LogGroup:
+        return logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=log_group_name(function),
+            retention=retention(settings),
+            encryption_key=key,
+            removal_policy=RemovalPolicy.DESTROY,
         )
+
+    def _target(self, *, snap_start: bool) -> lambda_.IFunction:
+        if not snap_start:
+            return self.function
+        Validations.of(self.function).acknowledge(
+            Acknowledgment(
+                id="Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish",
+                reason="Every deployment publishes a version, and callers use the alias that points to it.",
+            )
+        )
+        return lambda_.Alias(self, "Live", alias_name=LIVE_ALIAS, version=self.function.current_version)
 
     def allow_apart(self, sid: str, *, actions: list[str], resources: list[str]) -> None:
         """A right in a policy of its own. CloudFormation removes it after, not before, the function is done with it."""
@@ -191,6 +187,16 @@ class ServiceFunction(Construct):
 
     def allow(self, sid: str, *, actions: list[str], resources: list[str]) -> None:
         self.role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+
+
+def _of_every_function(settings: Settings) -> dict[str, str]:
+    """The part of the environment that all functions have in common."""
+    return {
+        "LOG_LEVEL": settings.log_level,
+        ENV_METRICS_NAMESPACE: namespace(settings.stage),
+        # Powertools traces wherever it finds itself in Lambda, an emulated one too.
+        ENV_TRACE_DISABLED: "false" if settings.tracing else "true",
+    }
 
 
 def output(scope: Construct, name: str, value: str, description: str) -> None:

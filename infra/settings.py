@@ -1,100 +1,43 @@
-"""What differs between stages, in one typed object.
+"""What differs between stages, in one typed object, which says what fits together.
 
-A value comes from, in this order: `cdk -c <setting>=<value>`, the environment (account and region only), the
-stage's preset below, the field's default. Nothing here imports the CDK, so a wrong setting is told at once.
+The types of its values are in `infra.setting_types`, the stages' presets in `infra.stages`; `infra.context` reads it from
+what the CDK command line gives. Nothing here imports the CDK, so a wrong setting is reported at once.
 
     SettingsError
 """
 
-import difflib
-import ipaddress
 import json
-import platform
 import re
-import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from result_aggregator.domain.phases import PHASE_NAMES
-from result_aggregator.names import resource_name
+from result_aggregator.names import ALLOWED_CALLERS, resource_name
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS, TOPICS
 
-StageName = Literal["local", "dev", "staging", "prod"]
-
-Account = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
-# Of two letters each, but for the European Sovereign Cloud's.
-_AREA = r"(eusc-)?[a-z]{2}(-[a-z]+)+-[0-9]"
-Region = Annotated[str, StringConstraints(pattern=rf"^{_AREA}$")]
-ClusterArn = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^arn:aws[a-z-]*:kafka:[a-z0-9-]+:[0-9]{12}:cluster/[A-Za-z0-9_-]+/[A-Za-z0-9-]+$"
-    ),
-]
-RoleArnOrName = Annotated[
-    str,
-    # IAM's: a path of up to 512 characters, a name of up to 64 ("IAM and AWS STS quotas").
-    StringConstraints(
-        pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:role/)?([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,64}$",
-        max_length=640,
-    ),
-]
-PollerGroup = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-# Kafka's own rule for a topic's name, without a dot in front, which Lambda refuses ("OnFailure").
-TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$")]
-
-
-def _network(value: str) -> str:
-    """Refuses what only looks like one, which the CDK would tell with a traceback that names no setting."""
-    try:
-        ipaddress.IPv4Network(value)
-    except ValueError as error:
-        raise ValueError(f"not an IPv4 network: {error}") from error
-    return value
-
-
-CIDR = r"^([0-9]{1,3}\.){3}[0-9]{1,3}/(1[6-9]|2[0-8])$"  # the sizes that a VPC can have
-NEW_CIDR = (
-    r"^([0-9]{1,3}\.){3}[0-9]{1,3}/(1[6-9]|2[0-4])$"  # the same, large enough to be shared by three zones
+from infra.setting_types import (
+    CLUSTER_SUBNETS_LIMIT,
+    RECORD_AGE_LIMIT_S,
+    RETRIES_LIMIT,
+    Account,
+    Batching,
+    BrokerType,
+    ClusterArn,
+    Email,
+    ExistingVpc,
+    LogRetentionDays,
+    NewCidr,
+    PollerGroup,
+    Region,
+    Repository,
+    RoleArnOrName,
+    StageName,
+    TopicName,
+    ZoneName,
 )
-Cidr = Annotated[str, StringConstraints(pattern=CIDR), AfterValidator(_network)]
-NewCidr = Annotated[str, StringConstraints(pattern=NEW_CIDR), AfterValidator(_network)]
-# The families of MSK's standard brokers, sizes left open for those to come: developer guide, "Amazon MSK broker sizes".
-BrokerType = Annotated[
-    str,
-    StringConstraints(pattern=r"^kafka\.(t3\.small|m[5-9][a-z]?\.(large|[1-9]?[0-9]?xlarge))$"),
-]
-# By names, or by names and ids: one without the other is in no token of GitHub's.
-Repository = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9._-]+|@[0-9]+/[A-Za-z0-9._-]+@[0-9]+)$")
-]
-SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]+$")]
-ZoneName = Annotated[str, StringConstraints(pattern=rf"^{_AREA}[a-z]$")]
-RouteTableId = Annotated[str, StringConstraints(pattern=r"^rtb-[0-9a-f]+$")]
-Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
 
-# Every emulator answers for this account.
-LOCAL_ACCOUNT = "000000000000"
 DEFAULT_REGION = "eu-north-1"
-DEFAULT_STAGE = "dev"
-GENERATIONS = ("table_generation", "second_generation", "write_second")
-"""The settings that a rebuild of the view changes: docs/upgrades.md."""
-# The CDK command line says CDK_DEFAULT_REGION=us-east-1 when nobody chose a region. Students' results must not
-# move to another continent by that: whoever wants it says so with AWS_REGION or -c region.
-_CLI_FALLBACK_REGION = "us-east-1"
-
 
 _FIRST_WITH_SNAP_START = 12
 
@@ -112,61 +55,11 @@ _PARTITIONS = {
 # Of the query function's environment, which is 4 KB in all: the rest is its table and its switches.
 _CALLERS_LIMIT = 3000
 
-# Lambda's limits of a mapping: a batch, its window, retries, a record's age.
-BATCH_LIMIT = 10_000
-WINDOW_LIMIT_S = 300
-RETRIES_LIMIT = 10_000
-RECORD_AGE_LIMIT_S = 604_800
-# MSK's, of a cluster ("CreateCluster": two or three).
-CLUSTER_SUBNETS_LIMIT = 3
-
 RUNBOOK = "docs/runbook.md"
-PROVISIONED_ONLY = (
-    "minimum_pollers",
-    "maximum_pollers",
-    "poller_group",
-    "retries",
-    "max_record_age_seconds",
-    "bisect",
-)
-"""What an on-demand mapping takes no part of, so that saying it there is a mistake."""
-OF_NEW_BROKERS = ("kafka_version", "broker_instance_type", "broker_storage_gib", "topic_partitions")
-"""What only a cluster of brokers takes that the stack makes."""
 
 
 class SettingsError(Exception):
     """A setting is unknown or has a value that is not allowed; the message names the setting and its value."""
-
-
-class Batching(BaseModel):
-    """How many records one invocation gets, and how long a poller waits for them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    # Lambda's own limits for Kafka; 0 seconds means "send what is there".
-    batch_size: int = Field(ge=1, le=BATCH_LIMIT)
-    window_seconds: int = Field(ge=0, le=WINDOW_LIMIT_S)
-
-
-class ExistingVpc(BaseModel):
-    """A VPC that the platform has already. All of it is said here, as a lookup would need credentials at synth time."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    vpc_id: str = Field(pattern=r"^vpc-[0-9a-f]+$")
-    cidr: Cidr = Field(description="who may reach the API's endpoint")
-    subnet_ids: tuple[SubnetId, ...] = Field(min_length=2, description="private ones, each in another zone")
-    route_table_ids: tuple[RouteTableId, ...] = Field(
-        default=(),
-        description="get the gateway endpoints; none: the VPC has them already, or nobody in it needs them",
-    )
-
-    @field_validator("subnet_ids")
-    @classmethod
-    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("a subnet is named twice; allowed: distinct ones")
-        return value
 
 
 # A ranking carries up to 5,000 essays in one record, so a few of them are a full payload (6 MB) and there is
@@ -178,15 +71,10 @@ BATCHING: dict[str, Batching] = {
 }
 
 
-def _number(value: Any) -> Any:
-    """`cdk -c` gives text, which is never equal to one of several numbers."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
 class Settings(BaseModel):
     """One stage of the service. Frozen; unknown keys are refused.
 
-    None is a secret, as an output of the data stack tells them (`as_context`).
+    None is a secret, as an output of the data stack tells them (`infra.context.as_context`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -216,10 +104,7 @@ class Settings(BaseModel):
     )
     restrict_to_vpc_endpoint: bool = Field(default=True, description="refuse what enters by any other door")
     callers: dict[str, RoleArnOrName] = Field(
-        default={
-            "api-gateway-service": "api-gateway-service",
-            "admin-dashboard-service": "admin-dashboard-service",
-        },
+        default={service: service for service in ALLOWED_CALLERS},
         min_length=1,
         description="service name -> its role: an ARN, or the name of a role in the stack's own account",
         examples=['{"api-gateway-service": "its-role"}'],
@@ -305,8 +190,7 @@ class Settings(BaseModel):
     snap_start: bool = Field(default=True, description="the query function starts from a snapshot")
     query_timeout_seconds: int = Field(default=15, ge=1, le=29, description="API Gateway gives up after 29")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    # The numbers of days that CloudWatch Logs has, as far as anybody needs them here.
-    log_retention_days: Annotated[Literal[1, 3, 7, 14, 30, 90, 365], BeforeValidator(_number)] = 30
+    log_retention_days: LogRetentionDays = 30
     tracing: bool = True
     default_pipeline: Annotated[str, StringConstraints(pattern=r"^[a-z_]+(,[a-z_]+)*$")] = (
         "spellcheck,cj_assessment"
@@ -597,203 +481,3 @@ class Settings(BaseModel):
     def name(self, part: str) -> str:
         """`ras-<stage>-<part>`, for what callers and operators know by name."""
         return resource_name(self.stage, part)
-
-
-_MACHINE: dict[str, Literal["arm64", "x86_64"]] = {"aarch64": "arm64", "arm64": "arm64"}
-
-
-def _presets(stage: StageName, region: str) -> dict[str, Any]:
-    match stage:
-        case "local":
-            return {
-                "account": LOCAL_ACCOUNT,
-                # Functions run in the emulator's own interpreter, which `make setup` makes from this one.
-                "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
-                "architecture": _MACHINE.get(platform.machine(), "x86_64"),
-                "functions_on_host": True,
-                # No emulator has a cluster or a VPC: mappings name a placeholder, which the local poller serves.
-                "cluster_arn": f"arn:aws:kafka:{region}:{LOCAL_ACCOUNT}:cluster/ras-local/{'0' * 8}-local-1",
-                "private_network": False,
-                "restrict_to_vpc_endpoint": False,
-                "tls_only": False,
-                # No emulated function is restored from a snapshot, and the emulator refuses alarms over several metrics.
-                "snap_start": False,
-                "own_key": False,
-                "operations": False,
-                "api_log_role": False,
-                "api_access_logs": False,
-                "tracing": False,
-                "deletion_protection": False,
-                "removal_policy": "destroy",
-                "retries": 3,
-                "log_retention_days": 1,
-                "dead_letter_days": 1,
-            }
-        case "dev":
-            return {
-                "new_cluster": "serverless",
-                "deletion_protection": False,
-                "removal_policy": "destroy",
-                "log_level": "DEBUG",
-                "log_retention_days": 7,
-                "dead_letter_days": 14,
-            }
-        case "staging":
-            return {}
-        case "prod":
-            # Where MSK takes two subnets only (its developer guide, on creating a cluster).
-            zones = 2 if region == "us-west-1" else 3
-            return {"availability_zones": zones, "log_retention_days": 90, "dead_letter_days": 365}
-
-
-def load_settings(context: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """The settings of the stage that the CDK context names (`stage`, default dev).
-
-    `context` is what `cdk -c` and `cdk.json` gave; structured values may be JSON text. Raises SettingsError.
-    """
-    given = {key: value for key, value in context.items() if _is_setting_key(key)}
-    unknown = sorted(given.keys() - Settings.model_fields.keys())
-    if unknown:
-        raise SettingsError(
-            f"setting {unknown[0]!r} is unknown{_meant(unknown[0])};"
-            f" allowed: {', '.join(sorted(Settings.model_fields))}"
-        )
-    values = {key: _from_text(key, value) for key, value in given.items()}
-    stage = values.setdefault("stage", DEFAULT_STAGE)
-    if stage not in ("local", "dev", "staging", "prod"):
-        raise SettingsError(f"setting 'stage': {stage!r} is not one of local, dev, staging, prod")
-    values = _from_environment(environ) | values
-    preset = _presets(stage, values.get("region", DEFAULT_REGION))
-    if values.get("cluster_arn") is not None:
-        preset.pop("new_cluster", None)
-    if values.get("mapping_mode", preset.get("mapping_mode")) == "on_demand":
-        _refuse_ignored(values, PROVISIONED_ONLY, "mapping_mode on_demand", "mapping_mode provisioned")
-    said = values
-    values = preset | said
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from error
-    if settings.vpc:
-        _refuse_ignored(said, ("new_vpc_cidr", "availability_zones"), "vpc", "no vpc")
-    if settings.zone_names:
-        _refuse_ignored(said, ("availability_zones",), "zone_names", "no zone_names")
-    if not settings.is_local and (settings.cluster_arn or settings.new_cluster != "provisioned"):
-        other = "cluster_arn" if settings.cluster_arn else f"new_cluster {settings.new_cluster}"
-        _refuse_ignored(said, OF_NEW_BROKERS, other, "new_cluster provisioned")
-    return settings
-
-
-def _refuse_ignored(given: Mapping[str, Any], keys: Sequence[str], chosen: str, needed: str) -> None:
-    """Only what somebody said: presets and defaults are of the other choice. Raises SettingsError."""
-    ignored = [
-        f"setting {key!r}: {given[key]!r} would be ignored with {chosen}; allowed: leave it out, or {needed}"
-        for key in keys
-        if key in given
-    ]
-    if ignored:
-        raise SettingsError("\n".join(ignored))
-
-
-def as_context(settings: Settings) -> dict[str, str]:
-    """What `cdk -c` has to say beside the stage, for the same settings again: those that its preset does not give.
-
-    Always the region, as it would otherwise be that of whoever deploys. Never the account, which their credentials
-    decide, nor the generations of the table, which are told apart (`infra.stacks`).
-    """
-    values = settings.model_dump(mode="json", exclude={"stage", "account", *GENERATIONS})
-    given = _presets(settings.stage, settings.region)
-    # A stage without either is none, so the settings' own cluster stands in where the preset has none.
-    cluster = {"cluster_arn": settings.cluster_arn, "new_cluster": settings.new_cluster}
-    preset = Settings.model_validate(
-        {**given, **cluster, "stage": settings.stage, "region": settings.region}
-    ).model_dump(mode="json")
-    preset |= {name: given.get(name) for name, value in cluster.items() if value is not None}
-    return {
-        name: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-        for name, value in values.items()
-        if name == "region" or value != preset[name]
-    }
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Account and region of whoever runs the CDK command line, where they are known."""
-    region = (
-        environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or environ.get("CDK_DEFAULT_REGION")
-    )
-    found = {"account": environ.get("CDK_DEFAULT_ACCOUNT"), "region": region}
-    if region == _CLI_FALLBACK_REGION and region not in (
-        environ.get("AWS_REGION"),
-        environ.get("AWS_DEFAULT_REGION"),
-    ):
-        found["region"] = None
-    return {key: value for key, value in found.items() if value}
-
-
-def passed_over(context: Mapping[str, Any], environ: Mapping[str, str]) -> str:
-    """What to tell whoever gets another region than the command line named; empty where it is the same."""
-    named = environ.get("CDK_DEFAULT_REGION")
-    if not named or "region" in context or "region" in _from_environment(environ):
-        return ""
-    return (
-        f"region: {DEFAULT_REGION}, not {named}, which the command line also names where nobody chose one;"
-        f" for that say AWS_REGION={named} or -c region={named}"
-    )
-
-
-_PARTS = {
-    part: name
-    for name, of in (("topic_batching", Batching), ("vpc", ExistingVpc))
-    for part in of.model_fields
-}
-
-
-def _meant(key: str) -> str:
-    """Which setting somebody may have meant, said behind the name that is unknown."""
-    first, *inside = re.split(r"\W", key.replace("-", "_"))
-    if first in _PARTS:
-        return f"; it is a part of {_PARTS[first]!r}, which is given as JSON"
-    near = difflib.get_close_matches(first, Settings.model_fields, 1)
-    if not near:
-        return ""
-    return f"; {near[0]!r} is one{', given as JSON with what it has inside' if inside else ''}"
-
-
-# All that the CDK's command line writes into cdk.json without a colon, a slash or an at sign in its name.
-_KEYS_OF_THE_CDK = {"acknowledged-issue-numbers", "cli-telemetry"}
-
-
-def _is_setting_key(key: str) -> bool:
-    """The context also holds the CDK's own keys; what is none of them is a setting, or was meant to be one."""
-    return key not in _KEYS_OF_THE_CDK and not set(key) & set(":/@")
-
-
-def _from_text(key: str, value: Any) -> Any:
-    """`cdk -c` gives text only, so objects come as JSON."""
-    if not isinstance(value, str) or not value.startswith(("{", "[")):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise SettingsError(
-            f"setting {key!r}: {value!r} is not JSON: {error}; the shell may have taken its quotes, see docs/deploy.md"
-        ) from error
-
-
-def _explain(problem: Mapping[str, Any]) -> str:
-    message = problem["msg"].removeprefix("Value error, ")
-    # In the words of who types them.
-    if problem["type"] in ("bool_parsing", "bool_type"):
-        message = "allowed: true or false"
-    message = message.partition(" or instance of")[0]
-    message = message.replace("a valid tuple", "a list, as JSON").replace(
-        "a valid dictionary", "an object, as JSON"
-    )
-    if not problem["loc"]:
-        return f"setting {message}"
-    where = ".".join(str(part) for part in problem["loc"])
-    field = Settings.model_fields.get(str(problem["loc"][0]))
-    # Of a part of a structure the whole is no example.
-    if field is not None and field.examples and len(problem["loc"]) == 1:
-        message += f"; such as {' or '.join(map(str, field.examples))}"
-    return f"setting {where!r}: {problem['input']!r}: {message}"

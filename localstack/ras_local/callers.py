@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from ras.signed_http import ALLOWED
+from result_aggregator.names import ALLOWED_CALLERS
 
 from ras_local.settings import ACCOUNT
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NOT_ALLOWED = "not-allowed"
 """A role of the same account that the API's resource policy does not name."""
 
-CALLERS = (*ALLOWED, NOT_ALLOWED)
+CALLERS = (*ALLOWED_CALLERS, NOT_ALLOWED)
 
 _LONGEST_ROLE_SESSION_S = 43_200  # IAM's own maximum
 # The emulator grants any length, and a stack that stays up for weeks should keep answering.

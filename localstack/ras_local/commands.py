@@ -16,6 +16,7 @@ from ras.plugins import Plugin
 from ras.state import LOCAL
 from ras.terminal import console, expected_failures, json_text, many
 from ras.visible import visible
+from result_aggregator.names import GATEWAY_CALLER
 
 from ras_local.settings import StackDir
 
@@ -141,9 +142,7 @@ def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: boo
 
 @click.command()
 @click.argument("path")
-@click.option(
-    "--as", "caller", default="api-gateway-service", show_default=True, help="Who signs the request."
-)
+@click.option("--as", "caller", default=GATEWAY_CALLER, show_default=True, help="Who signs the request.")
 @click.option("--unsigned", is_flag=True, help="Send it without a signature.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="NAME:VALUE", help="A request header.")
 @click.option("--include", "-i", is_flag=True, help="Print the answer's headers too, to standard error.")

@@ -12,7 +12,6 @@ from ras import stack_file
 from ras.dashboard.serve import open_in_browser
 from ras.errors import FailedError
 from ras.kafka.publish import publish, read_events
-from ras.signed_http import ALLOWED
 from ras.state import REPOSITORY
 from ras.terminal import plain, print_json, table
 from result_aggregator.domain.statuses import (
@@ -22,6 +21,7 @@ from result_aggregator.domain.statuses import (
     PARTIALLY_COMPLETED,
     PROCESSING,
 )
+from result_aggregator.names import GATEWAY_CALLER
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ras_local import stack as stacks
@@ -100,7 +100,7 @@ def _show(stack: Stack, console: Console, timings: Timings, *, fresh: bool) -> b
         _follow(stack, console, timeout_s=120)
 
     console.print("\n[bold]Results out[/]")
-    with timings.step("queried as api-gateway-service"):
+    with timings.step(f"queried as {GATEWAY_CALLER}"):
         batches = _batches(stack, sorted(_owners(event.value for event in events)))
     console.print(_batch_table(batches))
     chosen = max(batches, key=_telling, default=None)
@@ -256,7 +256,7 @@ def _telling(batch: Mapping[str, Any]) -> tuple[int, int]:
 def _show_batch(stack: Stack, console: Console, batch_id: str) -> None:
     path = f"/internal/v1/batches/{batch_id}/status"
     answer = stack.get(path)
-    console.print(f"\n[bold]GET {path}[/] as {ALLOWED[0]}: {answer.status_code}")
+    console.print(f"\n[bold]GET {path}[/] as {GATEWAY_CALLER}: {answer.status_code}")
     if answer.status_code != 200:
         raise FailedError(f"the batch was answered with {answer.status_code}: {answer.text[:500]}")
     batch = answer.json()

@@ -102,7 +102,7 @@ def up(state: StackDir | None = None, *, say: Callable[[str], None] = lambda _: 
 
 def _check_settings() -> None:
     """Raises OperatorError for what a process would be told by the environment, and end over, in a minute."""
-    from ras_local.mapping import poller  # the loops and their clients, which nothing else here needs
+    from ras_local import poller  # with it the mapping package and its clients, which nothing else here needs
 
     region()
     processes.wished_port("RAS_DASHBOARD_PORT")
@@ -189,7 +189,7 @@ def deploy_again(state: StackDir, settings: Mapping[str, str]) -> Stack:
 def start_poller(state: StackDir, stack: Stack) -> None:
     """Start the local event source mapping; it goes on from the groups' last commits."""
     state.mappings_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "ras_local.mapping.poller"]
+    command = [sys.executable, "-m", "ras_local.poller"]
     arguments = [stack.endpoint_url, stack.region, stack.bootstrap_servers, str(state.mappings_file)]
     processes.start(state, POLLER, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
 

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 SERVICE = "execute-api"
 
-ALLOWED = ("api-gateway-service", "admin-dashboard-service")
-"""Roles whose callers the API lets in; the stack file has keys of each."""
-
 
 class CallerKeys(TypedDict):
     """Temporary keys of a caller, as they stand in the stack file."""

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from result_aggregator.names import GATEWAY_CALLER
+
 from ras import signed_http
 from ras.aws import Cloud
 from ras.errors import FailedError, NotFoundError, UnreachableError
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from ras.signed_http import CallerKeys
     from ras.state import StateDir
 
-DEFAULT_CALLER = signed_http.ALLOWED[0]
+DEFAULT_CALLER = GATEWAY_CALLER
 
 PATIENCE_S = 60
 """For so long a broker may be silent: one that was killed reads its logs again before it answers for a group."""

@@ -24,6 +24,7 @@ from result_aggregator.contracts import Ignored, RejectedError, read
 from result_aggregator.deadline import Deadline
 from result_aggregator.domain import statuses, table_layout, view
 from result_aggregator.ingest import ingest
+from result_aggregator.names import GATEWAY_CALLER
 from result_aggregator.store.view_store import ViewStore
 
 from tests import fold, samples
@@ -83,7 +84,7 @@ class World:
     def __init__(self, dynamodb: DynamoDB, session: FaultyTransport, table: str, name: str) -> None:
         self._session = session
         self._store = ViewStore(table, dynamodb)
-        self._api = Api(self._store, {ROLE: "api-gateway-service"}, samples.DEFAULT_PIPELINE, _no_metrics)
+        self._api = Api(self._store, {ROLE: GATEWAY_CALLER}, samples.DEFAULT_PIPELINE, _no_metrics)
         self._name = name
         self.records: list[dict[str, Any]] = []
         self.pending: set[int] = set()

@@ -7,10 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ras.dashboard.data_source import CALLER, Reopened, open_source
+from ras.dashboard.data_source import Reopened, open_source
 from ras.deployment import Account
 from ras.errors import OperatorError
 from ras.state import StateDir, write_private
+from result_aggregator.names import DASHBOARD_CALLER
 
 from tests.dynamodb import REGION
 
@@ -30,7 +31,7 @@ def up(
         "api_url": api_url,
         "table_name": "table",
         "dead_letter_bucket": "letters",
-        "callers": {CALLER: keys},
+        "callers": {DASHBOARD_CALLER: keys},
         "dashboard_url": "http://127.0.0.1:3/",
     }
     state = StateDir(folder)

@@ -12,24 +12,28 @@ import time
 import uuid
 import zipfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
+from ras.aws import ROOT_KEY, ROOT_SECRET
 from ras.kafka import lag
 from ras.kafka.client import quiet_client
 from ras.kafka.publish import Event, publish
 from ras_local.capabilities import Lack
-from ras_local.mapping.delivery import EventSource, MappingSettings
-from ras_local.mapping.destinations import ExecutionRoles, OnFailure
-from ras_local.mapping.poller import Gate, Mapping, invoke
+from ras_local.mapping import AwsAccess, Gate, MappingSettings, RunningMapping
+from ras_local.mapping.destinations import OnFailure
+from ras_local.mapping.events import EventSource
+from ras_local.mapping.invoke import invoke
+from ras_local.mapping.roles import ExecutionRoles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ras.stack_file import Stack
-    from ras_local.mapping.delivery import InvocationResult
+    from ras_local.mapping import InvocationResult
 
 pytestmark = pytest.mark.e2e
 
@@ -45,7 +49,7 @@ class ThrowAway:
     running: Stack
     name: str = field(default_factory=lambda: f"throw-away-{uuid.uuid4().hex[:8]}")
     given: list[list[int]] = field(default_factory=list)
-    mappings: list[Mapping] = field(default_factory=list)
+    mappings: list[RunningMapping] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         functions = self.running.cloud.functions
@@ -67,21 +71,25 @@ class ThrowAway:
                 self.name, timeout=10
             )  # the embedded broker makes a topic when it is asked about it
 
+    @cached_property
+    def _aws(self) -> AwsAccess:
+        return AwsAccess(self.running.endpoint_url, self.running.region, ROOT_KEY, ROOT_SECRET)
+
     def become(self, code: str) -> None:
         functions = self.running.cloud.functions
         functions.update_function_code(FunctionName=self.name, ZipFile=_zipped(code))
         functions.get_waiter("function_updated_v2").wait(FunctionName=self.name)
 
-    def map(self, **settings: Any) -> Mapping:
+    def map(self, **settings: Any) -> RunningMapping:
         made = MappingSettings(
             self.name, self.name, self.arn, CLUSTER, f"group-{self.name}", window_s=0.1, **settings
         )
         source = EventSource(CLUSTER, self.running.bootstrap_servers)
-        mapping = Mapping(
+        mapping = RunningMapping(
             made,
             self.running.bootstrap_servers,
             invoke=self._invoke,
-            destination=OnFailure(ExecutionRoles(self.running.cloud), made, source),
+            destination=OnFailure(ExecutionRoles(self._aws, grant_trust=True), made, source),
             gate=Gate(2),
         )
         self.mappings.append(mapping)
@@ -91,7 +99,7 @@ class ThrowAway:
     def _invoke(self, event: str) -> InvocationResult:
         records = json.loads(event)["records"].values()
         self.given.append([entry["offset"] for lane in records for entry in lane])
-        return invoke(self.running.cloud, self.arn, event)
+        return invoke(self._aws.functions, self.arn, event)
 
     def publish(self, *values: bytes) -> None:
         events = [Event(self.name, value, b"one-key", partition=0) for value in values]

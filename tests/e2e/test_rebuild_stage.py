@@ -30,7 +30,7 @@ from result_aggregator.domain import table_layout
 from result_aggregator.store.aws import AccessKeys
 from result_aggregator.topics import TOPICS
 
-from infra.settings import as_context, load_settings
+from infra.context import as_context, load_settings
 from tests import samples
 from tests.msk import cluster
 from tests.msk.cluster import Right

@@ -21,6 +21,7 @@ from result_aggregator.names import (
     ENV_DEFAULT_PIPELINE,
     ENV_PARTIAL_BATCH_RESPONSE,
     ENV_TABLE_NAME,
+    GATEWAY_CALLER,
 )
 from result_aggregator.store import call_log as calls_module
 from result_aggregator.store import cloudwatch as cloudwatch_module
@@ -203,7 +204,7 @@ def service(
         ENV_PARTIAL_BATCH_RESPONSE: "true",
         ENV_DEFAULT_PIPELINE: "spellcheck,cj_assessment",
         ENV_COMPRESS_ANSWERS: "true",
-        ENV_ALLOWED_CALLERS: json.dumps({ROLE: "api-gateway-service"}),
+        ENV_ALLOWED_CALLERS: json.dumps({ROLE: GATEWAY_CALLER}),
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)

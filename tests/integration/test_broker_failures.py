@@ -12,13 +12,13 @@ from ras import stack_file
 from ras.kafka.client import quiet_client
 from ras.kafka.publish import publish
 from ras_local import stack
-from ras_local.mapping.delivery import MappingSettings, Succeeded
+from ras_local.mapping import MappingSettings, Succeeded
 from ras_local.servers import apache_kafka, processes
 
 from tests import fold
 from tests.chaos import workload
 from tests.integration import conftest
-from tests.local.mapping.test_running import Bench, events
+from tests.local.mapping.bench import Bench, events
 from tests.tiers import long
 
 if TYPE_CHECKING:

@@ -244,10 +244,18 @@ except KeyboardInterrupt:
 """
 
 
+def hear_signals() -> None:
+    """In a new process: what runs the tests may ignore signals (nohup, a script's background job), and a child inherits that."""
+    for sent in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(sent, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_however_a_command_is_ended_it_cleans_up(sent: signal.Signals) -> None:
     """By Ctrl-C, by a supervisor, or because its terminal was closed."""
-    with subprocess.Popen([sys.executable, "-c", CLEANING], stdout=subprocess.PIPE, text=True) as command:
+    with subprocess.Popen(
+        [sys.executable, "-c", CLEANING], stdout=subprocess.PIPE, text=True, preexec_fn=hear_signals
+    ) as command:
         assert command.stdout is not None
         assert command.stdout.readline() == "waits\n"
         command.send_signal(sent)

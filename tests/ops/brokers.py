@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from ras.kafka.client import quiet_client
-from ras_local.mapping.poller import to_record
+from ras_local.mapping.records import to_record
 
 if TYPE_CHECKING:
     import threading
 
     from ras.kafka.msk_iam import Brokers
-    from ras_local.mapping.delivery import KafkaRecord
+    from ras_local.mapping.records import KafkaRecord
 
 
 def fill(brokers: Brokers, topic: str, timestamps: dict[int, list[int]], value: bytes = b"x") -> None:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ras.dead_letters.bucket import DeadLetterBucket, Filters, Stored
 from ras.dead_letters.letter import Kind
 from ras.mappings import DeployedMapping
-from ras_local.mapping import delivery as mapping
+from ras_local.mapping.delivery import RETRIES_EXHAUSTED, Discarded
+from ras_local.mapping.events import EventSource
+from ras_local.mapping.failure_documents import failure_message, failure_object_key
+from ras_local.mapping.records import KafkaRecord, event_record
+from ras_local.mapping.responses import Failed
+from ras_local.mapping.settings import MappingSettings
 from result_aggregator import dead_letter_key
 from result_aggregator.contracts.rejection import Problem, RejectedError
 from result_aggregator.msk_event import records_of
@@ -37,8 +42,8 @@ DEPLOYED = DeployedMapping(
     topic=SPELLCHECK,
     function_arn=f"arn:aws:lambda:eu-north-1:000000000000:function:{FUNCTION}",
 )
-SETTINGS = mapping.MappingSettings(DEPLOYED.uuid, DEPLOYED.topic, DEPLOYED.function_arn)
-SOURCE = mapping.EventSource(msk_event([])["eventSourceArn"], "b-1:9098,b-2:9098")
+SETTINGS = MappingSettings(DEPLOYED.uuid, DEPLOYED.topic, DEPLOYED.function_arn)
+SOURCE = EventSource(msk_event([])["eventSourceArn"], "b-1:9098,b-2:9098")
 EVERY = Filters(kinds=frozenset(Kind))
 
 
@@ -55,16 +60,16 @@ def registered() -> bytes:
 
 def record(
     value: bytes | None, offset: int = 0, partition: int = 0, topic: str = SPELLCHECK, **more: Any
-) -> mapping.KafkaRecord:
-    return mapping.KafkaRecord(topic, partition, offset, 1_772_438_400_000, value=value, **more)
+) -> KafkaRecord:
+    return KafkaRecord(topic, partition, offset, 1_772_438_400_000, value=value, **more)
 
 
-def received(one: mapping.KafkaRecord) -> dict[str, Any]:
+def received(one: KafkaRecord) -> dict[str, Any]:
     """The record as its event has it."""
-    return mapping.record_event(one)
+    return event_record(one)
 
 
-def object_key(one: mapping.KafkaRecord, prefix: str = REJECTED_PREFIX) -> str:
+def object_key(one: KafkaRecord, prefix: str = REJECTED_PREFIX) -> str:
     """Where the letter of a record lies."""
     digest = dead_letter_key.record_digest(received(one))
     return dead_letter_key.object_key(prefix, one.topic, one.partition, one.offset, digest)
@@ -73,7 +78,7 @@ def object_key(one: mapping.KafkaRecord, prefix: str = REJECTED_PREFIX) -> str:
 def reject(
     s3: S3Client,
     bucket: str,
-    one: mapping.KafkaRecord,
+    one: KafkaRecord,
     code: str = "unknown_status",
     *,
     at: datetime = NOON,
@@ -85,7 +90,7 @@ def reject(
     store.keep(made, RejectedError(code, list(problems)))
 
 
-def reject_as_earlier(s3: S3Client, bucket: str, one: mapping.KafkaRecord) -> str:
+def reject_as_earlier(s3: S3Client, bucket: str, one: KafkaRecord) -> str:
     """Keep a record as versions did whose keys had no digest; the key."""
     letter = {"reason": {"code": "not_json", "problems": []}, "kept": {"replays": 1}, **received(one)}
     key = f"{REJECTED_PREFIX}{one.topic}/{one.partition}/{one.offset:020d}.json"
@@ -93,25 +98,23 @@ def reject_as_earlier(s3: S3Client, bucket: str, one: mapping.KafkaRecord) -> st
     return key
 
 
-def given_up(*records: mapping.KafkaRecord, at: datetime = NOON) -> tuple[str, bytes]:
+def given_up(*records: KafkaRecord, at: datetime = NOON) -> tuple[str, bytes]:
     """Key and body of a batch that a mapping has given up on."""
-    discarded = mapping.Discarded(
-        records, mapping.RETRIES_EXHAUSTED, 4, mapping.Failed("out of memory", "request-1")
-    )
-    message = mapping.failure_message(discarded, SETTINGS, SOURCE, now=at, with_payload=True)
-    return mapping.failure_object_key(discarded, SETTINGS, now=at, unique="unique"), message.encode()
+    discarded = Discarded(records, RETRIES_EXHAUSTED, 4, Failed("out of memory", "request-1"))
+    message = failure_message(discarded, SETTINGS, SOURCE, now=at, with_payload=True)
+    return failure_object_key(discarded, SETTINGS, now=at, unique="unique"), message.encode()
 
 
-def give_up(s3: S3Client, bucket: str, *records: mapping.KafkaRecord, at: datetime = NOON) -> str:
+def give_up(s3: S3Client, bucket: str, *records: KafkaRecord, at: datetime = NOON) -> str:
     """Keep a batch as a mapping does that gives it up; its key."""
     key, body = given_up(*records, at=at)
     s3.put_object(Bucket=bucket, Key=key, Body=body)
     return key
 
 
-def in_kafka(one: mapping.KafkaRecord, **headers: bytes) -> mapping.KafkaRecord:
+def in_kafka(one: KafkaRecord, **headers: bytes) -> KafkaRecord:
     """The record with more headers."""
-    return mapping.KafkaRecord(
+    return KafkaRecord(
         one.topic,
         one.partition,
         one.offset,

@@ -31,7 +31,7 @@ from ras_local import stack as stacks
 from ras_local.settings import StackDir
 from result_aggregator.topics import TOPICS
 
-from infra.settings import as_context, load_settings
+from infra.context import as_context, load_settings
 from tests.ops import made
 from tests.template.given import CLUSTER_ARN, GIVEN_VPC
 from tests.template.test_settings import settings_of

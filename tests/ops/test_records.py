@@ -8,8 +8,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 from ras.kafka.publish import Event, publish
 from ras.kafka.records import event_record
 from ras.kafka.topic import TopicLog
-from ras_local.mapping.delivery import record_event
-from ras_local.mapping.poller import to_record
+from ras_local.mapping import records
 
 from tests.ops import brokers as kafka
 
@@ -53,14 +52,14 @@ def test_both_make_the_same_record_of_a_message(brokers: Brokers, topic: str) ->
 
     assert len(found) == len(EVENTS) + 4
     for message in found:
-        assert event_record(message) == record_event(to_record(message))
+        assert event_record(message) == records.event_record(records.to_record(message))
 
 
 def test_a_record_is_as_aws_sends_it(brokers: Brokers, topic: str) -> None:
     """Lambda developer guide, Using Lambda with Amazon MSK: base64, signed header bytes, nothing where a null is."""
-    records = {(one["partition"], one["offset"]): one for one in map(event_record, messages(brokers, topic))}
+    made = {(one["partition"], one["offset"]): one for one in map(event_record, messages(brokers, topic))}
 
-    assert records[1, 2] == {
+    assert made[1, 2] == {
         "topic": topic,
         "partition": 1,
         "offset": 2,
@@ -69,11 +68,11 @@ def test_a_record_is_as_aws_sends_it(brokers: Brokers, topic: str) -> None:
         "value": "eA==",
         "headers": [],
     }
-    assert records[0, 1]["key"] == "/g=="
-    assert (records[0, 2]["key"], records[0, 2]["value"]) == ("", "")
-    assert records[0, 3].keys() & {"key", "value"} == {"key"}
-    assert not records[0, 5].keys() & {"key", "value"}
-    assert records[0, 6]["headers"] == [
+    assert made[0, 1]["key"] == "/g=="
+    assert (made[0, 2]["key"], made[0, 2]["value"]) == ("", "")
+    assert made[0, 3].keys() & {"key", "value"} == {"key"}
+    assert not made[0, 5].keys() & {"key", "value"}
+    assert made[0, 6]["headers"] == [
         {"h": [-1, -128, 127]},
         {"h": [97, 103, 97, 105, 110]},
         {"empty": []},

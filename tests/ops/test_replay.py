@@ -35,7 +35,7 @@ from tests.ops.made import REGISTERED, SPELLCHECK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ras_local.mapping.delivery import KafkaRecord
+    from ras_local.mapping.records import KafkaRecord
 
     from tests.handlers.conftest import Service
 
@@ -503,7 +503,7 @@ class Topic:
         return {number: held.high for number, held in self._log.bounds().items()}
 
     def take(self) -> list[KafkaRecord]:
-        from ras_local.mapping.poller import to_record
+        from ras_local.mapping.records import to_record
 
         ends = self._ends()
         found = [to_record(message) for message in self._log.read(self._start, ends)]

@@ -10,7 +10,7 @@ from ras.errors import OperatorError
 from ras.kafka import topic as topic_log
 from ras.kafka.msk_iam import Brokers
 from ras.kafka.topic import Bounds, TopicLog
-from ras_local.mapping.poller import to_record
+from ras_local.mapping.records import to_record
 
 from tests.clock import Time
 from tests.ops.brokers import fill

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
-from infra.settings import Settings, load_settings
+from infra.context import load_settings
 from infra.stacks import add_stacks
 from tests.template.given import ACCOUNT, NEW_CLUSTER, REGION, context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from infra.settings import Settings
 
 _PSEUDO = {
     "AWS::AccountId": ACCOUNT,

@@ -10,7 +10,7 @@ from result_aggregator.observability import EMF_NAMESPACE
 from tests import samples
 from tests.handlers.conftest import logs, service
 from tests.template.synth import assembly
-from tests.template.test_operations import metrics_of
+from tests.template.watched import metrics_of
 
 if TYPE_CHECKING:
     from tests.handlers.conftest import Logs, Service

@@ -11,7 +11,7 @@ from result_aggregator.names import LIVE_ALIAS
 from result_aggregator.topics import TOPICS
 
 from infra.layers import FUNCTIONS, build_code
-from infra.mappings import consumer_group
+from infra.mapping_plans import consumer_group
 from tests.template.given import ACCOUNT, CLUSTER_ARN, REGION
 from tests.template.policies import Statement, allows
 from tests.template.synth import Assembly, assembly, stand_in_layer

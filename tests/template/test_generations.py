@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra.settings import SettingsError, load_settings
+from infra.context import load_settings
+from infra.settings import SettingsError
 from tests.template.synth import assembly
 from tests.template.table import deployed
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from infra.context import load_settings
 from infra.github import AUDIENCE, ISSUER
-from infra.settings import SettingsError, load_settings
+from infra.settings import SettingsError
 from tests.template.given import ACCOUNT, REGION
 from tests.template.policies import Statement, allows, assumes
 from tests.template.synth import Assembly, assembly

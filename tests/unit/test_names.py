@@ -44,6 +44,7 @@ FACTS = {
     "the index": (NAMES, names.USER_INDEX),
     "prefixes of the bucket": (NAMES, rf"(?:\A|\{{\}}){_exactly(*PREFIXES)}"),
     "the batches' prefix": (NAMES, r"(?<!/)\baws/lambda\b"),
+    "callers": (NAMES, rf"\A{_exactly(*names.ALLOWED_CALLERS)}\Z"),
     "environment variables": (NAMES, rf"\A{_exactly(*ENVIRONMENT)}\Z"),
     # The other three are words of the platform's events as well.
     "statuses of a batch": (STATUSES, rf"\A{_exactly(*BATCH_ALONE)}\Z"),
@@ -125,6 +126,7 @@ def test_the_seconds_to_wait_have_one_home() -> None:
         ("prefixes of the bucket", 'PREFIX = "given-up/"'),
         ("prefixes of the bucket", 'f"{base}rejected/{topic}"'),
         ("the batches' prefix", 'bucket.arn_for_objects("aws/lambda/*")'),
+        ("callers", 'ALLOWED = ("api-gateway-service",)'),
         ("environment variables", 'os.environ["TABLE_NAME"]'),
         ("environment variables", '{"POWERTOOLS_TRACE_DISABLED": "true"}'),
         ("statuses of a batch", 'STATUSES = ("COMPLETED", "PARTIALLY_COMPLETED")'),

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from infra.settings import StageName
+from infra.setting_types import StageName
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github/workflows"

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn, TypeVar
 
+from .errors import PatternError
+
 T = TypeVar("T")
 
 VALUE = "value"
 OR = "$or"
-
-
-class PatternError(ValueError):
-    """A pattern that Lambda would refuse; the message says why."""
 
 
 @dataclass(frozen=True)

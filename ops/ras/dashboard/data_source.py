@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from botocore.credentials import Credentials
-from result_aggregator.names import stack_name
+from result_aggregator.names import DASHBOARD_CALLER, stack_name
 from result_aggregator_client import AsyncResultAggregatorClient, Retries, Timeouts
 
 from ras import stack_file
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from ras.deployment import Deployment
     from ras.state import StateDir
-
-CALLER = "admin-dashboard-service"
 
 # Somebody looks at the page: better told soon that nothing comes than left waiting.
 _TIMEOUTS = Timeouts(connect_s=2.0, read_s=10.0, total_s=15.0)
@@ -86,7 +84,7 @@ def open_source(
     deployment = replace(deployment, cloud=cloud)
     if not isinstance(cloud, Account):
         stack = stack_file.load(deployment.state)
-        keys = stack.callers[CALLER]
+        keys = stack.callers[DASHBOARD_CALLER]
         signing = Credentials(keys["access_key_id"], keys["secret_access_key"], keys["session_token"])
         return DataSource(deployment, api_url or stack.api_url, signing)
     address = api_url or stack_output(cloud, stack_name(deployment.stage, "api"), "ApiUrl")

@@ -27,6 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from result_aggregator.domain import ids
 from result_aggregator.domain.statuses import OVERALL
+from result_aggregator.names import DASHBOARD_CALLER
 from result_aggregator.topics import TOPICS
 from result_aggregator_client import (
     BadRequestError,
@@ -42,7 +43,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ras.dashboard import batches, dead_letters, ingest_health
-from ras.dashboard.data_source import CALLER, DataSource
+from ras.dashboard.data_source import DataSource
 from ras.dashboard.request_guard import TOKEN_FIELD, RequestGuard
 from ras.dead_letters.bucket import PENDING
 from ras.dead_letters.letter import Kind
@@ -119,7 +120,9 @@ def _of_api(error: ResultAggregatorError) -> Told:
         status, advice = 400, "; ".join(f"{name}: {text}" for name, text in error.details.items())
     elif isinstance(error, ForbiddenError):
         status = 403
-        advice = f"The API knows its callers by their role, here {CALLER}. Assume it, and try again."
+        advice = (
+            f"The API knows its callers by their role, here {DASHBOARD_CALLER}. Assume it, and try again."
+        )
     elif isinstance(error, CredentialsError):
         status, advice = 403, "Sign in to AWS, or name a profile with --profile."
     elif isinstance(error, TemporaryError):

@@ -133,7 +133,7 @@ def read_tables(deployment: Deployment) -> Tables:
 
 
 def other_settings(deployment: Deployment) -> dict[str, str] | None:
-    """What the stage is deployed with beside its tables, as `cdk -c` takes it (`infra.settings.as_context`).
+    """What the stage is deployed with beside its tables, as `cdk -c` takes it (`infra.context.as_context`).
 
     None where its stack does not tell: it was deployed by an earlier version.
     """

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ras_local.mapping.filters import FilterCriteria, PatternError
+from ras_local.mapping.errors import PatternError
+from ras_local.mapping.filters import FilterCriteria
 
 
 def takes(pattern: Any, value: Any) -> bool:

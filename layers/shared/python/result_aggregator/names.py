@@ -63,6 +63,11 @@ ENV_TRACE_DISABLED = "POWERTOOLS_TRACE_DISABLED"
 
 # --- the API
 
+GATEWAY_CALLER = "api-gateway-service"
+DASHBOARD_CALLER = "admin-dashboard-service"
+ALLOWED_CALLERS = (GATEWAY_CALLER, DASHBOARD_CALLER)
+"""The services that may call the API. A service's role has its name, unless the setting `callers` gives another."""
+
 RETRY_AFTER_S = 2
 """`Retry-After` of every 503, and of what API Gateway itself refuses for a passing reason. Long enough for a throttled
 table to have recovered; by then the function has tried twice already (`store.aws.ATTEMPTS`)."""
