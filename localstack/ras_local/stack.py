@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ras import interrupts, stack_file
-from ras.errors import ConflictError, FailedError, OperatorError
+from ras.errors import ConflictError, FailedError, OperatorError, SettingError
 from ras.stack_file import Stack
 from ras.state import LOCAL, REPOSITORY, write_private
 from result_aggregator import metrics
@@ -39,6 +40,8 @@ WARM_S = 60
 """For so long the deployed functions may take to answer at all."""
 
 PROCESSES = (emulator.PROCESS, processes.BROKER, METRICS, DASHBOARD, POLLER)
+OPEN_FILES = 256
+"""Open files that one process of the stack may need. With 64 the poller cannot connect; at rest 200 suffice."""
 OPTIONAL = (dynoxide.PROCESS,)
 """What runs only where somebody asked for it."""
 
@@ -104,10 +107,23 @@ def _check_settings() -> None:
     """Raises OperatorError for what a process would be told by the environment, and end over, in a minute."""
     from ras_local import poller  # with it the mapping package and its clients, which nothing else here needs
 
+    _check_open_files()
     region()
     processes.wished_port("RAS_DASHBOARD_PORT")
     poller.nulls_from_environment()
     poller.limit_from_environment()
+
+
+def _check_open_files() -> None:
+    allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed < OPEN_FILES <= at_most or (allowed < OPEN_FILES and at_most == resource.RLIM_INFINITY):
+        # The processes that are started inherit it.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, at_most))
+    elif allowed < OPEN_FILES:
+        raise SettingError(
+            f"this shell allows {allowed} open files, and the stack needs {OPEN_FILES}",
+            f"Allow more with `ulimit -n {OPEN_FILES}`, or in a new shell.",
+        )
 
 
 def _check_it_is_meant(running: Stack) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _LOG_WIDTH = 160
 # Messages of our own have lines; what they quote of others has been made visible before.
 _LINES = "\n"
-# What Rich reads as markup (`rich.markup`), with the backslashes before it.
-_TAG = re.compile(r"(\\*)(\[[a-z#/@][^[]*?\])")
+# What Rich reads as markup (`rich.markup`) with the backslashes before it; or another bracket.
+_BRACKET = re.compile(r"(\\*)(\[[a-z#/@][^[]*?\])|\[")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -49,7 +49,12 @@ def plain(text: str, keep: str = "") -> str:
 
     Rich's own `escape` adds a backslash to one at the end.
     """
-    return _TAG.sub(r"\1\1\\\2", visible(text, keep))
+    return _BRACKET.sub(_escaped, visible(text, keep))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    backslashes, tag = found.groups()
+    return rf"{backslashes}{backslashes}\{tag}" if tag else r"\["
 
 
 def json_line(document: object) -> str:
