@@ -42,6 +42,8 @@ WARM_S = 60
 PROCESSES = (emulator.PROCESS, processes.BROKER, METRICS, DASHBOARD, POLLER)
 OPEN_FILES = 256
 """Open files that one process of the stack may need. With 64 the poller cannot connect; at rest 200 suffice."""
+FREE_MB = 100
+"""Of the disk of the state folder: what a stack writes until it is up, and room for its logs."""
 OPTIONAL = (dynoxide.PROCESS,)
 """What runs only where somebody asked for it."""
 
@@ -95,11 +97,16 @@ def up(state: StackDir | None = None, *, say: Callable[[str], None] = lambda _: 
     _check_settings()
     down(state)
     shutil.rmtree(state.logs, ignore_errors=True)
-    state.create()
     try:
+        state.create()
+        _check_space(state)
         return _start(state, Timings(say=say))
-    except BaseException:
+    except BaseException as error:
+        full = _too_little_space(state)
         down(state)
+        if full and isinstance(error, Exception):
+            # What fails first on a full disk says something else.
+            raise FailedError(full, f"Then this failed: {error}") from error
         raise
 
 
@@ -124,6 +131,18 @@ def _check_open_files() -> None:
             f"this shell allows {allowed} open files, and the stack needs {OPEN_FILES}",
             f"Allow more with `ulimit -n {OPEN_FILES}`, or in a new shell.",
         )
+
+
+def _check_space(state: StackDir) -> None:
+    if full := _too_little_space(state):
+        raise FailedError(full, "Free some space, or name another folder with RAS_STATE_DIR.")
+
+
+def _too_little_space(state: StackDir) -> str:
+    """That the disk of a folder is full, in words; empty where it is not."""
+    there = next(folder for folder in (state.root, *state.root.parents) if folder.exists())
+    free = shutil.disk_usage(there).free // 1_000_000
+    return f"{free} MB are free for {state.root}, and the stack needs {FREE_MB}" if free < FREE_MB else ""
 
 
 def _check_it_is_meant(running: Stack) -> None:
@@ -313,7 +332,12 @@ def _stop_all(state: StackDir) -> bool:
     order = {name: place for place, name in enumerate((*reversed(PROCESSES), *OPTIONAL))}
     records = sorted(processes.recorded(state), key=lambda record: order.get(record.name, -1))
     # The poller first, alone: it commits what is being delivered while the rest still answers.
-    stopped = [processes.stop(state, record) for record in records]
+    pollers = [record for record in records if record.name == POLLER]
+    others = [record for record in records if record.name != POLLER]
+    stopped = [processes.stop(state, record) for record in pollers]
+    # Each is waited for, so one after the other could take most of a minute.
+    with ThreadPoolExecutor(max(1, len(others)), thread_name_prefix="stop") as pool:
+        stopped += pool.map(lambda record: processes.stop(state, record, grace_s=2.0), others)
     state.stack_file.unlink(missing_ok=True)
     state.mappings_file.unlink(missing_ok=True)
     state.metrics_file.unlink(missing_ok=True)

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ras_local import stack
+from ras_local.servers import processes
+from ras_local.settings import StackDir
 
 from tests.client.server import CannedResponse, Server
 
@@ -141,3 +144,29 @@ def test_too_few_open_files_are_said_at_once(tmp_path: Path, files: int) -> None
     assert "ulimit -n" in done.stderr
     assert time.monotonic() - begun < 60
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_full_disk_under_the_stack_is_what_is_said(tmp_path: Path) -> None:
+    """Before anything is started that would fail over it in other words."""
+    script = 'mount -t tmpfs -o size=4m none "$RAS_STATE_DIR" && exec "$0" "$@"'
+    done = ras("up", state=tmp_path, program=["unshare", "-rm", "sh", "-c", script, *COMMAND])
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("ras: ")
+    assert f"MB are free for {tmp_path}, and the stack needs" in " ".join(done.stderr.splitlines()[0:3])
+    assert "Traceback" not in done.stderr
+
+
+def test_down_does_not_wait_for_one_deaf_process_after_another(tmp_path: Path) -> None:
+    """Within 10 s on a quiet machine; one after the other they would take half a minute and more."""
+    state = StackDir(tmp_path)
+    state.create()
+    deaf = ["bash", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
+    for name in stack.PROCESSES:
+        processes.start(state, name, deaf, environment=os.environ, folder=tmp_path)
+    time.sleep(1)  # each has said that it hears nothing
+    begun = time.monotonic()
+
+    assert stack.down(state)
+    assert time.monotonic() - begun < 20
+    assert all(processes.running(state, name) is None for name in stack.PROCESSES)
