@@ -221,12 +221,18 @@ def deploy_again(state: StackDir, settings: Mapping[str, str]) -> Stack:
     return stack
 
 
+def _environment() -> dict[str, str]:
+    """What the stack's own processes run with: none of the user's own AWS settings. They are told where to go."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return others | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+
+
 def start_poller(state: StackDir, stack: Stack) -> None:
     """Start the local event source mapping; it goes on from the groups' last commits."""
     state.mappings_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "ras_local.poller"]
     arguments = [stack.endpoint_url, stack.region, stack.bootstrap_servers, str(state.mappings_file)]
-    processes.start(state, POLLER, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
+    processes.start(state, POLLER, [*command, *arguments], environment=_environment(), folder=REPOSITORY)
 
 
 def start_metrics(state: StackDir, stack: Stack) -> None:
@@ -242,14 +248,14 @@ def start_metrics(state: StackDir, stack: Stack) -> None:
         metrics.namespace(LOCAL),
         *groups,
     ]
-    processes.start(state, METRICS, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
+    processes.start(state, METRICS, [*command, *arguments], environment=_environment(), folder=REPOSITORY)
 
 
 def start_dashboard(state: StackDir) -> Callable[[], str]:
     """Start the dashboard; the answer waits until it listens and gives its address."""
     state.dashboard_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "ras.dashboard.serve", str(state.root), str(state.dashboard_file)]
-    processes.start(state, DASHBOARD, command, environment=os.environ, folder=REPOSITORY)
+    processes.start(state, DASHBOARD, command, environment=_environment(), folder=REPOSITORY)
 
     def wait() -> str:
         processes.wait_until(
