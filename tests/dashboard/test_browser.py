@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import unicodedata
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -22,6 +23,7 @@ from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import OperatorError
 from ras.kafka.publish import Event, publish, read_events
 from ras.state import REPOSITORY
+from ras.visible import visible
 from ras_local import stack
 from ras_local.settings import StackDir
 
@@ -598,6 +600,43 @@ def test_ingest_health_shows_outcomes_lag_and_reasons(page: Page) -> None:
     expect(page.locator("#outcomes .legend")).to_contain_text(re.compile(r"rejected [1-9]"))
     expect(page.locator("#now")).to_contain_text("0records behind")
     expect(page.locator("#kept .legend")).to_contain_text(re.compile(r"unknown_status [1-9]"))
+
+
+def test_a_mapping_that_a_replay_left_disabled_is_told_with_its_remedy(page: Page) -> None:
+    """In the words of `ras status`, invisible characters shown; the command can be copied."""
+    text = "a.topic\u202e: its mapping is disabled by an interrupted replay since 2026-03-02T08:00:00+00:00"
+    told = {"text": text, "enable": "ras replay --enable --stage prod"}
+
+    def with_paused(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "paused": [told]})
+
+    page.route("**/data/health", with_paused)
+    page.goto("/health")
+    alert = page.locator("#paused").get_by_role("alert")
+
+    expect(alert).to_contain_text(
+        "a.topic\\u202e: its mapping is disabled by an interrupted replay since 2026"
+    )
+    alert.get_by_role("button", name="Copy the command").click()
+    copied(page, re.escape(told["enable"]))
+
+
+def test_scripts_and_python_make_the_same_visible(page: Page) -> None:
+    """Every character that this Python's Unicode knows."""
+    known = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) != "Cn"]
+    page.goto("/letters")
+    # Lone surrogates have no UTF-8 to be sent in.
+    numbers = [ord(one) for one in known]
+    shown = page.evaluate(
+        "async (numbers) => { const { visible } = await import('/static/dom.js');"
+        " return numbers.map((one) => visible(String.fromCodePoint(one)))"
+        ".map((text, at) => text === String.fromCodePoint(numbers[at]) ? null : text) }",
+        numbers,
+    )
+    ours = [None if visible(one) == one else visible(one) for one in known]
+
+    assert [one for one, theirs, mine in zip(known, shown, ours, strict=True) if theirs != mine] == []
 
 
 def test_the_rate_is_that_of_the_moment_and_what_is_unknown_is_not_called_good(page: Page) -> None:
