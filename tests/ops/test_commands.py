@@ -461,6 +461,19 @@ def test_nobody_waits_for_a_mapping_that_is_disabled(polled: Deployment) -> None
     assert group.committed([0]) == {0: 0}
 
 
+@pytest.mark.parametrize("via", ["group", "function"])
+def test_what_an_interrupted_replay_left_disabled_is_said(polled: Deployment, via: str) -> None:
+    """By every replay, whatever its topic, with the command that enables it."""
+    disabled = SimpleNamespace(get_event_source_mapping=lambda UUID: {"State": "Disabled"})  # noqa: N803, ARG005
+    polled.cloud = SimpleNamespace(functions=disabled)
+    polled.paused_mappings.note(replace(DEPLOYED, topic=RANKING))
+    command = ("replay", "--topic", REGISTERED, "--from", "beginning", "--dry-run", "--via", via)
+    told = " ".join(ras(*command).stderr.split())
+
+    assert f"{RANKING}: its mapping is disabled by an interrupted replay since 20" in told
+    assert "`ras replay --enable --stage test` enables it" in told
+
+
 def group_end(deployed: Deployment, topic: str) -> int:
     from ras.kafka.topic import TopicLog
 

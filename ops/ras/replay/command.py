@@ -182,6 +182,17 @@ def _enable(deployment: Deployment, *, dry_run: bool) -> None:
         out.print("No mapping is disabled by an interrupted replay.")
 
 
+def _interrupted(deployment: Deployment) -> set[str]:
+    """Report the mappings that an interrupted replay has left disabled; their ids."""
+    from ras.replay import rewind
+
+    found = deployment.paused_mappings.interrupted()
+    for one in found:
+        remedy = f"{one}; `{rewind.enable_command(deployment)}` enables it"
+        console(stderr=True).print(plain(remedy), soft_wrap=True)
+    return {one.uuid for one in found}
+
+
 # --- by the group ---
 
 
@@ -199,9 +210,7 @@ def _rewind(
 
     brokers = deployment.brokers()
     out = console(stderr=True)
-    interrupted = {one.uuid: one for one in deployment.paused_mappings.interrupted()}
-    for one in interrupted.values():
-        out.print(plain(f"{one}; `{rewind.enable_command(deployment)}` enables it"), soft_wrap=True)
+    interrupted = _interrupted(deployment)
     plans = each(lambda mapping: rewind.plan(brokers, mapping, time_argument.milliseconds(start)), mappings)
     _show(plans)
     again = sum(plan.again for plan in plans)
@@ -230,7 +239,7 @@ def _rewind(
     rewind.rewind(
         deployment,
         moving,
-        interrupted=interrupted.keys(),
+        interrupted=interrupted,
         say=lambda text: out.print(plain(text), soft_wrap=True),
     )
     for mapping in left:
@@ -292,11 +301,21 @@ def _redrive(
     dry_run: bool,
     yes: bool,
 ) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
     from ras.checkpoints import FolderCheckpoints
     from ras.kafka.topic import each
     from ras.progress import progress
     from ras.replay import redrive
 
+    # This needs no right on the bucket, and a mapping that reads nothing does not disturb it.
+    try:
+        _interrupted(deployment)
+    except (BotoCoreError, ClientError) as error:
+        console(stderr=True).print(
+            plain(f"whether an interrupted replay left a mapping disabled is not known: {error}"),
+            soft_wrap=True,
+        )
     brokers = deployment.brokers()
     notes = FolderCheckpoints(deployment.state.root / "replays")
     out = console(stderr=True)
