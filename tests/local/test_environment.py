@@ -137,7 +137,10 @@ def test_events_are_read_from_a_socket(tmp_path: Path) -> None:
 def test_too_few_open_files_are_said_at_once(tmp_path: Path, files: int) -> None:
     program = ["bash", "-c", f'ulimit -n {files}; exec "$0" "$@"', *COMMAND]
     begun = time.monotonic()
-    done = ras("up", state=tmp_path, program=program)
+    try:
+        done = ras("up", state=tmp_path, program=program)
+    finally:
+        ras("down", state=tmp_path)  # where it did start
 
     assert done.returncode == 1
     assert done.stderr.startswith(f"ras: this shell allows {files} open files")
