@@ -133,7 +133,8 @@ def test_what_does_not_pass_is_handed_back(
     assert deliveries.counts(4) == {"applied": 2, "rejected": 1, "handed_back": 1}
     assert len(time.pauses) > 3
     assert SECONDS / 2 <= time.now - begun <= SECONDS
-    assert list(deliveries.service.dead_letters()) == [f"rejected/{good.topic}/2/{12:020d}.json"]
+    [key] = deliveries.service.dead_letters()
+    assert key.startswith(f"rejected/{good.topic}/2/{12:020d}-")
 
     hurt.suffer()
     counts = deliveries.invoke(good.topic, records(good)[1:2])

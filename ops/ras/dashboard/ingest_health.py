@@ -16,6 +16,7 @@ from result_aggregator.topics import TOPICS
 
 from ras import stack_file, unclaimed
 from ras.kafka import lag as kafka_lag
+from ras.replay.rewind import enable_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -82,6 +83,18 @@ def waiting(source: DataSource, now: datetime) -> dict[str, Any]:
     Raises OperatorError, botocore's errors.
     """
     return {"unclaimed": len(unclaimed.of_deployment(source.deployment, now)), "at": now.isoformat()}
+
+
+def paused(source: DataSource, _now: datetime) -> list[dict[str, str]]:
+    """The mappings that an interrupted replay has left disabled, each in a sentence and with the command that enables it.
+
+    `[{"text", "enable"}]`. Raises botocore's errors.
+    """
+    deployment = source.deployment
+    return [
+        {"text": str(one), "enable": enable_command(deployment)}
+        for one in deployment.paused_mappings.interrupted()
+    ]
 
 
 def _local_lag(source: DataSource) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 // Ingest health: what became of the records, how far behind the mappings are, what was kept.
-import { el, said, show } from "./dom.js";
+import { copyButton, el, said, show } from "./dom.js";
 import { number, words } from "./format.js";
 import { live, problem } from "./polling.js";
 import { Columns } from "./chart.js";
 import { keptOverTime } from "./letters-chart.js";
 
-const places = Object.fromEntries(["now", "outcomes", "lag", "kept"].map((name) => [name, document.getElementById(name)]));
+const places = Object.fromEntries(["now", "paused", "outcomes", "lag", "kept"].map((name) => [name, document.getElementById(name)]));
 const chart = el("div");
 const columns = new Columns(chart, (series) => `Records in the last hour: ${series.map((one) => `${number(one.values.reduce((a, b) => a + b, 0))} ${one.name}`).join(", ")}`);
 
@@ -19,6 +19,7 @@ live(() => "/data/health", {
   seen(data) {
     latest = data;
     showTiles(data);
+    showPaused(data.paused);
     showOutcomes(data.outcomes);
     showLag(data.lag);
   },
@@ -76,6 +77,15 @@ function rate(consumed) {
   const found = last && at > last.at ? Math.max(0, Math.round((1000 * (consumed - last.consumed)) / (at - last.at))) : 0;
   last = { at, consumed };
   return found;
+}
+
+/** Mappings that an interrupted replay has left disabled: nothing of their topics is read until somebody enables them. */
+function showPaused(paused) {
+  if (paused.failed) return show(places.paused, el("p", { class: "quiet" }, "Whether an interrupted replay left a mapping disabled is not known: ", said(paused.failed.error)));
+  show(
+    places.paused,
+    ...paused.map((one) => el("div", { class: "result bad", role: "alert" }, el("p", {}, said(one.text)), el("p", {}, "Enable it with ", el("code", {}, said(one.enable)), copyButton(one.enable, "the command")))),
+  );
 }
 
 function showOutcomes(outcomes) {
