@@ -143,7 +143,7 @@ bench-units: $(SETUP) ## count calls and request units per event and per query
 	$(BIN)/python -m benchmarks.request_units $(ARGS)
 
 .PHONY: bench-cold-start
-bench-cold-start: $(SETUP) ## measure each handler's imports
+bench-cold-start: $(SETUP) ## measure each handler's imports and a first dead letter as deployed, with byte code and without
 	$(BIN)/python -m benchmarks.cold_start $(ARGS)
 
 .PHONY: bench-listing
@@ -190,13 +190,16 @@ docs: $(SETUP) ## make a page of docs/openapi.yaml: .build/api.html
 # Where it only matters which stacks there are, and staging and prod have to say some cluster.
 ANY_CLUSTER = $(or $(ARGS),$(if $(filter staging prod,$(STAGE)),-c new_cluster=serverless))
 
+# Where nothing is uploaded, it may be missing. What ARGS says comes later, and counts.
+ANY_BYTE_CODE = -c byte_code=optional
+
 # Said in one place, so that nothing is deployed, or destroyed, of another stage than the one that is read first.
 ONE_STAGE = -c stage=$(if $(filter stage=% "stage=% 'stage=% --context=stage=%,$(ARGS)),$(error say the stage by STAGE alone, not in ARGS),$(or $(STAGE),$(UNLESS_SAID),$(error say which STAGE)))
 
 .PHONY: synth
 synth: UNLESS_SAID = dev
 synth: $(SETUP) ## synthesise the CDK stacks (STAGE=dev, ARGS="-c <setting>=<value>", no credentials needed; staging and prod without ARGS: new_cluster=serverless)
-	$(CDK) synth --quiet $(ONE_STAGE) $(ANY_CLUSTER)
+	$(CDK) synth --quiet $(ONE_STAGE) $(ANY_BYTE_CODE) $(ANY_CLUSTER)
 
 .PHONY: diff
 diff: $(SETUP) ## say what a deployment would change in AWS, by reading its templates (STAGE, ARGS)
@@ -210,14 +213,14 @@ deploy: $(SETUP) ## deploy a stage to AWS (STAGE, ARGS)
 .PHONY: destroy
 destroy: $(SETUP) ## destroy a stage's stack in AWS, or all of them (STAGE, STACK=operations or STACK=all, ARGS)
 	$(CDK) destroy $(if $(STACK),$(if $(filter all,$(STACK)),--all,ras-$(STAGE)-$(STACK)),$(error say which STACK, or STACK=all)) \
-	  $(ONE_STAGE) $(ANY_CLUSTER)
+	  $(ONE_STAGE) $(ANY_BYTE_CODE) $(ANY_CLUSTER)
 
 .PHONY: setup
 setup: $(SETUP) ## install everything, start nothing
 
 .PHONY: lock
 lock: $(VENV)/.stamp-uv ## resolve the pinned requirements again
-	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/localstack requirements/audit requirements/dev requirements/mutation; do \
+	for name in requirements/bootstrap layers/dependencies/requirements layers/client/requirements requirements/emulator requirements/localstack requirements/audit requirements/runtime requirements/dev requirements/mutation; do \
 	  extra=; [ $$name = requirements/dev ] && extra="-c layers/dependencies/requirements.txt -c layers/client/requirements.txt"; \
 	  [ $$name = requirements/mutation ] && extra="-c requirements/dev.txt"; \
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -1,6 +1,6 @@
 """An MSK cluster of the stage's own, where it is not given one."""
 
-from aws_cdk import CfnResource, RemovalPolicy
+from aws_cdk import Annotations, CfnResource, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
@@ -82,6 +82,12 @@ class Cluster(Construct):
         """One broker a zone, every topic of the service on all of them."""
         settings = self._settings
         brokers = len(self._subnets)
+        if brokers == 2 and settings.stage not in ("local", "dev"):
+            Annotations.of(self).add_warning_v2(
+                "ras:twoBrokers",
+                "Two brokers with min.insync.replicas=1: what one broker alone has acknowledged, while the other is"
+                " patched, is lost with it. Three zones (availability_zones, zone_names, vpc.subnet_ids) give three.",
+            )
         configuration = self._configuration(brokers)
         broker_logs = self._broker_logs(key)
         cluster = msk.CfnCluster(

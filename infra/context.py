@@ -33,6 +33,8 @@ PROVISIONED_ONLY = (
     "bisect",
 )
 """What an on-demand mapping takes no part of, so that saying it there is a mistake."""
+OF_ONE_MACHINE = ("byte_code_python",)
+"""What says something of whoever deploys, not of the stage."""
 OF_NEW_BROKERS = ("kafka_version", "broker_instance_type", "broker_storage_gib", "topic_partitions")
 """What only a cluster of brokers takes that the stack makes."""
 
@@ -90,9 +92,10 @@ def as_context(settings: Settings) -> dict[str, str]:
     """What `cdk -c` has to say beside the stage, for the same settings again: those that its preset does not give.
 
     Always the region, as it would otherwise be that of whoever deploys. Never the account, which their credentials
-    decide, nor the generations of the table, which are told apart (`infra.stacks`).
+    decide, nor where their machine has its Python, nor the generations of the table, which are told apart
+    (`infra.stacks`).
     """
-    values = settings.model_dump(mode="json", exclude={"stage", "account", *GENERATIONS})
+    values = settings.model_dump(mode="json", exclude={"stage", "account", *GENERATIONS, *OF_ONE_MACHINE})
     given = preset(settings.stage, settings.region)
     # A stage without either is none, so the settings' own cluster stands in where the preset has none.
     cluster = {"cluster_arn": settings.cluster_arn, "new_cluster": settings.new_cluster}

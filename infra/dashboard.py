@@ -114,10 +114,10 @@ def _fast(metrics: StageMetrics) -> list[cloudwatch.IWidget]:
             log_group_names=[log_group_name(metrics.function(folder)) for folder in (*INGEST, "query")],
             # Lambda's own lines: a function with a snapshot reports a restore where others report an init.
             query_lines=[
-                'filter @type = "REPORT"',
-                "parse @message /Restore Duration: (?<restore_ms>[0-9.]+) ms/",
-                "stats count(@initDuration) as cold_starts, max(@initDuration) as init_ms,"
-                " count(restore_ms) as restores, max(restore_ms) as slowest_restore_ms by @log",
+                'filter type = "platform.report"',
+                "fields record.metrics.initDurationMs as init, record.metrics.restoreDurationMs as restore",
+                "stats count(init) as cold_starts, max(init) as init_ms,"
+                " count(restore) as restores, max(restore) as slowest_restore_ms by @log",
             ],
             width=6,
             height=6,

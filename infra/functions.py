@@ -18,19 +18,9 @@ from result_aggregator.names import (
     log_group_name,
 )
 
-from infra.layers import FUNCTIONS, SHARED, build_code
+from infra.layers import Artefacts
 from infra.nag import acknowledge
 from infra.settings import Settings
-
-# What an interpreter or a linter leaves beside sources must not change the hash of what is deployed.
-_LEFTOVERS = [
-    "**/__pycache__",
-    "**/__pycache__/**",
-    "**/*.egg-info",
-    "**/*.egg-info/**",
-    "**/.*_cache",
-    "**/*.pyc",
-]
 
 _RETENTION = {
     1: logs.RetentionDays.ONE_DAY,
@@ -58,42 +48,34 @@ def runtime(settings: Settings) -> lambda_.Runtime:
     )
 
 
-def layers(scope: Construct, settings: Settings, dependencies: Path) -> list[lambda_.LayerVersion]:
+def layers(scope: Construct, settings: Settings, artefacts: Artefacts) -> list[lambda_.LayerVersion]:
     """The two layers, made in each stack that has functions; none where the functions' code brings what they hold.
 
     A layer version is replaced by every change, and CloudFormation refuses to change a value that another
     stack imports; the files behind them are uploaded once all the same.
     """
-    if settings.layers_in_code:
+    if artefacts.shared is None:
         return []
-    dependency_layer = lambda_.LayerVersion(
-        scope,
-        "Dependencies",
-        # The folder is named by the hash of what went into it: hashing 17 MB again would say the same.
-        code=lambda_.Code.from_asset(
-            str(dependencies), asset_hash_type=AssetHashType.CUSTOM, asset_hash=dependencies.name
-        ),
-        compatible_runtimes=[runtime(settings)],
-        compatible_architectures=[architecture(settings)],
-        description="Pinned run-time dependencies",
-    )
-    shared_layer = lambda_.LayerVersion(
-        scope,
-        "Shared",
-        code=lambda_.Code.from_asset(str(SHARED), exclude=_LEFTOVERS),
-        compatible_runtimes=[runtime(settings)],
-        compatible_architectures=[architecture(settings)],
-        description="The result_aggregator package",
-    )
-    return [dependency_layer, shared_layer]
+    made = {
+        "Dependencies": (artefacts.dependencies, "Pinned run-time dependencies"),
+        "Shared": (artefacts.shared, "The result_aggregator package"),
+    }
+    return [
+        lambda_.LayerVersion(
+            scope,
+            name,
+            code=asset(folder),
+            compatible_runtimes=[runtime(settings)],
+            compatible_architectures=[architecture(settings)],
+            description=description,
+        )
+        for name, (folder, description) in made.items()
+    ]
 
 
-def code(settings: Settings, folder: str, dependencies: Path) -> lambda_.Code:
-    """What the function of one folder is deployed with, beside its `layers`."""
-    if not settings.layers_in_code:
-        return lambda_.Code.from_asset(str(FUNCTIONS / folder), exclude=_LEFTOVERS)
-    whole = build_code(folder, dependencies)
-    return lambda_.Code.from_asset(str(whole), asset_hash_type=AssetHashType.CUSTOM, asset_hash=whole.name)
+def asset(folder: Path) -> lambda_.Code:
+    """A built folder as code. Its name is the hash of what went into it: hashing megabytes again would say the same."""
+    return lambda_.Code.from_asset(str(folder), asset_hash_type=AssetHashType.CUSTOM, asset_hash=folder.name)
 
 
 class ServiceFunction(Construct):
@@ -143,6 +125,15 @@ class ServiceFunction(Construct):
             layers=list(function_layers),
             role=self.role,
             log_group=log_group,
+            # Else an uncaught error comes as text between the lines of JSON.
+            logging_format=lambda_.LoggingFormat.JSON,
+            # Lambda drops lines below this level, and takes the metrics' lines, which have none, for INFO.
+            application_log_level_v2=(
+                lambda_.ApplicationLogLevel.DEBUG
+                if settings.log_level == "DEBUG"
+                else lambda_.ApplicationLogLevel.INFO
+            ),
+            system_log_level_v2=lambda_.SystemLogLevel.INFO,
             memory_size=memory_mb,
             timeout=Duration.seconds(timeout_seconds),
             reserved_concurrent_executions=concurrency,

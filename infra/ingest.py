@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from aws_cdk import Stack
@@ -19,7 +18,8 @@ from result_aggregator.names import (
 from result_aggregator.topics import BATCHES, ESSAYS, RANKINGS
 
 from infra.alarms import MappingAlarms
-from infra.functions import ServiceFunction, code, layers, output
+from infra.functions import ServiceFunction, asset, layers, output
+from infra.layers import Artefacts
 from infra.mapping_plans import Plan, plans
 from infra.mappings import EventSourceMapping, allow_polling, as_told
 from infra.nag import acknowledge_star
@@ -48,9 +48,9 @@ class Ingest:
         return [self.tables[number] for number in self.settings.written_generations]
 
 
-def add_ingest(stack: Stack, ingest: Ingest, dependencies: Path) -> None:
-    """Every ingest function with its mappings. `dependencies` is the built layer. Raises SettingsError."""
-    function_layers = layers(stack, ingest.settings, dependencies)
+def add_ingest(stack: Stack, ingest: Ingest, artefacts: Artefacts) -> None:
+    """Every ingest function with its mappings. `artefacts` is what is built. Raises SettingsError."""
+    function_layers = layers(stack, ingest.settings, artefacts)
     made = plans(ingest.settings)
     told: list[dict[str, Any]] = []
     for folder, description in _INGEST.items():
@@ -60,7 +60,7 @@ def add_ingest(stack: Stack, ingest: Ingest, dependencies: Path) -> None:
             "".join(word.capitalize() for word in folder.split("_")),
             settings=ingest.settings,
             folder=folder,
-            code=code(ingest.settings, folder, dependencies),
+            code=asset(artefacts.functions[folder]),
             description=description,
             memory_mb=ingest.settings.ingest_memory_mb,
             timeout_seconds=ingest.settings.ingest_timeout_seconds,
@@ -105,8 +105,8 @@ def _acknowledge_stars(stack: Stack, service: ServiceFunction, ingest: Ingest) -
     acknowledge_star(
         service.role,
         "*",
-        "Lambda checks the rights to enter the cluster's VPC on everything when it makes a mapping, and X-Ray has"
-        " no resources. Nothing else is on everything; test_stars_are_few_and_reasoned holds it.",
+        "Lambda checks the rights to enter the cluster's VPC on everything when it makes a mapping; X-Ray and asking for"
+        " the names of brokers have no resources. Nothing else is on everything; test_stars_are_few_and_reasoned holds it.",
     )
     # As the report names the bucket: by the export that brings its ARN here.
     exported = Stack.of(ingest.bucket).export_value(ingest.bucket.bucket_arn)

@@ -1,23 +1,24 @@
-"""Lambda layers without Docker: wheels for the functions' platform, unpacked into `.build/layers/<hash>/`.
+"""Layers and code without Docker: wheels for the functions' platform and our sources, with byte code, in `.build/<kind>/<hash>/`.
 
-The hash covers the pins, the target and this recipe, so an unchanged layer costs a `stat` and a machine that
+The hash covers the pins or sources, the target, what compiled them and this recipe, so an unchanged layer costs a `stat`, and a machine that
 builds it again gets the same asset.
 """
 
-import compileall
 import hashlib
 import os
 import platform
-import py_compile
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from infra.byte_code import Compiler, compile_tree
+from infra.handler_imports import missing_imports
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "layers/dependencies/requirements.txt"
@@ -32,7 +33,7 @@ CODE = ROOT / ".build/code"
 UNZIPPED_LIMIT_BYTES = 250 * 1024 * 1024
 
 # Raise it when what `_strip` keeps changes, as the content does then without a change of the pins.
-RECIPE = "2"
+RECIPE = "3"
 
 # 4 of botocore's 30 MB are enough: the service models of what the functions call. A function that needs
 # another service fails at client creation with UnknownServiceError, and its name belongs here.
@@ -43,6 +44,13 @@ _UNUSED_SUFFIXES = frozenset({".pyi", ".pyc", ".pyx", ".c", ".h", ".cpp"})
 # METADATA names the distribution and its version for scanners (Amazon Inspector reads layers) and
 # importlib.metadata; the rest of a dist-info serves installers only.
 _KEPT_DIST_INFO = frozenset({"METADATA"})
+
+# Where Lambda mounts them.
+_LAYERS_AT = "/opt/python"
+_CODE_AT = "/var/task"
+
+# What an interpreter, a linter or an installer leaves beside sources.
+_LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info", ".*_cache")
 
 # ELF e_machine of the architectures Lambda has.
 _ELF_MACHINE = {"arm64": 183, "x86_64": 62}
@@ -63,11 +71,59 @@ class Target:
     python: str
     architecture: str
     is_host: bool = False
+    compiler: Compiler | None = None
 
     @classmethod
     def host(cls) -> Self:
-        python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        return cls(python, f"{sys.platform} {platform.machine()}", is_host=True)
+        running = Compiler.running()
+        machine = f"{sys.platform} {platform.machine()}"
+        return cls(running.version, machine, is_host=True, compiler=running)
+
+    @classmethod
+    def on_this_processor(cls, compiler: Compiler) -> Self:
+        """As Lambda would run it if its processor were this machine's: to run here what is deployed."""
+        machine = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+        return cls(compiler.version, machine, compiler=compiler)
+
+    @property
+    def byte_code(self) -> str:
+        """What marks its byte code. Two releases of one minor version compile to what either can run."""
+        return self.compiler.magic if self.compiler else "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Artefacts:
+    """What is uploaded, each a folder named by the hash of what went into it; `functions` goes by folder of `functions/`.
+
+    Without `shared` the functions' code brings what the two layers hold.
+    """
+
+    dependencies: Path
+    shared: Path | None
+    functions: Mapping[str, Path]
+    client: Path | None = None
+
+
+def build(target: Target, *, layers_in_code: bool = False, client: bool = True) -> Artefacts:
+    """All that is deployed. Raises LayerError and ByteCodeError, with the name of the file at fault."""
+    dependencies = build_dependencies(target)
+    standard_library = target.compiler.standard_library if target.compiler else sys.stdlib_module_names
+    folders = sorted(path.parent for path in FUNCTIONS.glob("*/handler.py"))
+    for folder in folders:
+        path = [folder, SHARED / "python", dependencies / "python"]
+        missing = [found for part in path[:2] for found in missing_imports(part, path, standard_library)]
+        if missing:
+            raise LayerError(f"{missing[0]}, which is in no layer of the function {folder.name}")
+    if layers_in_code:
+        functions = {folder.name: build_code(folder.name, dependencies, target) for folder in folders}
+    else:
+        functions = {folder.name: build_function(folder.name, target) for folder in folders}
+    shared = None if layers_in_code else build_shared(target)
+    # What one function has of it; where its code brings the layers, that was checked as it was built.
+    if shared:
+        for function in functions.values():
+            check_size([dependencies, shared, function])
+    return Artefacts(dependencies, shared, functions, build_client(target) if client else None)
 
 
 def build_dependencies(target: Target, *, requirements: Path = REQUIREMENTS, build: Path = BUILD) -> Path:
@@ -86,34 +142,62 @@ def build_client(target: Target, *, build: Path = BUILD) -> Path:
     return _build(target, CLIENT_REQUIREMENTS, CLIENT_PACKAGE, build)
 
 
-def build_code(folder: str, dependencies: Path, *, build: Path = CODE) -> Path:
+def build_shared(target: Target, *, build: Path = CODE) -> Path:
+    """The folder of the layer with the shared package (it holds `python/`). Raises ByteCodeError."""
+    return _build_sources(SHARED / "python", target, build, into="python", at=_LAYERS_AT)
+
+
+def build_function(folder: str, target: Target, *, build: Path = CODE) -> Path:
+    """The folder of a function's own code. Raises ByteCodeError."""
+    return _build_sources(FUNCTIONS / folder, target, build, into="", at=_CODE_AT)
+
+
+def _build_sources(source: Path, target: Target, build: Path, *, into: str, at: str) -> Path:
+    key = hashlib.sha256(f"{RECIPE} {target.byte_code} {into} {at} ".encode())
+    _add_files(key, source)
+
+    def make(unfinished: Path) -> None:
+        shutil.copytree(source, unfinished / into, ignore=_LEFTOVERS, copy_function=shutil.copyfile)
+        if target.compiler:
+            compile_tree(unfinished / into, target.compiler, at)
+
+    return _built(build / key.hexdigest()[:32], make)
+
+
+def build_code(folder: str, dependencies: Path, target: Target, *, build: Path = CODE) -> Path:
     """A function's own code with what its layers hold beside it, for an emulator that applies no layers.
 
     What comes first on Lambda's path wins: the function's own files before the shared package before the dependencies.
     Raises LayerError over Lambda's limit.
     """
     parts = [SHARED / "python", FUNCTIONS / folder]
-    leftovers = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info")
-    key = hashlib.sha256(f"{folder} {dependencies.name}".encode())
+    key = hashlib.sha256(f"{RECIPE} {folder} {dependencies.name} {target.byte_code} ".encode())
     for part in parts:
-        for source in sorted(part.rglob("*")):
-            name = source.relative_to(part)
-            if source.is_file() and not leftovers("", [*name.parts]):
-                key.update(f"{name} {source.stat().st_size} ".encode() + source.read_bytes())
+        _add_files(key, part)
 
     def make(unfinished: Path) -> None:
         shutil.copytree(dependencies / "python", unfinished)
         for part in parts:
-            shutil.copytree(part, unfinished, dirs_exist_ok=True, ignore=leftovers)
+            shutil.copytree(part, unfinished, dirs_exist_ok=True, ignore=_LEFTOVERS)
+        if target.compiler:
+            compile_tree(unfinished, target.compiler, _CODE_AT)
 
     return _built(build / key.hexdigest()[:32], make)
+
+
+def _add_files(key: "hashlib._Hash", part: Path) -> None:
+    for source in sorted(part.rglob("*")):
+        name = source.relative_to(part)
+        if source.is_file() and not _LEFTOVERS("", [*name.parts]):
+            key.update(f"{name.as_posix()} {source.stat().st_size} ".encode() + source.read_bytes())
 
 
 def _build(target: Target, requirements: Path, package: Path | None, build: Path) -> Path:
     key = hashlib.sha256()
     key.update(requirements.read_bytes())
     key.update(
-        f"{target.python} {target.architecture} {target.is_host} {RECIPE} {sorted(BOTOCORE_SERVICES)}".encode()
+        f"{target.python} {target.architecture} {target.is_host} {target.byte_code} {RECIPE}"
+        f" {sorted(BOTOCORE_SERVICES)}".encode()
     )
     for source in _sources(package):
         key.update(f"{source.name} {source.stat().st_size} ".encode() + source.read_bytes())
@@ -128,13 +212,8 @@ def _build(target: Target, requirements: Path, package: Path | None, build: Path
             copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(source, copy)
         check_platform(packages, target)
-        if target.is_host:
-            # An emulator unpacks the layer anew for every process, which makes ordinary bytecode look stale and
-            # has it compiled again each time; unchecked bytecode halves a cold start. Elsewhere there is no
-            # interpreter of the target's version to compile with.
-            compileall.compile_dir(
-                packages, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
-            )
+        if target.compiler:
+            compile_tree(packages, target.compiler, _LAYERS_AT)
 
     return _built(build / key.hexdigest()[:32], make)
 

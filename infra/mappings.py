@@ -115,8 +115,17 @@ def allow_polling(role: iam.IRole, *, cluster_arn: str, made: Sequence[Plan]) ->
     role.add_to_principal_policy(
         iam.PolicyStatement(
             sid="FindBrokers",
-            actions=["kafka:DescribeClusterV2", "kafka:GetBootstrapBrokers"],
+            actions=["kafka:DescribeClusterV2"],
             resources=[cluster_arn],
+        )
+    )
+    role.add_to_principal_policy(
+        iam.PolicyStatement(
+            sid="NameBrokers",
+            actions=["kafka:GetBootstrapBrokers"],
+            # The service authorization data give it no resource type, so a cluster's ARN may never match. It tells the
+            # names of brokers, which let nobody in.
+            resources=["*"],
         )
     )
     role.add_to_principal_policy(

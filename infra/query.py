@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from aws_cdk import Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -17,7 +16,8 @@ from result_aggregator.names import (
 )
 
 from infra.api import QueryApi
-from infra.functions import ServiceFunction, code, layers, output
+from infra.functions import ServiceFunction, asset, layers, output
+from infra.layers import Artefacts
 from infra.nag import acknowledge_star
 from infra.network import role_arn
 from infra.settings import Settings
@@ -26,12 +26,12 @@ from infra.settings import Settings
 def add_query(
     stack: Stack,
     settings: Settings,
-    dependencies: Path,
+    artefacts: Artefacts,
     tables: Mapping[int, dynamodb.ITable],
     vpc_endpoint: ec2.IInterfaceVpcEndpoint | None,
     key: kms.IKey | None,
 ) -> None:
-    """The query function and its API. `tables` go by generation; `dependencies` is the built layer."""
+    """The query function and its API. `tables` go by generation; `artefacts` is what is built."""
     callers = {role_arn(role): service for service, role in settings.callers.items()}
     # An emulator's function that is told of no identity; `result_aggregator.api` knows it by no ARN.
     unidentified = {"": "unidentified"} if settings.serve_unidentified else {}
@@ -40,7 +40,7 @@ def add_query(
         "Query",
         settings=settings,
         folder="query",
-        code=code(settings, "query", dependencies),
+        code=asset(artefacts.functions["query"]),
         description="Answers from the view",
         memory_mb=settings.query_memory_mb,
         timeout_seconds=settings.query_timeout_seconds,
@@ -50,7 +50,7 @@ def add_query(
             ENV_DEFAULT_PIPELINE: settings.default_pipeline,
             ENV_COMPRESS_ANSWERS: "true" if settings.compress_answers else "false",
         },
-        function_layers=layers(stack, settings, dependencies),
+        function_layers=layers(stack, settings, artefacts),
         key=key,
         concurrency=settings.query_concurrency,
         snap_start=settings.snap_start,

@@ -3,9 +3,12 @@
 Nothing here imports the CDK, so a wrong setting is reported at once.
 """
 
+import difflib
 import ipaddress
+from functools import cache
 from typing import Annotated, Any, Literal
 
+from botocore.loaders import create_loader
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -29,7 +32,26 @@ StageName = Literal["local", "dev", "staging", "prod"]
 Account = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
 # Of two letters each, but for the European Sovereign Cloud's.
 _AREA = r"(eusc-)?[a-z]{2}(-[a-z]+)+-[0-9]"
-Region = Annotated[str, StringConstraints(pattern=rf"^{_AREA}$")]
+
+
+@cache
+def _regions() -> frozenset[str]:
+    """Those of every partition, in the list of the AWS SDK that is pinned here."""
+    partitions = create_loader().load_data("partitions")["partitions"]
+    return frozenset(region for partition in partitions for region in partition["regions"])
+
+
+def _known_region(value: str) -> str:
+    if value not in _regions():
+        near = difflib.get_close_matches(value, sorted(_regions()), 1)
+        told = f"; near it: {near[0]}" if near else ""
+        raise ValueError(
+            f"no region that is known here{told}; a newer one needs a newer botocore (make lock)"
+        )
+    return value
+
+
+Region = Annotated[str, StringConstraints(pattern=rf"^{_AREA}$"), AfterValidator(_known_region)]
 ClusterArn = Annotated[
     str,
     StringConstraints(

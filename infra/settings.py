@@ -130,9 +130,9 @@ class Settings(BaseModel):
     new_cluster: Literal["serverless", "provisioned"] | None = Field(
         default=None, description="make a cluster of this kind; None: cluster_arn names one"
     )
-    # As MSK names them: the oldest line that AWS::MSK::Topic works with is 3.6, and 4 is without ZooKeeper alone.
+    # As MSK names them: 3.6 is out of support since June 2026, and 4 is without ZooKeeper alone.
     kafka_version: Annotated[
-        str, StringConstraints(pattern=r"^(3\.6\.[0-9]|3\.[7-9]\.x(\.kraft)?|4\.[0-9]\.x\.kraft)$")
+        str, StringConstraints(pattern=r"^(3\.[7-9]\.x(\.kraft)?|4\.[0-9]\.x\.kraft)$")
     ] = Field(default="3.8.x", examples=["3.8.x", "3.9.x.kraft", "4.1.x.kraft"])
     broker_instance_type: BrokerType = "kafka.m7g.large"
     broker_storage_gib: int = Field(default=100, ge=1, le=16_384)
@@ -178,6 +178,16 @@ class Settings(BaseModel):
     )
     layers_in_code: bool = Field(
         default=False, description="functions bring what their layers hold: for an emulator that applies none"
+    )
+    byte_code: Literal["required", "optional"] = Field(
+        default="optional",
+        description="required: nothing is synthesised without an interpreter of the runtime's version, which compiles",
+    )
+    byte_code_python: str | None = Field(
+        default=None,
+        min_length=1,
+        description="path of that interpreter; None: the first on the PATH, of pyenv's or of uv's",
+        examples=["/opt/python/3.13/bin/python3"],
     )
     ingest_memory_mb: int = Field(default=512, ge=128, le=10_240)
     query_memory_mb: int = Field(default=512, ge=128, le=10_240)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from aws_cdk import (
     App,
-    AssetHashType,
     CliCredentialsStackSynthesizer,
     DefaultStackSynthesizer,
     Environment,
@@ -31,17 +30,18 @@ from result_aggregator.names import stack_name
 from infra.cluster import Cluster
 from infra.context import as_context
 from infra.data import DeadLetters, OperationsKey, ViewTable
-from infra.functions import output
+from infra.functions import asset, output
 from infra.github import GitHubRoles
 from infra.ingest import Ingest, add_ingest
+from infra.layers import Artefacts
 from infra.network import NetworkStack, PrivateNetwork, role_arn
 from infra.operations import Operations
 from infra.query import add_query
 from infra.settings import Settings
 
 
-def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | None) -> None:
-    """Every stack of a stage. `dependencies` and `client` are built layers. Raises SettingsError."""
+def add_stacks(app: App, settings: Settings, artefacts: Artefacts) -> None:
+    """Every stack of a stage. Raises SettingsError."""
 
     def stack(part: str, description: str, kind: type[Stack] = Stack) -> Stack:
         return kind(
@@ -73,13 +73,13 @@ def add_stacks(app: App, settings: Settings, dependencies: Path, client: Path | 
         raise AssertionError("settings allow no stage with neither a cluster nor a network")
 
     ingest = Ingest(settings=settings, tables=tables, bucket=bucket, cluster_arn=cluster_arn, key=key)
-    add_ingest(stack("ingest", "events in"), ingest, dependencies)
+    add_ingest(stack("ingest", "events in"), ingest, artefacts)
     endpoint = network.api_endpoint if network else None
-    add_query(stack("api", "queries out"), settings, dependencies, tables, endpoint, key)
+    add_query(stack("api", "queries out"), settings, artefacts, tables, endpoint, key)
     if settings.operations:
         _add_operations(stack("operations", "dashboard and alarms"), ingest)
-    if client is not None:
-        _add_client(stack("client", "what callers call it with"), client)
+    if artefacts.client is not None:
+        _add_client(stack("client", "what callers call it with"), artefacts.client)
     if settings.github_repository is not None:
         _add_github(stack("github", "who deploys it"), settings, settings.github_repository)
 
@@ -173,10 +173,7 @@ def _add_client(stack: Stack, client: Path) -> None:
         stack,
         "Layer",
         layer_version_name=stack.stack_name,
-        # Named by the hash of what went into it.
-        code=lambda_.Code.from_asset(
-            str(client), asset_hash_type=AssetHashType.CUSTOM, asset_hash=client.name
-        ),
+        code=asset(client),
         compatible_runtimes=[
             lambda_.Runtime.PYTHON_3_11,
             lambda_.Runtime.PYTHON_3_12,

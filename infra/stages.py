@@ -50,8 +50,18 @@ def preset(stage: StageName, region: str) -> dict[str, Any]:
                 "dead_letter_days": 14,
             }
         case "staging":
-            return {}
+            return _KEEPING_DATA | {"availability_zones": _zones(region)}
         case "prod":
-            # Where MSK takes two subnets only (its developer guide, on creating a cluster).
-            zones = 2 if region == "us-west-1" else 3
-            return {"availability_zones": zones, "log_retention_days": 90, "dead_letter_days": 365}
+            return _KEEPING_DATA | {
+                "availability_zones": _zones(region),
+                "log_retention_days": 90,
+                "dead_letter_days": 365,
+            }
+
+
+_KEEPING_DATA: dict[str, Any] = {"byte_code": "required"}
+
+
+def _zones(region: str) -> int:
+    """A broker in each of three zones can be lost; MSK takes two subnets only in one region (its developer guide, on creating a cluster)."""
+    return 2 if region == "us-west-1" else 3

@@ -1,6 +1,6 @@
-"""Apache Kafka, dynoxide, the AWS emulator and the browser for tests, on loopback and free ports.
+"""Apache Kafka, dynoxide, the AWS emulator, the browser and Lambda's Python for tests, on loopback and free ports.
 
-A test that uses one carries the mark `integration` (`server` gives it to a parameter). Where Java, Maven, Rust or Chromium is missing
+A test that uses one carries the mark `integration` (`server` gives it to a parameter). Where Java, Maven, Rust, Chromium or that Python is missing
 such tests are skipped, and the session ends with a block that says so; with CI=true in the environment they fail.
 """
 
@@ -18,6 +18,8 @@ from ras.errors import OperatorError
 from ras_local import stack
 from ras_local.servers import broker, dynoxide, emulator, fetch, localstack_process, processes
 from ras_local.settings import StackDir
+
+from infra.byte_code import Compiler, find_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,6 +73,23 @@ def require_chromium() -> Path:
     raise AssertionError("it is decided by now")
 
 
+def require_python(version: str) -> Compiler:
+    """A CPython of that version, such as "3.13". Skips the test, or with CI=true fails it, without.
+
+    CI has it: the image of `.ci/run`'s machines brings it, and the workflow sets it up. No package registry gives it to
+    a machine that has not, so what runs there instead would be tests of another Python.
+    """
+    found = find_compiler(version)
+    if found is not None:
+        return found
+    name = f"python{version}"
+    _missing[name] = (
+        f"There is none on the PATH, nor of pyenv's or uv's. Install Python {version}, which the functions run on"
+    )
+    _decide([_missing[name]])
+    raise AssertionError("it is decided by now")
+
+
 def _decide(lacking: list[str]) -> None:
     if lacking and os.environ.get("CI", "").lower() in ("true", "1"):
         pytest.fail("\n".join(lacking), pytrace=False)
@@ -105,7 +124,9 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _missing:
         return
-    terminalreporter.section("REAL SERVERS OR THE BROWSER ARE MISSING", sep="!", red=True, bold=True)
+    terminalreporter.section(
+        "REAL SERVERS, THE BROWSER OR LAMBDA'S PYTHON ARE MISSING", sep="!", red=True, bold=True
+    )
     terminalreporter.line(f"Did not run against what they are for: {_not_run} tests.")
     for name, reason in _missing.items():
         terminalreporter.line(f"  {name}: {reason}", red=True)

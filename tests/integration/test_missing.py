@@ -49,7 +49,7 @@ def test_a_session_without_their_tools_says_so_and_goes_on(tmp_path: Path, worke
     done = run_pytest(without_tools(tmp_path), f"--numprocesses={workers}")
 
     assert done.returncode == 0, done.stdout
-    assert "REAL SERVERS OR THE BROWSER ARE MISSING" in done.stdout
+    assert "REAL SERVERS, THE BROWSER OR LAMBDA'S PYTHON ARE MISSING" in done.stdout
     assert "Did not run against what they are for: 2 tests." in done.stdout
     assert "kafka: kafka cannot run here: no java on the path. Install a JDK" in done.stdout
     assert "dynoxide: dynoxide cannot be built here: no cargo on the path. Install Rust" in done.stdout
@@ -63,5 +63,5 @@ def test_continuous_integration_without_their_tools_fails(tmp_path: Path) -> Non
     assert done.returncode == 1, done.stdout
     assert "no java on the path" in done.stdout
     assert "no cargo on the path" in done.stdout
-    assert "REAL SERVERS OR THE BROWSER ARE MISSING" in done.stdout
+    assert "REAL SERVERS, THE BROWSER OR LAMBDA'S PYTHON ARE MISSING" in done.stdout
     assert "1 passed" in done.stdout

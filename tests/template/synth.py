@@ -19,6 +19,7 @@ from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
 from infra.context import load_settings
+from infra.layers import FUNCTIONS, Artefacts, Target, build_code, build_function, build_shared
 from infra.stacks import add_stacks
 from tests.template.given import ACCOUNT, NEW_CLUSTER, REGION, context
 
@@ -44,6 +45,9 @@ _ARNS = {
     "AWS::MSK::Cluster": "arn:aws:kafka:{region}:{account}:cluster/{name}/00000000-0000-1",
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
 }
+
+
+FOLDERS = sorted(path.parent.name for path in FUNCTIONS.glob("*/handler.py"))
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,15 @@ def stand_in_layer() -> Path:
     return layer
 
 
+def stand_ins(settings: Settings) -> Artefacts:
+    """Our own sources as they are deployed, but for the byte code, and stand-ins for what is installed."""
+    layer, target = stand_in_layer(), Target("3.13", "arm64")
+    if settings.layers_in_code:
+        return Artefacts(layer, None, {name: build_code(name, layer, target) for name in FOLDERS})
+    functions = {name: build_function(name, target) for name in FOLDERS}
+    return Artefacts(layer, build_shared(target), functions, None if settings.is_local else layer)
+
+
 @cache
 def assembly(stage: str, **overrides: str | int | bool) -> Assembly:
     """The templates of a stage, with settings overridden as `cdk -c` would; SettingsError like `cdk synth`."""
@@ -186,8 +199,7 @@ def _app(stage: str, overrides: Mapping[str, Any]) -> tuple[App, Settings]:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     # Validation is as slow as all else; test_command_line synthesises with it.
     app = App(context=context(), outdir=folder, builtin_cloud_formation_validation=False)
-    layer = stand_in_layer()
-    add_stacks(app, settings, layer, None if settings.is_local else layer)
+    add_stacks(app, settings, stand_ins(settings))
     return app, settings
 
 

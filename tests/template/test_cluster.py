@@ -59,3 +59,21 @@ def test_changed_broker_properties_reach_the_cluster() -> None:
     assert cluster["Properties"]["ConfigurationInfo"]["Revision"] == {
         "Fn::GetAtt": [configuration, "LatestRevision.Revision"]
     }
+
+
+def _told(stage: str, **overrides: str) -> list[str]:
+    found = assembly(stage, new_cluster="provisioned", **overrides)
+    return [
+        str(entry["data"])
+        for entries in found.metadata.values()
+        for entry in entries
+        if entry["type"] == "aws:cdk:warning"
+    ]
+
+
+def test_two_brokers_are_told_where_data_is_kept() -> None:
+    """With one replica in sync required, a broker's failure after another's maintenance loses what was acknowledged."""
+    (told,) = _told("staging", availability_zones="2")
+
+    assert "min.insync.replicas=1" in told
+    assert _told("staging") == _told("prod") == _told("dev") == []

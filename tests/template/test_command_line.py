@@ -39,7 +39,7 @@ def test_synth_without_credentials(tmp_path: Path) -> None:
         tmp_path,
         str(CDK),
         *("synth", "--quiet", "--output", str(tmp_path / "cdk.out")),
-        *("-c", "stage=prod", "-c", "new_cluster=serverless"),
+        *("-c", "stage=prod", "-c", "new_cluster=serverless", "-c", "byte_code=optional"),
     )
 
     assert result.returncode == 0, result.stderr
@@ -85,5 +85,5 @@ def test_destroy_wants_a_stage_and_a_stack(tmp_path: Path) -> None:
     every = run(tmp_path, "make", "--dry-run", "destroy", "STAGE=prod", "STACK=all").stdout
     assert "cdk destroy ras-prod-operations" in one
     assert "cdk destroy --all" in every
-    assert "-c stage=prod -c new_cluster=serverless" in one
-    assert "-c stage=prod -c new_cluster=serverless" in every
+    assert "-c stage=prod -c byte_code=optional -c new_cluster=serverless" in one
+    assert "-c stage=prod -c byte_code=optional -c new_cluster=serverless" in every

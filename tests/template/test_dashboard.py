@@ -50,3 +50,13 @@ def test_metric_ids_of_the_cost_formulas_are_given(prod: Assembly) -> None:
     }
 
     assert used <= ids
+
+
+def test_cold_starts_are_read_from_the_lines_that_lambda_writes(prod: Assembly) -> None:
+    """Its report is JSON as the functions' log format says; a line of text has neither field."""
+    (widget,) = (w for w in widgets(prod) if w.get("title") == "Cold starts and restores")
+
+    assert 'type = "platform.report"' in widget["query"]
+    assert {"record.metrics.initDurationMs", "record.metrics.restoreDurationMs"} <= set(
+        re.findall(r"record\.[\w.]+", widget["query"])
+    )

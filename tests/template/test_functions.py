@@ -10,7 +10,7 @@ import pytest
 from result_aggregator.names import LIVE_ALIAS
 from result_aggregator.topics import TOPICS
 
-from infra.layers import FUNCTIONS, build_code
+from infra.layers import FUNCTIONS, Target, build_code
 from infra.mapping_plans import consumer_group
 from tests.template.given import ACCOUNT, CLUSTER_ARN, REGION
 from tests.template.policies import Statement, allows
@@ -113,6 +113,14 @@ def test_ingest_only_adds_dead_letters(stage: Assembly, function: str) -> None:
 
 
 @pytest.mark.parametrize("function", INGEST)
+def test_the_brokers_are_asked_for_by_a_statement_without_a_resource(prod: Assembly, function: str) -> None:
+    """The service authorization data give GetBootstrapBrokers no resource type, so that a cluster's ARN may never match."""
+    (found,) = (one for one in statements(prod, function) if "kafka:GetBootstrapBrokers" in one["Action"])
+
+    assert (found["Action"], found["Resource"]) == ("kafka:GetBootstrapBrokers", "*")
+
+
+@pytest.mark.parametrize("function", INGEST)
 @pytest.mark.parametrize("own_cluster", [False, True])
 def test_ingest_reads_its_own_topics(function: str, own_cluster: bool) -> None:  # noqa: FBT001 - a test parameter
     """The `kafka-cluster:` rights that IAM authentication needs, on the function's topics and groups only."""
@@ -180,9 +188,10 @@ def test_stars_are_few_and_reasoned(stage: Assembly) -> None:
     }
 
     assert starred == {
-        # The service authorization reference lists neither with a resource type or a condition key.
+        # The service authorization reference lists none of these with a resource type or a condition key.
         "cloudwatch:GetMetricData",
         "cloudwatch:ListMetrics",
+        "kafka:GetBootstrapBrokers",
         # As Lambda's guide on MSK lists them: what a mapping does in the cluster's VPC.
         "ec2:CreateNetworkInterface",
         "ec2:DeleteNetworkInterface",
@@ -245,7 +254,7 @@ def test_code_holds_what_layers_would_by_setting(local: Assembly) -> None:
     assert len(set(keys.values())) == len(keys)
     for name, key in keys.items():
         folder = name.replace("-", "_")
-        code = build_code(folder, stand_in_layer())
+        code = build_code(folder, stand_in_layer(), Target("3.13", "arm64"))
 
         assert key == f"{hashlib.sha256(code.name.encode()).hexdigest()}.zip"
         assert (code / "handler.py").read_bytes() == (FUNCTIONS / folder / "handler.py").read_bytes()
@@ -310,6 +319,18 @@ def test_functions_stay_inside_what_calls_them(stage: Assembly) -> None:
     assert found["query"]["Timeout"] <= 29
     assert all(found[name]["Timeout"] <= 840 for name in INGEST)
     assert not any("VpcConfig" in function for function in found.values())
+
+
+@pytest.mark.parametrize(
+    ("level", "filtered_at"), [("DEBUG", "DEBUG"), ("INFO", "INFO"), ("WARNING", "INFO"), ("ERROR", "INFO")]
+)
+def test_logs_are_json_and_lambda_drops_no_metrics(level: str, filtered_at: str) -> None:
+    """A line of metrics has no level, so Lambda takes it for INFO: the service's own level hides the rest."""
+    for function in functions(assembly("dev", log_level=level)).values():
+        assert function["LoggingConfig"]["LogFormat"] == "JSON"
+        assert function["LoggingConfig"]["ApplicationLogLevel"] == filtered_at
+        assert function["LoggingConfig"]["SystemLogLevel"] == "INFO"
+        assert function["Environment"]["Variables"]["LOG_LEVEL"] == level
 
 
 def test_logs_are_kept_for_a_while_and_written_by_one(stage: Assembly) -> None:

@@ -93,15 +93,15 @@ def test_code_with_its_layers_in_it_is_one_asset(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is nearer to the function wins, the name tells the content, and Lambda's limit holds for it too."""
-    code = build_code("query", built, build=tmp_path)
+    code = build_code("query", built, LAMBDA, build=tmp_path)
     assert {"handler.py", "result_aggregator", "pydantic", "boto3"} <= {path.name for path in code.iterdir()}
     assert (code / "handler.py").read_bytes() == (layers.FUNCTIONS / "query/handler.py").read_bytes()
-    assert build_code("query", built, build=tmp_path) == code
-    assert build_code("ingest_essays", built, build=tmp_path) != code
+    assert build_code("query", built, LAMBDA, build=tmp_path) == code
+    assert build_code("ingest_essays", built, LAMBDA, build=tmp_path) != code
     monkeypatch.setattr(layers, "UNZIPPED_LIMIT_BYTES", 1024 * 1024)
 
     with pytest.raises(LayerError, match="Lambda allows"):
-        build_code("query", built, build=tmp_path / "other")
+        build_code("query", built, LAMBDA, build=tmp_path / "other")
     assert list((tmp_path / "other").iterdir()) == []
 
 

@@ -183,12 +183,16 @@ def test_zones_by_name() -> None:
 
     assert sorted(subnet["AvailabilityZone"] for subnet in subnets) == [f"{REGION}a", f"{REGION}c"]
     assert len(stage.only("msk", "AWS::MSK::ServerlessCluster")["VpcConfigs"][0]["SubnetIds"]) == 2
-    assert (
-        load_settings(
-            {"stage": "prod", "region": "us-west-1", "new_cluster": "serverless"}, {}
-        ).availability_zones
-        == 2
-    )
+
+
+@pytest.mark.parametrize("stage", ["staging", "prod"])
+def test_where_data_is_kept_there_are_three_zones(stage: str) -> None:
+    """But in us-west-1, where MSK takes two; a staging that was deployed with two says so."""
+    there = {"stage": stage, "new_cluster": "serverless"}
+
+    assert load_settings(there, {}).availability_zones == 3
+    assert load_settings({**there, "region": "us-west-1"}, {}).availability_zones == 2
+    assert load_settings({**there, "availability_zones": "2"}, {}).availability_zones == 2
 
 
 @pytest.mark.parametrize(

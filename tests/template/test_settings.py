@@ -45,7 +45,7 @@ MANY_SUBNETS = GIVEN_VPC.replace('"subnet-0a1b2c3d"', '"subnet-0", "subnet-1", "
         {"stage": "prod", "cluster_arn": CLUSTER_ARN},
         {"callers": SAME_ROLE.replace(ACCOUNT, "444455556666", 1)},
         {**BROKERS, "kafka_version": "3.9.x", "topic_partitions": "12", "broker_storage_gib": "500"},
-        {**BROKERS, "kafka_version": "3.6.0"},
+        {**BROKERS, "kafka_version": "3.7.x"},
         {"on_failure_topic": "_given.up"},
         {"own_key": "false", "api_access_logs": "false"},
         {"region": "eusc-de-east-1", "callers": '{"a": "arn:aws-eusc:iam::111122223333:role/a/b"}'},
@@ -135,6 +135,11 @@ def test_the_runbook_is_where_the_repository_is(given: dict[str, str], where: st
         ({"new_cluster": "express"}, "setting 'new_cluster': 'express'"),
         ({"kafka_version": "3.5.1"}, "setting 'kafka_version': '3.5.1'"),
         (
+            {"region": "eu-nroth-1"},
+            "setting 'region': 'eu-nroth-1': no region that is known here; near it: eu-north-1",
+        ),
+        ({"region": "eu-north-9"}, "setting 'region': 'eu-north-9': no region"),
+        (
             {"on_failure_topic": "huleedu.essay.nlp.completed.v1"},
             "setting 'on_failure_topic': 'huleedu.essay.nlp.completed.v1': a topic that the service consumes",
         ),
@@ -188,6 +193,7 @@ def test_the_runbook_is_where_the_repository_is(given: dict[str, str], where: st
         ({"new_vpc_cidr": "999.1.0.0/16"}, "setting 'new_vpc_cidr': '999.1.0.0/16': not an IPv4 network"),
         ({"broker_instance_type": "kafka.foo.bar"}, "setting 'broker_instance_type': 'kafka.foo.bar'"),
         ({"kafka_version": "9.9.9"}, "setting 'kafka_version': '9.9.9'"),
+        ({"kafka_version": "3.6.0"}, "setting 'kafka_version': '3.6.0': String should match"),
         ({"kafka_version": "4.1.x"}, "such as 3.8.x or 3.9.x.kraft or 4.1.x.kraft"),
         ({"alarm_emails": "me@example.com"}, 'such as ["on-call@example.com"]'),
         (

@@ -14,7 +14,7 @@ from aws_cdk import App
 from infra.context import load_settings
 from infra.stacks import add_stacks
 from tests.template.given import ACCOUNT, REGION, STAGES, context
-from tests.template.synth import Assembly, assembly, stand_in_layer
+from tests.template.synth import Assembly, assembly, stand_ins
 from tests.template.test_cluster import PROVISIONED
 
 # What the emulator of the local stage refuses to deploy (measured), and what costs money by the hour.
@@ -87,7 +87,7 @@ def test_known_account_needs_no_lookup(tmp_path_factory: pytest.TempPathFactory)
         outdir=str(tmp_path_factory.mktemp("out")),
         builtin_cloud_formation_validation=False,
     )
-    add_stacks(app, settings, stand_in_layer(), None)
+    add_stacks(app, settings, stand_ins(settings))
     manifest = json.loads((Path(app.synth().directory) / "manifest.json").read_text())
 
     assert "missing" not in manifest

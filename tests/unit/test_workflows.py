@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from infra.setting_types import StageName
+from infra.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github/workflows"
@@ -99,6 +100,21 @@ def test_a_called_workflow_does_not_wait_for_its_caller() -> None:
                 for waits in (called, *called["jobs"].values()):
                     if "concurrency" in waits:
                         assert waits["concurrency"]["group"] != found.get("concurrency", {}).get("group")
+
+
+@pytest.mark.parametrize("target", ["deploy", "diff", "synth", "test"])
+def test_the_functions_python_is_there_where_it_compiles(target: str) -> None:
+    """It makes the byte code, of which the assets' hashes tell; `make` itself runs on the oldest that is promised, named last."""
+    runtime = str(Settings.model_fields["runtime"].default).removeprefix("python")
+    jobs = [job for name in NAMES for job in workflow(name)["jobs"].values()]
+    running = [job for job in jobs if re.search(rf"make {target}\b(?!-)", str(job.get("steps")))]
+
+    assert running
+    for job in running:
+        versions = next(
+            step["with"]["python-version"] for step in job["steps"] if "python" in step.get("uses", "")
+        )
+        assert versions.split() == [runtime, "3.11"]
 
 
 @pytest.mark.parametrize("name", NAMES)

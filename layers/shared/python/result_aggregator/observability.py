@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import Counter
@@ -31,6 +32,8 @@ EMF_NAMESPACE = os.environ.get(ENV_METRICS_NAMESPACE) or metrics.namespace("unde
 """Where this process's metrics go in CloudWatch; a deployed function's environment says (`metrics.namespace`)."""
 
 logger = Logger(service=metrics.SERVICE)
+# Powertools prefers the level that Lambda filters by. That one is never above INFO, for which Lambda takes the metrics' lines.
+logging.getLogger(logger.name).setLevel(os.environ.get("LOG_LEVEL", "INFO").upper())
 _metrics = EmbeddedMetrics(EMF_NAMESPACE)
 
 
