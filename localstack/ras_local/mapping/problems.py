@@ -19,12 +19,16 @@ class Problems:
         self._topic = topic
         self._reading = ""
         self._logged: set[int] = set()
+        self._lost: dict[str, str] = {}
         self._undelivered: dict[int, str] = {}  # by thread, what a destination does not take
 
     @property
     def text(self) -> str:
-        """Empty where nothing is wrong. A destination comes first: nothing but a person may get over that."""
-        return next(iter(self._undelivered.values()), self._reading)
+        """Empty where nothing is wrong. A destination comes first: nothing but a person may get over that.
+
+        What was lost stays: no later success brings it back.
+        """
+        return next(iter(self._undelivered.values()), "") or self._reading or "; ".join(self._lost.values())
 
     def of_client(self, error: KafkaError) -> None:
         """The Kafka client reports an error; it tries again by itself."""
@@ -41,6 +45,13 @@ class Problems:
     def reading_continues(self) -> None:
         self._reading = ""
         self._logged.clear()
+
+    def of_lost(self, lane: str, first: int, last: int, total: int) -> None:
+        """The broker dropped these offsets before they were read, `total` of the mapping by now."""
+        logger.error("%s: offsets %d to %d are gone: the broker dropped them unread", lane, first, last)
+        self._lost["records"] = (
+            f"the broker dropped {total} records before they were read, the last of {lane} at {first} to {last}"
+        )
 
     def of_destination(self, text: str) -> None:
         """A destination does not take the batch of this thread."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # its stubs forget it
 
 from ras.kafka.client import quiet_client, unreachable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # as above
+_EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # as above
 
 
 class _Clients:
@@ -60,10 +61,15 @@ _clients = _Clients()
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a group is in a topic, in records over all partitions; `end` counts what was ever published."""
+    """How far a group is in a topic, in offsets over all partitions; `end` counts what was ever published.
+
+    `committed` is where the group continues, so no less than where the logs start. `dropped` were deleted between a commit
+    and the start of its log: the group has not read them and never will.
+    """
 
     committed: int
     end: int
+    dropped: int = 0
 
     @property
     def lag(self) -> int:
@@ -116,22 +122,43 @@ def _progress(bootstrap_servers: str, groups: Mapping[str, str], timeout_s: floa
     }
     if not partitions:
         return {}
-    ends = admin.list_offsets(
-        dict.fromkeys((p for parts in partitions.values() for p in parts), _LATEST),
-        request_timeout=timeout_s,
-    )
+    every = [partition for parts in partitions.values() for partition in parts]
+
+    def ask(spec: Any) -> dict[TopicPartition, Any]:
+        # As consumers read by default: what is behind an open transaction nobody can have consumed.
+        return admin.list_offsets(
+            dict.fromkeys(every, spec),
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=timeout_s,
+        )
+
+    ends, starts = ask(_LATEST), ask(_EARLIEST)
 
     def committed(group: str) -> list[TopicPartition]:
         own = [p for topic, parts in partitions.items() if groups[topic] == group for p in parts]
         return members[group].committed(own, timeout=timeout_s) if own else []
 
-    done: dict[str, int] = dict.fromkeys(partitions, 0)
+    high = {_place(partition): future.result().offset for partition, future in ends.items()}
+    low = {_place(partition): future.result().offset for partition, future in starts.items()}
+    found = dict.fromkeys(partitions, Progress(0, 0))
     # All at once: each asks a group's coordinator and waits for it.
     with ThreadPoolExecutor(len(members)) as pool:
         for known in pool.map(committed, members):
             for partition in known:
-                done[partition.topic] += max(partition.offset, 0)
-    end: dict[str, int] = dict.fromkeys(partitions, 0)
-    for partition, future in ends.items():
-        end[partition.topic] += future.result().offset
-    return {topic: Progress(done[topic], end[topic]) for topic in partitions}
+                at = _of_partition(partition.offset, low[_place(partition)], high[_place(partition)])
+                sofar = found[partition.topic]
+                found[partition.topic] = Progress(
+                    sofar.committed + at.committed, sofar.end + at.end, sofar.dropped + at.dropped
+                )
+    return found
+
+
+def _place(partition: TopicPartition) -> tuple[str, int]:
+    return partition.topic, partition.partition
+
+
+def _of_partition(committed: int, low: int, high: int) -> Progress:
+    """`committed` is negative where the group has no commit: it has missed nothing, and its lag is what is there."""
+    if committed > high:  # of a log that was longer, so of another
+        committed = low
+    return Progress(max(committed, low), high, max(0, low - committed) if committed >= 0 else 0)
