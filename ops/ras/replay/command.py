@@ -77,7 +77,8 @@ def replay(
     moved back, so nothing is skipped. While the mapping is disabled new records wait in the topic.
 
     --via function reads the records and hands them to the ingest function itself, besides the mapping, whose group is
-    not touched. It can end at a moment, tells what became of each record, and goes on where it was stopped.
+    not touched. It hands over the records that are stamped in the window, wherever they are in the topic, and no others;
+    it tells what became of each, and goes on where it was stopped.
 
     Both need a way to the brokers, so with --stage run it inside the VPC.
 
@@ -268,9 +269,15 @@ def _redrive(
     runs = each(prepare, topics)
     for run in runs:
         resumed = ", where an earlier run was stopped" if run.resumed else ""
+        others = (
+            f"; {many(run.outside, 'other record')} between them, stamped outside the window, not"
+            if run.outside
+            else ""
+        )
         if run.left:
             out.print(
-                f"{run.topic}: {many(run.left, 'record')} to hand to {TOPICS[run.topic].function}{resumed}"
+                f"{run.topic}: {many(run.left, 'record')} to hand to {TOPICS[run.topic].function}{resumed}{others}",
+                soft_wrap=True,
             )
     total = sum(run.left for run in runs)
     if dry_run or not total:
@@ -296,7 +303,7 @@ def _redrive(
             until = f" --to {end.isoformat()}" if end else ""
             out.print(f"stopped; the same command with --from {start.isoformat()}{until} goes on from there")
     for run in runs:
-        counts = ", ".join(f"{number} {name}" for name, number in run.counts.items())
+        counts = ", ".join(f"{number} {name}" for name, number in sorted(run.counts.items()))
         out.print(f"{run.topic}: {counts or 'nothing'}")
         for place, reason in run.failed[:20]:
             out.print(plain(f"  {place}  {reason}"), soft_wrap=True)
