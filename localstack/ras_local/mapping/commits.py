@@ -70,6 +70,11 @@ class Ledger:
         ):  # the end of a partition that never had a record is no position to keep
             lane.position = lane.end
 
+    @property
+    def without_outcome(self) -> int:
+        """Records that were read and not settled."""
+        return sum(len(lane.open) for lane in self._lanes.values())
+
     def forget(self, lanes: Iterable[str]) -> None:
         """Another consumer reads these partitions from now on."""
         for lane in lanes:

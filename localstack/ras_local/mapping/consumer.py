@@ -14,6 +14,7 @@ from .filters import FilterCriteria
 from .kafka_client import client_settings
 from .positions import StartingPosition, lane_of, lanes
 from .records import Nulls, to_record
+from .topic_ids import TopicIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .problems import Problems
     from .settings import MappingSettings
     from .status import Counters
+    from .topic_ids import TopicIds
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class GroupConsumer:
         nulls: Nulls,
         counters: Counters,
         problems: Problems,
+        topic_ids: TopicIds,
     ) -> None:
         self.assigned: set[int] = set()
         self.ready = False
@@ -69,6 +72,7 @@ class GroupConsumer:
         self._problems = problems
         self._filters = FilterCriteria(settings.filters)
         self._start = StartingPosition(settings)
+        self._identity = TopicIdentity(topic_ids, settings.topic)
         self._next: dict[str, int] = {}  # by lane, the offset that should come next
         self._gaps: dict[
             str, list[tuple[TopicPartition, int]]
@@ -104,7 +108,11 @@ class GroupConsumer:
     # --- reading ---
 
     def read(self, timeout_s: float) -> None:
-        """Take what has arrived, waiting up to `timeout_s` for it. Raises KafkaException when the client is finished."""
+        """Take what has arrived, waiting up to `timeout_s` for it.
+
+        Raises KafkaException when the client is finished, and TopicRemadeError when the topic is another one.
+        """
+        self._identity.check()
         self._hold()
         # Also while reading is on hold: rebalances are served in here, and a member that never asks is put out.
         for message in self._consumer.consume(_FETCH, timeout_s):
@@ -187,10 +195,15 @@ class GroupConsumer:
         self.assigned |= {partition.partition for partition in partitions}
         logger.info("%s: reads partitions %s", self._settings.topic, sorted(self.assigned))
         committed = self._consumer.committed(partitions, timeout=_TIMEOUT_S)
+        self._identity.learn()
+        if remade := self._identity.of_earlier_topic(committed):
+            self._problems.of_remade_topic(self._settings.topic)
         self._next |= {
-            lane_of(partition): partition.offset for partition in committed if partition.offset >= 0
+            lane_of(partition): partition.offset
+            for partition in committed
+            if partition.offset >= 0 and partition.partition not in remade
         }
-        if found := self._start.seek(self._consumer, partitions, committed):
+        if found := self._start.seek(self._consumer, partitions, committed, remade):
             self._commit(found)
         self._holding = False  # what is newly assigned is read
         self.ready = True
@@ -226,8 +239,9 @@ class GroupConsumer:
         return True
 
     def _commit(self, positions: list[TopicPartition]) -> bool:
+        named = [self._identity.named(position) for position in positions]
         try:
-            self._consumer.commit(offsets=positions, asynchronous=False)
+            self._consumer.commit(offsets=named, asynchronous=False)
         except KafkaException as error:
             kafka_error: KafkaError = error.args[0]
             if kafka_error.code() in _NOT_COMMITTABLE:

@@ -19,16 +19,17 @@ class Problems:
         self._topic = topic
         self._reading = ""
         self._logged: set[int] = set()
-        self._lost: dict[str, str] = {}
+        self._lasting: dict[str, str] = {}  # by kind
         self._undelivered: dict[int, str] = {}  # by thread, what a destination does not take
 
     @property
     def text(self) -> str:
         """Empty where nothing is wrong. A destination comes first: nothing but a person may get over that.
 
-        What was lost stays: no later success brings it back.
+        What was lost, and that the topic is another, stays: no later success undoes it.
         """
-        return next(iter(self._undelivered.values()), "") or self._reading or "; ".join(self._lost.values())
+        lasting = "; ".join(self._lasting.values())
+        return next(iter(self._undelivered.values()), "") or self._reading or lasting
 
     def of_client(self, error: KafkaError) -> None:
         """The Kafka client reports an error; it tries again by itself."""
@@ -49,9 +50,17 @@ class Problems:
     def of_lost(self, lane: str, first: int, last: int, total: int) -> None:
         """The broker dropped these offsets before they were read, `total` of the mapping by now."""
         logger.error("%s: offsets %d to %d are gone: the broker dropped them unread", lane, first, last)
-        self._lost["records"] = (
+        self._lasting["lost"] = (
             f"the broker dropped {total} records before they were read, the last of {lane} at {first} to {last}"
         )
+
+    def of_remade_topic(self, topic: str, dropped: int = 0) -> None:
+        """The topic is another one; `dropped` records of the earlier one had no outcome yet."""
+        text = f"{topic} was deleted and made again, and is read from its beginning"
+        if dropped:
+            text += f"; {dropped} records of the earlier topic had no outcome and are dropped"
+        logger.error("%s", text)
+        self._lasting["remade"] = text
 
     def of_destination(self, text: str) -> None:
         """A destination does not take the batch of this thread."""
