@@ -30,6 +30,9 @@ _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # as above
 _TOPIC_ID = "topic-id="
 """As the local event source mapping writes it into its commits (`topic_ids.py` there), before the topic's id."""
 
+_DESCRIBED = 10
+"""Partitions that an error names at most."""
+
 _EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # as above
 
 
@@ -128,6 +131,18 @@ def of_topic(parts: Mapping[int, Progress]) -> Progress:
     return sum(parts.values(), Progress(0, 0))
 
 
+def described(found: Mapping[str, Mapping[int, Progress]]) -> str:
+    """What is left to read and where, by partition, in words; empty where nothing is."""
+    behind = [
+        f"{topic} partition {number} by {at.lag} (offsets {at.committed} to {at.end - 1})"
+        for topic, parts in found.items()
+        for number, at in parts.items()
+        if at.lag
+    ]
+    more = f" and {len(behind) - _DESCRIBED} more partitions" if len(behind) > _DESCRIBED else ""
+    return ", ".join(behind[:_DESCRIBED]) + more
+
+
 def positions(
     bootstrap_servers: str, groups: Mapping[str, str], timeout_s: float = 10
 ) -> dict[str, dict[int, Progress]]:
@@ -210,7 +225,9 @@ def _topic_ids(
     if cluster.controller_id < 0:
         return {}
     ids = {}
-    for topic, future in admin.describe_topics(TopicCollection(list(topics)), request_timeout=timeout_s).items():
+    for topic, future in admin.describe_topics(
+        TopicCollection(list(topics)), request_timeout=timeout_s
+    ).items():
         with contextlib.suppress(KafkaException):  # deleted just now
             ids[topic] = str(future.result().topic_id)
     return ids

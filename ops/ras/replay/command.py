@@ -12,7 +12,7 @@ from result_aggregator.topics import TOPICS
 
 from ras import options as shared
 from ras import time_argument
-from ras.errors import NotFoundError, SettingError
+from ras.errors import NotFoundError, SettingError, UnreachableError
 from ras.terminal import console, many, plain, table
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ _BY_TOPIC = ("topic", "group", "partitions", "again")
 @click.option(
     "--wait", is_flag=True, help="With --via group: return once they have read again what there was."
 )
+@shared.timeout(3600, "With --wait")
 @click.option("--restart", is_flag=True, help="With --via function: begin anew instead of going on.")
 @shared.dry_run
 @shared.yes
@@ -64,6 +65,7 @@ def replay(
     group: str | None,
     all_groups: bool,
     wait: bool,
+    timeout_s: float,
     restart: bool,
     dry_run: bool,
     yes: bool,
@@ -104,7 +106,8 @@ def replay(
     wanted = tuple(TOPICS) if all_topics else topics
     mappings = _mappings(deployment, wanted, group, every=all_groups)
     if via == "group":
-        _rewind(deployment, mappings, start, wait=wait, dry_run=dry_run, yes=yes)
+        wait_s = timeout_s if wait else None
+        _rewind(deployment, mappings, start, wait_s=wait_s, dry_run=dry_run, yes=yes)
     else:
         _redrive(deployment, wanted, mappings, start, end, restart=restart, dry_run=dry_run, yes=yes)
 
@@ -158,7 +161,7 @@ def _rewind(
     mappings: Sequence[DeployedMapping],
     start: datetime,
     *,
-    wait: bool,
+    wait_s: float | None,
     dry_run: bool,
     yes: bool,
 ) -> None:
@@ -193,8 +196,8 @@ def _rewind(
             soft_wrap=True,
         )
     rewind.rewind(deployment, moving, say=lambda text: out.print(plain(text), soft_wrap=True))
-    if wait:
-        _wait(deployment, brokers, moving)
+    if wait_s is not None:
+        _wait(deployment, brokers, moving, wait_s)
 
 
 def _show(plans: Sequence[RewindPlan]) -> None:
@@ -215,22 +218,34 @@ def _show(plans: Sequence[RewindPlan]) -> None:
         console().print(listing)
 
 
-def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[RewindPlan]) -> None:
+def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[RewindPlan], timeout_s: float) -> None:
+    """Until the groups have read again up to where the topics ended. Raises OperatorError after `timeout_s`."""
     from ras.progress import progress
     from ras.replay import rewind
 
     total = sum(plan.again for plan in plans)
+    deadline = time.monotonic() + timeout_s
     with progress("reading again", total) as advance:
         shown = 0
         for plan in plans:
             # Up to where the topics ended: one that is published to is never read for good.
-            while behind := rewind.behind(brokers, plan.mapping, plan.ends):
+            while left := rewind.unread(brokers, plan.mapping, plan.ends):
+                behind = sum(end - begin for begin, end in left.values())
                 # One that was disabled before stays so, and somebody may do it meanwhile.
                 rewind.check_read(deployment, plan.mapping)
                 others = sum(other.again for other in plans[plans.index(plan) + 1 :])
                 done = max(shown, total - others - behind)
                 advance(done - shown)
                 shown = done
+                if time.monotonic() > deadline:
+                    where = ", ".join(
+                        f"partition {n} at {begin} of {end}" for n, (begin, end) in left.items()
+                    )
+                    raise UnreachableError(
+                        f"not read again within {timeout_s:g} s: {plan.mapping.topic} by group"
+                        f" {plan.mapping.consumer_group_id}: {where}",
+                        "The groups are rewound and read on; allow more with --timeout.",
+                    )
                 time.sleep(0.5)
         advance(total - shown)
     console(stderr=True).print("caught up")

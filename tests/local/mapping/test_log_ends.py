@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -137,6 +138,27 @@ def test_what_was_dropped_before_a_group_began_is_no_loss_of_it(
 
     assert bench.items == [(f"{topic}-0", 1)]
     assert bench.mapping.counters.lost == 0
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)
+def test_what_a_bounded_log_dropped_while_the_function_was_away_is_told(
+    bench: Bench, topic: str, bootstrap_servers: str
+) -> None:
+    """The embedded broker drops the oldest records at 5 MiB, whoever has yet to read them."""
+    bench.settings = replace(bench.settings, batch_size=1, window_s=0)
+    bench.rule = lambda _: NotReached("away")
+    bench.restart()
+    until(lambda: bench.mapping.ready, "reading")
+    large = b"x" * 1_000_000
+    for _ in range(30):  # beyond what the client fetches ahead
+        publish(bootstrap_servers, [Event(topic, large, partition=0)])
+    bench.rule = lambda _: Succeeded()
+    until(lambda: bench.lag == 0, "what is left")
+    counters = bench.mapping.counters
+
+    assert len(set(bench.items)) < 30
+    assert counters.lost == 30 - len(set(bench.items))
+    assert f"dropped {counters.lost} records" in str(bench.mapping.status()["problem"])
 
 
 def drop(bootstrap_servers: str, topic: str, partition: int, *, before: int) -> None:
