@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from functools import partial
@@ -15,11 +16,10 @@ from ras.kafka.topic import TopicLog
 from ras.terminal import many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ras.kafka.publish import Event
 
-_SLICE_BYTES = 1024 * 1024
 _OVERHEAD = 100
 """Bytes that a record takes in a log besides its key, value and headers, at most: as the only one of its batch."""
 _LOOK_S = 0.2
@@ -43,25 +43,34 @@ def publish_paced(
         bootstrap_servers, {topic: groups[topic] for topic in {e.topic for e in events} & groups.keys()}
     )
     count, size, begun = 0, 0, time.monotonic()
-    for some in _slices(events):
-        more: Counter[str] = Counter()
-        for event in some:
-            if event.topic in groups:
-                more[event.topic] += weight(event)
-        full = [topic for topic in more if unread[topic] and unread[topic] + more[topic] > kept_bytes]
-        if full:
-            _wait(
-                bootstrap_servers,
-                {topic: groups[topic] for topic in full},
-                timeout_s,
-                f"{count} of {many(len(events), 'record')} are published",
-            )
-            for topic in full:
-                del unread[topic]
+    while count < len(events):
+        some = _fitting(events, count, groups, unread, kept_bytes)
+        if not some:
+            topic = events[count].topic
+            published = f"{count} of {many(len(events), 'record')} are published"
+            _wait(bootstrap_servers, {topic: groups[topic]}, timeout_s, published)
+            del unread[topic]
+            continue
         done = publish(bootstrap_servers, some, on_delivery=partial(_after, on_delivery, count))
-        unread.update(more)
         count, size = count + done.count, size + done.size
     return Published(count, size, time.monotonic() - begun)
+
+
+def _fitting(
+    events: Sequence[Event], first: int, groups: Mapping[str, str], unread: Counter[str], kept_bytes: int
+) -> list[Event]:
+    """The events from the first on that there is room for, whichever partitions they come to; `unread` counts them in.
+
+    One that is larger than the room has it alone.
+    """
+    some = []
+    for event in itertools.islice(events, first, None):
+        if event.topic in groups:
+            if unread[event.topic] and unread[event.topic] + weight(event) > kept_bytes:
+                break
+            unread[event.topic] += weight(event)
+        some.append(event)
+    return some
 
 
 def _after(on_delivery: Callable[[int], None], before: int, count: int) -> None:
@@ -72,19 +81,6 @@ def weight(event: Event) -> int:
     """Bytes that an event takes in a log, at most."""
     headers = sum(len(name.encode()) + len(value or b"") for name, value in event.headers)
     return len(event.key or b"") + len(event.value or b"") + headers + _OVERHEAD
-
-
-def _slices(events: Sequence[Event]) -> Iterator[list[Event]]:
-    some: list[Event] = []
-    size = 0
-    for event in events:
-        if some and size + weight(event) > _SLICE_BYTES:
-            yield some
-            some, size = [], 0
-        some.append(event)
-        size += weight(event)
-    if some:
-        yield some
 
 
 def _backlog(bootstrap_servers: str, groups: Mapping[str, str]) -> Counter[str]:
