@@ -102,7 +102,7 @@ def resource_policy(
                 sid="Health",
                 principals=[iam.AnyPrincipal()],
                 actions=["execute-api:Invoke"],
-                resources=[f"execute-api:/{stage_name}/GET/healthz"],
+                resources=[f"execute-api:/{stage_name}/{method}/healthz" for method in ("GET", "HEAD")],
             ),
         ]
     )

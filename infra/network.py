@@ -227,7 +227,7 @@ def endpoint_policy(scope: Construct, caller_role_arns: Sequence[str]) -> list[i
             sid="Health",
             principals=[iam.AnyPrincipal()],
             actions=["execute-api:Invoke"],
-            resources=[f"{apis}/*/GET/healthz"],
+            resources=[f"{apis}/*/{method}/healthz" for method in ("GET", "HEAD")],
         ),
     ]
 

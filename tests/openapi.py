@@ -42,11 +42,17 @@ def route_of(path: str) -> str | None:
     return max(found, key=lambda route: route.find("{") % len(route), default=None)
 
 
-def problems(route: str | None, status: int, headers: Mapping[str, str], body: Any) -> list[str]:
-    """Where an answer to GET is not as the document says; on an unknown route, any error of the document's."""
+def problems(
+    route: str | None, status: int, headers: Mapping[str, str], body: Any, method: str = "GET"
+) -> list[str]:
+    """Where an answer is not as the document says; on an unknown route, any error of the document's.
+
+    A method that a route does not have is answered as GET is, and HEAD never with a body.
+    """
     if route is None:
         return [f"{status} on an unknown route"] * (status < 400) + _problems_of_schema("Error", body)
-    responses = document()["paths"][route]["get"]["responses"]
+    operations = document()["paths"][route]
+    responses = operations.get(method.lower(), operations["get"])["responses"]
     response = resolved(responses.get(str(status), responses["4XX"] if 400 <= status < 500 else None))
     if response is None:
         return [f"no response {status}"]
@@ -60,7 +66,7 @@ def problems(route: str | None, status: int, headers: Mapping[str, str], body: A
             # A header is text; an integer's schema means its digits.
             is_number = schema["type"] == "integer" and value.isdecimal()
             found += _problems(schema, int(value) if is_number else value, name)
-    if "content" not in response:
+    if method == "HEAD" or "content" not in response:
         return found + [f"a body: {body!r}"] * (body is not None)
     ((content_type, content),) = response["content"].items()
     if given.get("content-type") != content_type:

@@ -102,6 +102,11 @@ def nobodys(good: Good) -> Iterator[Spoilt]:
         yield _invalid(path, _forgetting(good.of("bad"), essay_id), "in no dialect")
 
 
+def unreachable(good: Good) -> Iterator[Spoilt]:
+    """What is of a batch that the API has no path for."""
+    yield _invalid("data.batch_id", good.of("user"), "the word of the listings' path")
+
+
 def with_words(
     good: Good, field: str, words: list[str], code: str = "unknown_status", path: str = ""
 ) -> Iterator[Spoilt]:

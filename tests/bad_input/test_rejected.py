@@ -50,6 +50,12 @@ def test_what_is_nobodys(deliveries: Deliveries, good: Good) -> None:
     deliveries.reject(good, spoilt.nobodys(good))
 
 
+@every_dialect
+def test_what_the_api_could_not_show(deliveries: Deliveries, good: Good) -> None:
+    """A batch called `user`: its status would have the path of a listing."""
+    deliveries.reject(good, spoilt.unreachable(good))
+
+
 @every_topic
 def test_what_is_not_base64(deliveries: Deliveries, good: Good) -> None:
     """Which no mapping should send: kept as it came."""

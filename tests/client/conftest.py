@@ -61,13 +61,14 @@ class Client:
         return partial(self._call, getattr(self._client, name))
 
     def _call(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        if inspect.isgeneratorfunction(method):
+        plain = inspect.unwrap(method)
+        if inspect.isgeneratorfunction(plain):
             return list(method(*args, **options))
         if isinstance(self._client, ResultAggregatorClient):
             return method(*args, **options)
 
         async def call() -> Any:
-            if inspect.isasyncgenfunction(method):
+            if inspect.isasyncgenfunction(plain):
                 return [one async for one in method(*args, **options)]
             return await method(*args, **options)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
@@ -47,31 +49,50 @@ CannedReply = CannedResponse | str
 
 
 class Server:
-    """Answers in the order of `plans`, then as `otherwise` says. Use as a context manager."""
+    """Answers in the order of `plans`, then as `otherwise` says. Use as a context manager. `tls`: its side of TLS."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.plans: deque[CannedReply] = deque()
         self.otherwise: Callable[[Asked], CannedReply] = lambda _: CannedResponse(
             500, b"the test laid out no answer"
         )
         self.asked: list[Asked] = []
-        self._lock = threading.Lock()
+        self._arrived = threading.Condition()
         self._over = threading.Event()
+        self._closed = threading.Semaphore(0)
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
+        self._scheme = "https" if tls else "http"
+        if tls:
+            # The handshake in the connection's own thread: one that fails must not end the server's.
+            self._http.socket = tls.wrap_socket(
+                self._http.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}/stage"
+        return f"{self._scheme}://127.0.0.1:{self._http.server_address[1]}/stage"
 
     def lay_out(self, *plans: CannedReply) -> None:
         self.plans.extend(plans)
 
+    def wait_until_asked(self, part: str) -> None:
+        """Waits until a request has come with this in its target."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: any(part in asked.target for asked in self.asked))
+
+    def wait_until_closed(self, connections: int) -> bool:
+        """Whether so many connections have been closed, by either side; waits for them, a minute each."""
+        return all(self._closed.acquire(timeout=60) for _ in range(connections))
+
     def _plan(self, asked: Asked) -> CannedReply:
-        with self._lock:
+        with self._arrived:
             self.asked.append(asked)
-            return self.plans.popleft() if self.plans else self.otherwise(asked)
+            self._arrived.notify_all()
+            if self.plans:
+                return self.plans.popleft()
+        return self.otherwise(asked)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -116,6 +137,14 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True  # the client has given up
             if plan.announced is not None:
                 self.close_connection = True
+
+        def handle(self) -> None:
+            with suppress(ssl.SSLError):  # a client that does not trust the certificate
+                super().handle()
+
+        def finish(self) -> None:
+            super().finish()
+            server._closed.release()
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))

@@ -103,7 +103,7 @@ def test_every_history_ends_within_its_bounds(
     failure = None
     answer = None
     try:
-        answer = world.run(world.core().batch_status("b", "u", "abc-1"))
+        answer = world.run(world.core().batch_status("b", "u", {"correlation_id": "abc-1"}))
     except ResultAggregatorError as error:
         failure = error
 
@@ -129,16 +129,16 @@ CONTRACT = yaml.safe_load((Path(__file__).parents[2] / "docs/openapi.yaml").read
 @pytest.mark.parametrize(
     ("ask", "route"),
     [
-        (lambda core: core.batch_status("x", "u", None), "/internal/v1/batches/{batch_id}/status"),
+        (lambda core: core.batch_status("x", "u", {}), "/internal/v1/batches/{batch_id}/status"),
         (
-            lambda core: core.batch_status_page("x", "u", 1, "c", None),
+            lambda core: core.batch_status_page("x", "u", 1, "c", {}),
             "/internal/v1/batches/{batch_id}/status",
         ),
         (
-            lambda core: core.batches_page("x", 1, 2, "FAILED", "c", None),
+            lambda core: core.batches_page("x", 1, 2, "FAILED", "c", {}),
             "/internal/v1/batches/user/{user_id}",
         ),
-        (lambda core: core.health(None), "/healthz"),
+        (lambda core: core.health({}), "/healthz"),
     ],
 )
 def test_questions_are_those_of_the_contract(ask: Callable[[Core], Flow[Any]], route: str) -> None:
@@ -173,7 +173,7 @@ def test_what_is_signed_is_what_is_said() -> None:
         lambda: 0.0,
         lambda longest: longest,
     )
-    world.run(core.batch_status("b", None, None))
+    world.run(core.batch_status("b", None, {}))
     headers = dict(world.sends[0].headers)
 
     assert headers["x-apigw-api-id"] == "a1"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.credentials import Credentials, DeferredRefreshableCredentials
 from result_aggregator_client import CredentialsError
 
 from tests.client import sigv4
@@ -16,7 +19,6 @@ from tests.client.server import CannedResponse, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.client.conftest import Client
 
@@ -137,6 +139,7 @@ def refusing_issuer(issuer: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def expired_keys(issuer: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", issuer.url)
     issuer.otherwise = lambda _: container_keys("OLD", timedelta(minutes=-5))
 
@@ -154,7 +157,41 @@ def no_region(_issuer: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
 
 
-@pytest.mark.parametrize("trouble", [refusing_issuer, expired_keys, unknown_profile, nothing, no_region])
+def missing_token_file(_issuer: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/api-gateway-service")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+
+
+def process_that_says(words: str) -> Callable[[Server, pytest.MonkeyPatch], None]:
+    """A `credential_process`, as a profile may name one."""
+
+    def trouble(_issuer: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        config = Path(os.environ["AWS_CONFIG_FILE"])
+        config.write_text(f"[default]\nregion = {REGION}\ncredential_process = {words}\n")
+        monkeypatch.setenv("AWS_PROFILE", "default")
+
+    return trouble
+
+
+def broken_config(_issuer: Server, _monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(os.environ["AWS_CONFIG_FILE"]).write_bytes(b"[default\xff")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "cause"),
+    [
+        pytest.param(refusing_issuer, "CredentialRetrievalError", id="refusing issuer"),
+        pytest.param(expired_keys, "RuntimeError", id="expired keys"),
+        pytest.param(unknown_profile, "ProfileNotFound", id="unknown profile"),
+        pytest.param(nothing, "NoneType", id="nothing"),
+        pytest.param(no_region, "NoneType", id="no region"),
+        pytest.param(missing_token_file, "FileNotFoundError", id="no token file"),
+        pytest.param(process_that_says("echo this is no JSON"), "JSONDecodeError", id="process without JSON"),
+        pytest.param(process_that_says("/nowhere/program"), "FileNotFoundError", id="no such process"),
+        pytest.param(broken_config, "ConfigParseError", id="broken config"),
+    ],
+)
 @pytest.mark.slow
 def test_no_credentials_are_told_before_anything_is_sent(
     make_client: Callable[..., Client],
@@ -162,11 +199,37 @@ def test_no_credentials_are_told_before_anything_is_sent(
     issuer: Server,
     monkeypatch: pytest.MonkeyPatch,
     trouble: Callable[..., Any],
+    cause: str,
 ) -> None:
-    """Whatever the trouble is, it is one kind of error, with the correlation id."""
+    """Whatever the trouble is, it is one kind of error, with the correlation id and what was raised as its cause."""
     trouble(issuer, monkeypatch)
     with pytest.raises(CredentialsError) as caught:
-        make_client(credentials=None, region=None).get_batch_status("b", None, "abc-1")
+        make_client(credentials=None, region=None).get_batch_status("b", correlation_id="abc-1")
 
     assert caught.value.correlation_id == "abc-1"
+    assert type(caught.value.__cause__).__name__ == cause
+    assert server.asked == []
+
+
+def test_a_refresh_that_fails_is_told(make_client: Callable[..., Client], server: Server) -> None:
+    """Whatever it raises: credentials of one's own may run any code."""
+
+    def refresh() -> Any:
+        raise OSError("the socket of the agent is gone")
+
+    credentials = DeferredRefreshableCredentials(refresh, "an agent")
+    with pytest.raises(CredentialsError, match="OSError") as caught:
+        make_client(credentials=credentials).get_batch_status("b")
+
+    assert isinstance(caught.value.__cause__, OSError)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("keys", [(None, None), ("AKID", None), ("", SECRET), ("AKID", "")])
+def test_half_a_pair_of_keys_is_none(
+    make_client: Callable[..., Client], server: Server, keys: tuple[Any, Any]
+) -> None:
+    """Nothing can be signed with it."""
+    with pytest.raises(CredentialsError, match="incomplete"):
+        make_client(credentials=Credentials(*keys)).get_batch_status("b")
     assert server.asked == []

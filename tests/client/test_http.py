@@ -58,7 +58,7 @@ def test_any_id_arrives_as_it_is_under_a_signature_that_fits(
 ) -> None:
     """In the path and in the query: what the server decodes is the id, and what it would sign is what it got."""
     server.lay_out(status("e"), listing(total=0))
-    client.get_batch_status(odd, odd)
+    client.get_batch_status(odd, user_id=odd)
     client.get_user_batches(odd, status="COMPLETED", offset=3)
     path, listing_path = (urlsplit(asked.target).path for asked in server.asked)
 
@@ -123,7 +123,7 @@ def test_a_correlation_id_is_passed_on_or_made(client: Client, server: Server) -
     """One that the service would not take is replaced too, so that both logs have the same."""
     server.lay_out(*[status("e")] * 4)
     for given in ("abc-1", None, "two\r\nlines", "x" * 129):
-        client.get_batch_status("b", None, given)
+        client.get_batch_status("b", correlation_id=given)
     sent = [asked.headers["x-correlation-id"] for asked in server.asked]
 
     assert sent[0] == "abc-1"
@@ -139,6 +139,29 @@ def test_connections_are_kept(client: Client, server: Server) -> None:
 
     assert len(server.asked) == 5
     assert len({asked.connection for asked in server.asked}) == 1
+
+
+# What is logged
+
+
+def test_no_id_reaches_the_callers_log(
+    client: Client, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a teacher's nor a batch's, whatever comes of the question: an HTTP library may log each URL."""
+    # botocore logs the text that it signs, path included, at DEBUG.
+    caplog.set_level("DEBUG")
+    caplog.set_level("INFO", "botocore")
+    of_a_proxy = CannedResponse(502, {"error": "no way to /batch-of-anna?user_id=teacher-anna"})
+    server.lay_out(HANG_UP, error(503, "unavailable"), of_a_proxy, status("e"))
+    server.lay_out(listing(total=0), error(403, "forbidden"))
+    client.get_batch_status("batch-of-anna", user_id="teacher-anna")
+    client.get_user_batches("teacher-anna")
+    with pytest.raises(ForbiddenError):
+        client.get_user_batches("teacher-anna")
+
+    assert "attempt 2 after" in caplog.text
+    assert "teacher-anna" not in caplog.text
+    assert "batch-of-anna" not in caplog.text
 
 
 # What is repeated
@@ -187,7 +210,7 @@ def test_what_will_not_pass_is_not_tried_again(
     """One request, and an error of its own kind with all that is known."""
     server.lay_out(answer)
     with pytest.raises(ResultAggregatorError) as caught:
-        client.get_batch_status("b", "u", "abc-1")
+        client.get_batch_status("b", user_id="u", correlation_id="abc-1")
     told = caught.value
 
     assert type(told) is kind
@@ -318,7 +341,7 @@ def test_the_deadline_counts_pages_and_pauses_together(
 def test_an_unchanged_answer_is_not_sent_again(client: Client, server: Server) -> None:
     """The ETag goes out, and a 304 is answered with what was kept."""
     server.lay_out(status("e", headers={"ETag": 'W/"1"'}), CannedResponse(304, headers={"ETag": 'W/"1"'}))
-    first, second = client.get_batch_status("b", "u"), client.get_batch_status("b", "u")
+    first, second = client.get_batch_status("b", user_id="u"), client.get_batch_status("b", user_id="u")
 
     assert first == second
     assert [asked.headers.get("if-none-match") for asked in server.asked] == [None, 'W/"1"']
@@ -345,12 +368,12 @@ def test_nobody_is_given_what_another_was(make_client: Callable[..., Client], se
     credentials = Credentials("FIRST", SECRET, "t")
     client = make_client(credentials=credentials)
     server.otherwise = lambda _: status("e", headers={"ETag": 'W/"1"'})
-    client.get_batch_status("b", "u")
-    client.get_batch_status("b", "v")
+    client.get_batch_status("b", user_id="u")
+    client.get_batch_status("b", user_id="v")
     client.get_batch_status("b")
-    client.get_batch_status_page("b", "u", limit=1)
+    client.get_batch_status_page("b", user_id="u", limit=1)
     credentials.access_key = "SECOND"
-    client.get_batch_status("b", "u")
+    client.get_batch_status("b", user_id="u")
 
     assert [asked.headers.get("if-none-match") for asked in server.asked] == [None] * 5
 
@@ -438,7 +461,7 @@ def test_a_batch_is_read_to_its_end(client: Client, server: Server) -> None:
         status("1", "2", cursor="c 1/+", phases=[{"name": "nlp", "essay_statuses": {"COMPLETED": 3}}]),
         status("3", phases=[{"name": "nlp", "essay_statuses": None}]),
     )
-    batch = client.get_batch_status("b", "u")
+    batch = client.get_batch_status("b", user_id="u")
 
     assert [essay.essay_id for essay in batch.essays] == ["1", "2", "3"]
     assert batch.phases[0].essay_statuses == {"COMPLETED": 3}
@@ -466,8 +489,8 @@ def test_a_ranking_that_is_replaced_all_the_time_is_told(client: Client, server:
 def test_single_pages(client: Client, server: Server) -> None:
     """For those who page themselves; an outdated cursor is theirs to handle."""
     server.lay_out(status("1", cursor="c"), status("2"), OUTDATED, NOT_FOUND)
-    first = client.get_batch_status_page("b", "u", limit=1)
-    second = client.get_batch_status_page("b", "u", limit=1, cursor=first.pagination.next_cursor)
+    first = client.get_batch_status_page("b", user_id="u", limit=1)
+    second = client.get_batch_status_page("b", user_id="u", limit=1, cursor=first.pagination.next_cursor)
 
     assert [page.essays[0].essay_id for page in (first, second)] == ["1", "2"]
     with pytest.raises(CursorOutdatedError):
@@ -503,7 +526,7 @@ def test_iterating_over_batches(client: Client, server: Server) -> None:
 
 def test_what_no_request_can_ask_for(client: Client, server: Server) -> None:
     """No batch is called "user", whose path is a listing's; an empty id has no route."""
-    assert client.get_batch_status("user", "u") is None
+    assert client.get_batch_status("user", user_id="u") is None
     with pytest.raises(ValueError, match="batch_id is empty"):
         client.get_batch_status("")
     with pytest.raises(ValueError, match="user_id is empty"):
@@ -515,7 +538,7 @@ def test_an_empty_user_is_not_no_user(client: Client, server: Server) -> None:
     """A caller that lost its user's id must not read as if it had none to vouch for."""
     server.lay_out(error(400, "bad_request", parameter="user_id"))
     with pytest.raises(BadRequestError):
-        client.get_batch_status("b", "")
+        client.get_batch_status("b", user_id="")
 
     assert urlsplit(server.asked[0].target).query == "user_id="
 

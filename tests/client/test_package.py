@@ -14,6 +14,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "layers/client"
+LEFTOVERS = ("build", "*.egg-info", "__pycache__")
+"""What older builds, editable installs and imports have left in the working copy."""
 UV = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
@@ -30,8 +32,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a new environment with the wheel in it."""
     assert UV is not None
     folder = tmp_path_factory.mktemp("package")
-    source = folder / "source"  # a build leaves things beside what it builds
-    shutil.copytree(PACKAGE, source, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    source = folder / "source"
+    shutil.copytree(PACKAGE, source, ignore=shutil.ignore_patterns(*LEFTOVERS))
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source,
         cwd=folder)  # fmt: skip
     [wheel] = folder.glob("*.whl")
@@ -54,6 +56,19 @@ def test_it_brings_few_packages(installed: Path) -> None:
         "six", "truststore", "typing-extensions", "urllib3",
     }  # fmt: skip
     assert not list(installed.parent.parent.rglob("*.so"))
+
+
+def test_building_it_leaves_nothing_behind(installed: Path) -> None:
+    """A `build/` beside the sources would go into the next wheel, modules and all that were removed since."""
+    source = installed.parents[2] / "source"
+    left = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+
+    assert left == {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*") if path.is_file()} - {
+        path.relative_to(PACKAGE)
+        for pattern in LEFTOVERS
+        for folder in PACKAGE.rglob(pattern)
+        for path in folder.rglob("*")
+    }
 
 
 def test_it_works_there_as_a_whole(installed: Path) -> None:
@@ -88,7 +103,7 @@ def test_its_types_are_for_others_too(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "use.py").write_text(
         "from result_aggregator_client import Address, AsyncResultAggregatorClient, ResultAggregatorClient\n"
         "with ResultAggregatorClient(Address('https://x/prod')) as results:\n"
-        "    reveal_type(results.get_batch_status('b', 'u', 'c'))\n"
+        "    reveal_type(results.get_batch_status('b', user_id='u', correlation_id='c'))\n"
         "    reveal_type([essay.cj_rank for essay in results.iter_essays('b')])\n"
         "async def main() -> None:\n"
         "    async with AsyncResultAggregatorClient('https://x/prod') as results:\n"

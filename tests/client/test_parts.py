@@ -40,6 +40,8 @@ from result_aggregator_client.errors import of_answer
         ),
         (Address("https://Results.Example.com:443/v1/"), "https://results.example.com/v1", None),
         (Address("http://127.0.0.1:8080"), "http://127.0.0.1:8080", None),
+        (Address("http://[::1]:8080/v1"), "http://[::1]:8080/v1", None),
+        (Address("http://ras_api:8080"), "http://ras_api:8080", None),
     ],
 )
 def test_the_ways_to_the_api(address: Address, url: str, region: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from openapi_spec_validator import validate
@@ -12,6 +12,9 @@ from result_aggregator.domain.phases import PHASE_NAMES
 
 from tests import openapi
 from tests.openapi import document, problems, resolved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OPERATIONS = {route: item["get"] for route, item in document()["paths"].items()}
 SCHEMAS = document()["components"]["schemas"]
@@ -101,6 +104,24 @@ def test_limits_are_those_of_the_function() -> None:
     text = document()["info"]["description"]
     assert f"up to {api.MAX_PATH_BYTES:,} bytes" in text
     assert f"up to {api.MAX_HEADER_BYTES:,}" in text
+
+
+def test_properties_never_stand_beside_all_of() -> None:
+    """openapi-python-client loses them there, and with them essays, phases and pagination of a status."""
+
+    def schemas(value: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(value, dict):
+            yield value
+            value = value.values()
+        if not isinstance(value, str | int | float | None):
+            for one in value:
+                yield from schemas(one)
+
+    composed = [one for one in schemas(document()) if "allOf" in one]
+
+    assert composed
+    for one in composed:
+        assert not one.keys() & {"type", "properties", "required"}
 
 
 def test_fields_are_those_of_the_view() -> None:

@@ -298,10 +298,10 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("path", [BATCH, LISTING, HEALTH, UNKNOWN, ROOT])
 def test_methods_and_routes_without_a_signature(asked: Stack, method: str, path: str) -> None:
-    """Nothing but the health check, and that by GET alone; what is not there looks like what is."""
+    """Nothing but the health check, and that by GET and HEAD alone; what is not there looks like what is."""
     wanted = UNSIGNED
     if path == HEALTH:
-        wanted = READ if method == "GET" else DENIED
+        wanted = READ if method in ("GET", "HEAD") else DENIED
 
     check(Ask(None).send(asked, path, method), wanted, method)
 
@@ -311,8 +311,8 @@ def test_methods_and_routes_without_a_signature(asked: Stack, method: str, path:
 def test_methods_and_routes_with_a_signature(asked: Stack, method: str, path: str) -> None:
     """A known route by another method than GET is a 405 that says so, an unknown one a 404 by any."""
     wanted = READ if method == "GET" else NOT_GET
-    if path == HEALTH and method != "GET":
-        wanted = DENIED
+    if path == HEALTH:
+        wanted = READ if method in ("GET", "HEAD") else DENIED
     elif path == UNKNOWN:
         wanted = NO_ROUTE
     elif path == ROOT:

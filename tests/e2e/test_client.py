@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -13,6 +14,7 @@ from ras.kafka.publish import Event, publish
 from ras_local.capabilities import Lack
 from result_aggregator_client import (
     AsyncResultAggregatorClient,
+    Attempt,
     CursorOutdatedError,
     ForbiddenError,
     NotFoundError,
@@ -25,6 +27,7 @@ from tests import samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from ras.stack_file import Stack
 
@@ -56,7 +59,7 @@ def client(filled: Stack) -> Iterator[ResultAggregatorClient]:
 def test_every_sample_batch(client: ResultAggregatorClient, batch_id: str) -> None:
     """What the samples must answer, as types."""
     wanted = samples.expected()[batch_id]
-    status = client.get_batch_status(batch_id, wanted["user_id"])
+    status = client.get_batch_status(batch_id, user_id=wanted["user_id"])
 
     assert status is not None
     assert (status.overall_status, status.completed_essay_count, status.failed_essay_count) == (
@@ -74,9 +77,9 @@ def test_every_sample_batch(client: ResultAggregatorClient, batch_id: str) -> No
 
 def test_nobody_elses_batch(client: ResultAggregatorClient) -> None:
     """None, as for one that does not exist."""
-    assert client.get_batch_status(BATCH, "teacher-elin") is None
-    assert client.get_batch_status("missing", "teacher-elin") is None
-    assert client.get_batch_status(BATCH, OWNER) is not None
+    assert client.get_batch_status(BATCH, user_id="teacher-elin") is None
+    assert client.get_batch_status("missing", user_id="teacher-elin") is None
+    assert client.get_batch_status(BATCH, user_id=OWNER) is not None
 
 
 ODD_IDS = (
@@ -114,7 +117,7 @@ def odd_batches(filled: Stack) -> None:
 @pytest.mark.parametrize("odd", ODD_IDS)
 def test_any_id(client: ResultAggregatorClient, odd: str) -> None:
     """The gateway finds the signature right, and the service the id: what was published under it comes back under it."""
-    status = client.get_batch_status(odd, odd)
+    status = client.get_batch_status(odd, user_id=odd)
 
     assert status is not None
     assert (status.batch_id, status.user_id) == (odd, odd)
@@ -148,7 +151,7 @@ def test_who_is_refused(filled: Stack, caller: str, changed: dict[str, str]) -> 
         ResultAggregatorClient(filled.api_url, **options(filled, caller, **changed)) as client,
         pytest.raises(ForbiddenError) as caught,
     ):
-        client.get_batch_status(BATCH, OWNER, "abc-1")
+        client.get_batch_status(BATCH, user_id=OWNER, correlation_id="abc-1")
 
     assert (caught.value.status, caught.value.correlation_id) == (403, "abc-1")
 
@@ -191,13 +194,13 @@ def test_the_async_client_answers_the_same(filled: Stack, client: ResultAggregat
 
 def test_pages(client: ResultAggregatorClient) -> None:
     """The pages put together are the whole, of essays and of batches; and each kind of page has its size."""
-    whole = client.get_batch_status(BATCH, OWNER)
-    page = client.get_batch_status_page(BATCH, OWNER, limit=5)
+    whole = client.get_batch_status(BATCH, user_id=OWNER)
+    page = client.get_batch_status_page(BATCH, user_id=OWNER, limit=5)
 
     assert whole is not None
     assert page is not None
     assert page.essays == whole.essays[:5]
-    assert tuple(client.iter_essays(BATCH, OWNER, page_size=5)) == whole.essays
+    assert tuple(client.iter_essays(BATCH, user_id=OWNER, page_size=5)) == whole.essays
     assert len(client.get_user_batches("teacher-anna", limit=2).batches) == 2
     for user_id, wanted in samples.expected_listing().items():
         assert [batch.batch_id for batch in client.iter_user_batches(user_id, page_size=2)] == wanted
@@ -210,13 +213,17 @@ def test_pages(client: ResultAggregatorClient) -> None:
 
 def test_an_unchanged_batch_is_confirmed_not_sent(filled: Stack) -> None:
     """The deployed service's ETag makes the second answer a 304."""
-    with ResultAggregatorClient(filled.api_url, **options(filled)) as client:
-        statuses: list[int] = []
-        client._http.event_hooks["response"] = [lambda answer: statuses.append(answer.status_code)]
-        first, second = (client.get_batch_status(BATCH, OWNER) for _ in range(2))
+    attempts: list[Attempt] = []
+
+    def around(attempt: Attempt) -> AbstractContextManager[None]:
+        attempts.append(attempt)
+        return nullcontext()
+
+    with ResultAggregatorClient(filled.api_url, around=around, **options(filled)) as client:
+        first, second = (client.get_batch_status(BATCH, user_id=OWNER) for _ in range(2))
 
     assert first == second
-    assert statuses == [200, 304]
+    assert [attempt.status for attempt in attempts if attempt.status != 503] == [200, 304]
 
 
 def test_a_ranking_replaced_between_two_pages(filled: Stack, client: ResultAggregatorClient) -> None:
@@ -247,7 +254,7 @@ def test_a_ranking_replaced_between_two_pages(filled: Stack, client: ResultAggre
         ],
     )
     stack_file.wait_consumed(filled)
-    essays = client.iter_essays(batch_id, owner, page_size=1)
+    essays = client.iter_essays(batch_id, user_id=owner, page_size=1)
     assert next(essays).cj_rank == 1
 
     publish(filled.bootstrap_servers, [rank("second", "2026-03-02T10:00:00Z", ["c", "b", "a"])])
@@ -255,6 +262,6 @@ def test_a_ranking_replaced_between_two_pages(filled: Stack, client: ResultAggre
 
     with pytest.raises(CursorOutdatedError, match="begin again"):
         next(essays)
-    whole = client.get_batch_status(batch_id, owner)
+    whole = client.get_batch_status(batch_id, user_id=owner)
     assert whole is not None
     assert [(essay.essay_id, essay.cj_rank) for essay in whole.essays] == [("a", 3), ("b", 2), ("c", 1)]

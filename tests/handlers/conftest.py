@@ -132,7 +132,7 @@ class Service:
         is_json = answer["headers"].get("Content-Type") == "application/json"
         body = json.loads(text) if text and is_json else text or None
         known = route if route in openapi.document()["paths"] else None
-        assert openapi.problems(known, answer["statusCode"], answer["headers"], body) == []
+        assert openapi.problems(known, answer["statusCode"], answer["headers"], body, method) == []
         return {**answer, "body": body}
 
     def dead_letters(self) -> dict[str, dict[str, Any]]:

@@ -392,6 +392,23 @@ def test_health_needs_no_caller_and_tells_the_truth(
     assert inactive["body"]["error"] == "the table is not active"
 
 
+def test_health_for_probes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HEAD is answered as GET is, without a body; any other method is told of both."""
+    said = {method: service.get("/healthz", method=method, caller=None) for method in ("GET", "HEAD", "POST")}
+    monkeypatch.setattr(ViewStore, "is_active", lambda _: False)
+    unhealthy = service.get("/healthz", method="HEAD", caller=None)
+
+    assert (said["HEAD"]["statusCode"], said["HEAD"]["body"]) == (200, None)
+    assert said["HEAD"]["headers"].keys() == said["GET"]["headers"].keys()
+    assert (unhealthy["statusCode"], unhealthy["body"]) == (503, None)
+    assert unhealthy["headers"]["Retry-After"] == "2"
+    assert refusal(said["POST"]) == (405, "method_not_allowed")
+    assert said["POST"]["headers"]["Allow"] == "GET, HEAD"
+    assert said["POST"]["body"]["details"] == {"allowed": ["GET", "HEAD"]}
+    # Only the health has it.
+    assert service.get(STATUS, method="HEAD", batch_id="b")["statusCode"] == 405
+
+
 def test_nobody_keeps_what_is_true_of_a_moment(service: Service) -> None:
     """Neither the table's health nor a refusal may be answered by a cache."""
     healthy = service.get("/healthz", caller=None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from result_aggregator import api as http
 
-from infra.api import GATEWAY_RESPONSES
+from infra.api import ACCESS_LOG_FIELDS, GATEWAY_RESPONSES
 from tests import openapi
 from tests.template.given import REGION
 
@@ -109,6 +110,23 @@ def test_refusals_show_no_internals(prod: Assembly) -> None:
         template = response["ResponseTemplates"]["application/json"]
         about_the_request = response["ResponseType"].startswith(("BAD_REQUEST", "UNSUPPORTED"))
         assert ("$context.error.messageString" in template) is about_the_request
+
+
+def test_the_page_on_403_knows_every_refusal() -> None:
+    """Each of the gateway's types that is one, with its sentence, and only fields that the access log has."""
+    page = (Path(__file__).parents[2] / "docs/debug-403.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`[A-Z0-9_]+`(?:, )?)+) \| (.*?) \|", page, re.MULTILINE)
+    told = {kind: sentence for kinds, sentence in rows for kind in re.findall(r"`(\w+)`", kinds)}
+    refusals = {
+        kind: sentence
+        for kind, (status, _, sentence) in GATEWAY_RESPONSES.items()
+        if status == 403 or kind == "DEFAULT_4XX"
+    }
+
+    assert told == refusals
+    fields = set(re.findall(r"`(status|[a-z]+[A-Z]\w*)`", page))
+    assert fields <= ACCESS_LOG_FIELDS.keys()
+    assert {"errorType", "userArn", "requestId", "vpceId"} <= fields
 
 
 @pytest.mark.parametrize(

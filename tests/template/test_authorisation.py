@@ -46,6 +46,7 @@ DATA = (
     "GET/internal/v1/batches/healthz/status",
 )
 HEALTH = "GET/healthz"
+PROBE = "HEAD/healthz"
 NOTHING_THERE = ("GET/other", "GET/healthz/../internal")
 
 # What an identity policy may say of the caller: nothing, or what an administrator's does.
@@ -124,14 +125,15 @@ def faults(gates: Gates) -> list[str]:
             ),
             *((what, SILENT, ours and who in NAMED) for what in NOTHING_THERE),
             (HEALTH, SILENT, ours),
+            (PROBE, SILENT, ours),
             ("POST/healthz", SILENT, False),
         ]
         for what, identity, wanted in asked:
             if gates.gateway_opens(who, what, identity, door) != wanted:
                 found.append(f"gateway: {who} by {door}: {what} {'administrator' if identity else ''}")
     for who in (*NAMED, *OTHERS):
-        for what in (*DATA, *NOTHING_THERE, HEALTH):
-            wanted = who in NAMED or what == HEALTH
+        for what in (*DATA, *NOTHING_THERE, HEALTH, PROBE):
+            wanted = who in NAMED or what in (HEALTH, PROBE)
             if gates.endpoint_opens(who, what) != wanted:
                 found.append(f"endpoint: {who}: {what}")
     return found
@@ -234,6 +236,7 @@ def test_local_policy_has_the_same_allowances(local: Assembly, prod: Assembly) -
     }
     assert [who for who in (*NAMED, *OTHERS) if gates.gateway_opens(who, STATUS, SILENT, None)] == list(NAMED)
     assert gates.gateway_opens(ANONYMOUS, HEALTH, SILENT, None)
+    assert gates.gateway_opens(ANONYMOUS, PROBE, SILENT, None)
 
 
 def test_other_callers_by_setting() -> None:

@@ -75,7 +75,7 @@ async def batch_status(
     correlation_id: CorrelationId,
 ) -> BatchStatus:
     """A teacher's batch. Another teacher's is a 404 like a missing one, because the teacher is vouched for."""
-    status = await results.get_batch_status(batch_id, teacher, correlation_id)
+    status = await results.get_batch_status(batch_id, user_id=teacher, correlation_id=correlation_id)
     if status is None:
         raise HTTPException(404, "There is no such batch.")
     return status
@@ -90,7 +90,7 @@ async def batches(
     cursor: str | None = None,
 ) -> BatchPage:
     """The teacher's own batches, newest first."""
-    return await results.get_user_batches(teacher, correlation_id, limit=limit, cursor=cursor)
+    return await results.get_user_batches(teacher, correlation_id=correlation_id, limit=limit, cursor=cursor)
 
 
 @app.exception_handler(ResultAggregatorError)

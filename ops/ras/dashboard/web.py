@@ -327,7 +327,7 @@ class Dashboard:
         async def answer(correlation_id: str) -> Any:
             found = await (await self.source()).results.get_user_batches(
                 user,
-                correlation_id,
+                correlation_id=correlation_id,
                 limit=BATCHES_A_PAGE,
                 status=asked.get("status") or None,
                 cursor=asked.get("cursor") or None,
@@ -339,7 +339,7 @@ class Dashboard:
     async def batch_data(self, request: Request) -> Response:
         async def answer(correlation_id: str) -> Any:
             found = await (await self.source()).results.get_batch_status_page(
-                request.query_params.get("id", ""), None, correlation_id, limit=FIRST_ESSAYS
+                request.query_params.get("id", ""), correlation_id=correlation_id, limit=FIRST_ESSAYS
             )
             return None if found is None else batches.status(found)
 
@@ -348,7 +348,7 @@ class Dashboard:
     async def essays_data(self, request: Request) -> Response:
         async def answer(correlation_id: str) -> Any:
             found = await (await self.source()).results.get_batch_status(
-                request.query_params.get("id", ""), None, correlation_id
+                request.query_params.get("id", ""), correlation_id=correlation_id
             )
             return None if found is None else batches.essays(found.essays)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from httpx2 import URL
+from httpx2 import URL, InvalidURL
+
+from result_aggregator_client import checks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,10 +17,13 @@ if TYPE_CHECKING:
 # Of all names that API Gateway answers to: …execute-api.<region>.amazonaws.com, …execute-api.<region>.vpce.amazonaws.com
 _REGION_IN_HOST = re.compile(r"(?:^|\.)execute-api\.([a-z0-9-]+)\.(?:vpce\.)?amazonaws\.com(?:\.cn)?$")
 
+# A name or an IPv6 address; httpx2 takes more.
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A base URL, stage included, and the headers that lead to the API from there. Raises ValueError for no http(s) URL.
+    """A base URL, stage included, and the headers that lead to the API from there. Raises ValueError for no http(s) URL, TypeError for no str.
 
     A plain URL serves a custom domain, a stack on this machine, and the `ApiUrl` output of the service's stack.
     """
@@ -28,10 +33,25 @@ class Address:
 
     def __post_init__(self) -> None:
         # As it will be sent, for it is signed as it stands here: host in lower case, default port left out.
-        url = URL(self.url)
-        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or url.userinfo:
+        checks.text("url", self.url)
+        try:
+            url = URL(self.url)
+        except InvalidURL as error:
+            raise ValueError(f"{self.url!r} is not the base URL of an API: {error}") from error
+        is_sound = (
+            url.scheme in ("http", "https")
+            and _HOST.fullmatch(url.raw_host.decode())
+            and (url.port is None or 0 < url.port < 2**16)
+            and not (url.query or url.fragment or url.userinfo)
+        )
+        if not is_sound:
             raise ValueError(f"{self.url!r} is not the base URL of an API")
         object.__setattr__(self, "url", str(url).rstrip("/"))
+        object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A MappingProxyType cannot be pickled.
+        return type(self), (self.url, dict(self.headers))
 
     @classmethod
     def private_dns(cls, api_id: str, *, region: str, stage: str) -> Self:

@@ -11,14 +11,17 @@ ResultAggregatorError
 │   ├── TooManyRequestsError        429
 │   ├── UnavailableError            502, 503, 504
 │   ├── UnreachableError            no whole answer came: connection refused, reset, timed out
+│   ├── ConnectionPoolFullError     all of the client's connections were busy: nothing was sent
 │   └── DeadlineExceededError       the call's time is over
 ├── ServiceError                    500 and other 5xx: a bug of the service
 ├── UnreadableAnswerError           an answer that is not of this API
+├── CertificateError                who answers has no certificate that is trusted here
 └── CredentialsError                no credentials, or they cannot be refreshed
 """
 
 from __future__ import annotations
 
+import copyreg
 import json
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -55,6 +58,16 @@ class ResultAggregatorError(Exception):
         self.details: Mapping[str, Any] = details or {}
         self.correlation_id = correlation_id
         self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is built again from its message alone, which __init__ does not take: so not by __init__.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self).copy()  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.message!r}, status={self.status}, code={self.code!r}, "
+            f"correlation_id={self.correlation_id!r})"
+        )
 
     def __str__(self) -> str:
         facts = [str(self.status)] if self.status is not None else []
@@ -121,6 +134,12 @@ class UnreachableError(TemporaryError):
     advice = "Check the address and the way to the VPC endpoint if it lasts; answer your own caller with 503."
 
 
+class ConnectionPoolFullError(TemporaryError):
+    """All of the client's connections were busy, for as long as one may take to open."""
+
+    advice = "Raise max_connections, or ask less at once; answer your own caller with 503."
+
+
 class DeadlineExceededError(TemporaryError):
     """The time allowed for the whole call is over; `__cause__` is the last attempt's error, if it had one."""
 
@@ -135,6 +154,12 @@ class UnreadableAnswerError(ResultAggregatorError):
     """What came is not an answer of this API."""
 
     advice = "Check that the address is the API's; a client older than the service may be the cause too."
+
+
+class CertificateError(ResultAggregatorError):
+    """Who answers at the address has no certificate that is trusted here; `__cause__` is the transport's error."""
+
+    advice = "Check the address, and the certificate authorities that this process trusts."
 
 
 class CredentialsError(ResultAggregatorError):
@@ -168,10 +193,10 @@ def of_answer(
         said = None
     said = said if isinstance(said, dict) else {}
     code = said.get("code")
-    details = said.get("details")
     if not isinstance(code, str):
         # Something between here and the service answered; its body may be anything, so none of it is repeated.
-        code = "not_of_the_service"
+        said, code = {}, "not_of_the_service"
+    details = said.get("details")
     kind = _BY_CODE.get((status, code)) or _BY_STATUS.get(status)
     if kind is None:
         kind = (

@@ -1,23 +1,44 @@
 """The answers of the API as frozen dataclasses, under the API's own field names.
 
 A tolerant reader: fields that are not named here are passed over, so a newer service breaks no older client, and
-what has a default here may be missing. What is there must have its type. Statuses stay plain strings, because a
-newer service may have one more: of a batch REGISTERED, PROCESSING, COMPLETED, PARTIALLY_COMPLETED, FAILED or
-CANCELLED; of a phase PENDING, IN_PROGRESS, COMPLETED, FAILED, SKIPPED or CANCELLED.
+what has a default here may be missing. What is there must have its type. A status is one of the words here for a type
+checker; a newer service may have one more, which is passed on as it is.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 _Model = TypeVar("_Model")
+
+
+OverallStatus = Literal["REGISTERED", "PROCESSING", "COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED"]
+PhaseStatus = Literal["PENDING", "IN_PROGRESS", "COMPLETED", "FAILED", "SKIPPED", "CANCELLED"]
+
+ENDED_BATCH: frozenset[str] = frozenset({"COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED"})
+ENDED_PHASE: frozenset[str] = frozenset({"COMPLETED", "FAILED", "SKIPPED", "CANCELLED"})
+
+
+class Answer:
+    """What every answer can do."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as the API's JSON: its field names, times as text in UTC, null for what is not known."""
+        return cast("dict[str, Any]", _plain(self))
+
+    def to_json(self) -> str:
+        """`to_dict()` as JSON text."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
 
 
 class UnreadableError(ValueError):
@@ -25,18 +46,18 @@ class UnreadableError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EssayResult:
+class EssayResult(Answer):
     """What is known of one essay; None where no event has told."""
 
     essay_id: str
     filename: str | None = None
     original_text_storage_id: str | None = None
-    spellcheck_status: str | None = None
+    spellcheck_status: PhaseStatus | None = None
     spellcheck_correction_count: int | None = None
     spellcheck_corrected_text_storage_id: str | None = None
     spellcheck_metrics: Mapping[str, Any] | None = None
     spellcheck_error: str | None = None
-    cj_assessment_status: str | None = None
+    cj_assessment_status: PhaseStatus | None = None
     cj_rank: int | None = None
     """1 is best; equal essays share a rank."""
     cj_score: float | None = None
@@ -45,13 +66,13 @@ class EssayResult:
     cj_confidence: float | None = None
     cj_normalized_score: float | None = None
     cj_assessment_error: str | None = None
-    nlp_status: str | None = None
+    nlp_status: PhaseStatus | None = None
     nlp_lexical_diversity_score: float | None = None
     nlp_cohesion_score: float | None = None
     nlp_grammatical_error_rate: float | None = None
     nlp_metrics_storage_id: str | None = None
     nlp_error: str | None = None
-    ai_feedback_status: str | None = None
+    ai_feedback_status: PhaseStatus | None = None
     ai_feedback_storage_id: str | None = None
     ai_feedback_summary: str | None = None
     ai_feedback_error: str | None = None
@@ -59,11 +80,11 @@ class EssayResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseSummary:
+class PhaseSummary(Answer):
     """What the events on a batch say of one phase, and beside it what its essays' own results say."""
 
     name: str
-    status: str | None = None
+    status: PhaseStatus | None = None
     completed_count: int | None = None
     failed_count: int | None = None
     error: str | None = None
@@ -72,14 +93,19 @@ class PhaseSummary:
     essay_statuses: Mapping[str, int] | None = None
     """Essays by the status of their result, over the whole batch; None on a page behind a cursor."""
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether no result of the phase is awaited any more, unless it is run again."""
+        return self.status in ENDED_PHASE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchSummary:
+class BatchSummary(Answer):
     """A batch without its essays, as listings show it."""
 
     batch_id: str
     user_id: str
-    overall_status: str
+    overall_status: OverallStatus
     essay_count: int
     completed_essay_count: int
     failed_essay_count: int
@@ -92,9 +118,14 @@ class BatchSummary:
     processing_started_at: datetime | None = None
     processing_completed_at: datetime | None = None
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether the batch has ended, well or not; one that is run again is under way again."""
+        return self.overall_status in ENDED_BATCH
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EssayPagination:
+class EssayPagination(Answer):
     """`limit` is None where the answer's size decided; `next_cursor` is None where no essay is left."""
 
     limit: int | None = None
@@ -111,7 +142,7 @@ class BatchStatus(BatchSummary):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchPagination:
+class BatchPagination(Answer):
     """`offset` is None behind a cursor; `total` counts all that match; `next_cursor` is None where none is left."""
 
     limit: int
@@ -121,7 +152,7 @@ class BatchPagination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchPage:
+class BatchPage(Answer):
     """A page of a user's batches, newest first."""
 
     batches: tuple[BatchSummary, ...]
@@ -129,7 +160,7 @@ class BatchPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(Answer):
     """The answer of a service that is up."""
 
     status: str
@@ -170,7 +201,8 @@ def _plan(model: type[Any]) -> tuple[_Field, ...]:
     fields = []
     for field in dataclasses.fields(model):
         hint = hints[field.name]
-        optional = typing.get_origin(hint) is types.UnionType
+        # An alias of Literal makes the older kind of union.
+        optional = typing.get_origin(hint) in (types.UnionType, typing.Union)
         if optional:
             (hint,) = (one for one in typing.get_args(hint) if one is not types.NoneType)
         allowed, convert = _reader(hint)
@@ -189,6 +221,8 @@ def _reader(hint: Any) -> tuple[frozenset[type], Callable[[Any, str], object] | 
         )
     if origin is Mapping:
         return frozenset({dict}), None
+    if origin is Literal:
+        return frozenset({str}), None
     if hint is datetime:
         return frozenset({str}), _time
     if hint is float:
@@ -197,6 +231,19 @@ def _reader(hint: Any) -> tuple[frozenset[type], Callable[[Any, str], object] | 
         model: Any = hint
         return frozenset({dict}), lambda found, place: read(model, found, place)
     return frozenset({hint}), None
+
+
+def _plain(value: Any) -> Any:
+    """JSON of a model's field."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value
 
 
 def _time(text: str, place: str) -> datetime:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 if TYPE_CHECKING:
@@ -42,10 +41,16 @@ class Signer:
                     self._find()
                 credentials = cast("Credentials", self._credentials)
             # Not under the lock: botocore has its own, and refreshes early enough that others need not wait.
-            return credentials.get_frozen_credentials()
-        except (BotoCoreError, ClientError, RuntimeError) as error:
-            # RuntimeError: what a refresh brought has expired already.
-            raise NoKeysError("the AWS credentials cannot be had") from error
+            keys = credentials.get_frozen_credentials()
+        except NoKeysError:
+            raise
+        except Exception as error:
+            # botocore lets through whatever a provider raises: OSError of a missing token file, ValueError of a
+            # process that prints no JSON, RuntimeError where a refresh brought what has expired already.
+            raise NoKeysError(f"the AWS credentials cannot be loaded: {type(error).__name__}") from error
+        if not keys.access_key or not keys.secret_key:
+            raise NoKeysError("the AWS credentials are incomplete: a key is missing")
+        return keys
 
     def _find(self) -> None:
         session = Session()

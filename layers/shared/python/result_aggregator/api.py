@@ -101,7 +101,14 @@ class NotAllowedError(ApiError):
     """The route exists for another method."""
 
     status, code = 405, "method_not_allowed"
-    headers = {"Allow": "GET"}
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        """`allowed`: the methods that the route has."""
+        super().__init__(
+            f"only {' and '.join(allowed)} {'is' if len(allowed) == 1 else 'are'} allowed",
+            {"allowed": list(allowed)},
+        )
+        self.headers = {"Allow": ", ".join(allowed)}
 
 
 class PathTooLongError(ApiError):
@@ -239,16 +246,17 @@ def _checked_id(name: str, value: str) -> str:
 
 
 class Route(NamedTuple):
-    """One of the API's: its name in metrics and in the OpenAPI document, and the query parameters that it takes."""
+    """One of the API's: its name in metrics and in the OpenAPI document, the query parameters and methods that it takes."""
 
     endpoint: str
     parameters: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("GET",)
 
 
 ROUTES = {
     "/internal/v1/batches/{batch_id}/status": Route("get_batch_status", ("user_id", "limit", "cursor")),
     "/internal/v1/batches/user/{user_id}": Route("get_user_batches", ("limit", "offset", "status", "cursor")),
-    "/healthz": Route("healthz"),
+    "/healthz": Route("healthz", methods=("GET", "HEAD")),
     "/metrics": Route("metrics"),
 }
 
@@ -313,8 +321,8 @@ class Api:
             if route.endpoint != "healthz":
                 service = self._service_of(request)
             request.check_sizes()
-            if request.method != "GET" and route.endpoint != "unknown":
-                raise NotAllowedError("only GET is allowed", {"allowed": ["GET"]})
+            if request.method not in route.methods and route.endpoint != "unknown":
+                raise NotAllowedError(route.methods)
             made = _response(request, self._answer(route, request), compress=self._compress)
         except ApiError as error:
             failure = error
@@ -326,6 +334,8 @@ class Api:
             failure = ApiError("internal error")
         if failure is not None:
             made = _refusal(request, failure)
+        if request.method == "HEAD":
+            made = {**made, "body": ""}
         status, code = made["statusCode"], failure.code if failure else None
         logger.info("answered", endpoint=route.endpoint, caller=service, status=status, code=code)
         # Only what has an ETag can be revalidated.

@@ -16,6 +16,7 @@ from result_aggregator.contracts.fields import (
     Text,
     first,
     required,
+    required_batch,
 )
 from result_aggregator.contracts.rejection import Ignored, Problem, RejectedError
 from result_aggregator.domain import statuses
@@ -42,7 +43,7 @@ class BatchData(Contract):
     def batch(self) -> str:
         """The batch's id. Raises RejectedError."""
         found = first(self.batch_id, self.entity_ref and self.entity_ref.entity_id, self.entity_id)
-        return required(found, "batch_id", also="entity_ref.entity_id, entity_id")
+        return required_batch(found, also="entity_ref.entity_id, entity_id")
 
 
 class _EssaysRegistered(BatchData):

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from result_aggregator.contracts.fields import EntityRef, Id, Status, Text, WithErrors, first, required
+from result_aggregator.contracts.fields import (
+    EntityRef,
+    Id,
+    Status,
+    Text,
+    WithErrors,
+    first,
+    required,
+    required_batch,
+)
 from result_aggregator.domain.events import EssayIdentified, EssayPhaseEnded
 
 if TYPE_CHECKING:
@@ -28,7 +37,7 @@ class EssayData(WithErrors):
     def batch(self) -> str:
         """The batch's id: a result that names no batch is nobody's. Raises RejectedError."""
         found = first(self.batch_id, self.entity_ref and self.entity_ref.parent_id, self.parent_id)
-        return required(found, "batch_id", also="entity_ref.parent_id, parent_id")
+        return required_batch(found, also="entity_ref.parent_id, parent_id")
 
 
 class PhaseResult(EssayData):

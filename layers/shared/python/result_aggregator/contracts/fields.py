@@ -95,6 +95,14 @@ def required(value: str | None, path: str, *, also: str) -> str:
     return value
 
 
+def required_batch(value: str | None, *, also: str) -> str:
+    """The id of a batch that some dialect must have given, and that can be asked for. Raises RejectedError."""
+    batch_id = required(value, "batch_id", also=also)
+    if problem := ids.problem_of_batch(batch_id):
+        raise RejectedError("invalid_field", [Problem("data.batch_id", problem)])
+    return batch_id
+
+
 def first(*candidates: Any) -> Any:
     """The first candidate that is not None."""
     return next((candidate for candidate in candidates if candidate is not None), None)

@@ -17,3 +17,9 @@ def problem_of(text: str) -> str | None:
     if any("\ud800" <= ch <= "\udfff" for ch in text):
         return "must be Unicode text"
     return None
+
+
+def problem_of_batch(text: str) -> str | None:
+    """What is wrong with the id of a batch; None for a good one."""
+    # /internal/v1/batches/user/… are the listings: no path is left for the status of a batch by this name.
+    return "must not be `user`: the API has no path for it" if text == "user" else problem_of(text)

@@ -2,8 +2,9 @@
 
 A register's stored value is `<version> <payload>`. The version is `<event time> <event id>`, both of fixed width:
 the time is ISO 8601 basic in UTC with microseconds (21 characters), the id is 32 hexadecimal digits. So one string
-comparison decides which of two events is newer, in Python and in a DynamoDB condition alike, and a person on call
-can still read the value. The payload is compact JSON.
+comparison decides which of two events is newer: in a DynamoDB condition (`store.view_store`) and, among the events of
+one invocation, in Python (`table_layout.Change.set`). A person on call can still read the value. The payload is
+compact JSON.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def _client() -> CloudWatchClient:
 
 
 class MetricStore:
-    """The metrics of one namespace. Methods raise UnavailableError (`domain.storage`)."""
+    """The metrics of one namespace. Methods raise UnavailableError (`domain.store_interface`)."""
 
     def __init__(self, namespace: str, cloudwatch: CloudWatchClient | None = None) -> None:
         self._namespace = namespace

@@ -40,7 +40,7 @@ def _now() -> datetime:
 
 
 class DeadLetterStore:
-    """The bucket of dead letters. Methods raise UnavailableError or UnacceptableError (`domain.storage`)."""
+    """The bucket of dead letters. Methods raise UnavailableError or UnacceptableError (`domain.store_interface`)."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ _SHARING = 20
 
 
 class ViewStore:
-    """The table of the view. Methods raise UnavailableError or UnacceptableError (`domain.storage`)."""
+    """The table of the view. Methods raise UnavailableError or UnacceptableError (`domain.store_interface`)."""
 
     def __init__(self, table_name: str, dynamodb: DynamoDB | None = None) -> None:
         self._table = table_name
