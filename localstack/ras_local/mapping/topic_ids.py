@@ -6,6 +6,7 @@ for one, whoever made it and however late; and it is queried now and then, as a 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -34,16 +35,17 @@ class TopicIds:
         self._admin = AdminClient(client_settings(bootstrap_servers, options))
         self._known_to_brokers: bool | None = None
 
-    def query(self, topic: str) -> Future[object] | None:
-        """The broker's answer to come, for `read`; None where the brokers keep no ids, or none answers.
+    def find_out(self) -> None:
+        """Learn whether the brokers keep ids, where that is not known yet; it waits for a broker's answer.
 
-        librdkafka's mock has no controller, and the client would look for it until the request times out.
+        librdkafka's mock has no controller, and the client would look for it until each request times out.
         """
         if self._known_to_brokers is None:
-            try:
+            with contextlib.suppress(KafkaException):
                 self._known_to_brokers = self._admin.list_topics(timeout=_REQUEST_S).controller_id >= 0
-            except KafkaException:
-                return None
+
+    def query(self, topic: str) -> Future[object] | None:
+        """The broker's answer to come, for `read`; None where the brokers keep no ids, or `find_out` has found nothing."""
         if not self._known_to_brokers:
             return None
         asked = TopicCollection([topic])
@@ -81,6 +83,7 @@ class TopicIdentity:
     def learn(self) -> None:
         """Query the id where it is not known yet, and wait for it. Raises TopicRemadeError as `check`."""
         if self._id is None:
+            self._ids.find_out()
             self._compare(read(self._ids.query(self._topic)))
 
     def check(self) -> None:
