@@ -54,11 +54,16 @@ class Problems:
             f"the broker dropped {total} records before they were read, the last of {lane} at {first} to {last}"
         )
 
-    def of_remade_topic(self, topic: str, dropped: int = 0) -> None:
-        """The topic is another one; `dropped` records of the earlier one had no outcome yet."""
+    def of_remade_topic(self, topic: str, dropped: int | None = None) -> None:
+        """The topic is another one than before; `dropped` records had been read and had no outcome yet.
+
+        Without a number, it was seen by the group's commits: after a consumer has noticed, they say nothing new.
+        """
+        if dropped is None and "remade" in self._lasting:
+            return
         text = f"{topic} was deleted and made again, and is read from its beginning"
         if dropped:
-            text += f"; {dropped} records of the earlier topic had no outcome and are dropped"
+            text += f"; {dropped} records had been read and had no outcome: those of the earlier topic are dropped"
         logger.error("%s", text)
         self._lasting["remade"] = text
 

@@ -108,7 +108,5 @@ class TopicIdentity:
 
     def _compare(self, found: str | None) -> None:
         if self._id is not None and found not in (None, self._id):
-            raise TopicRemadeError(
-                f"{self._topic} was deleted and made again, and is read from its beginning"
-            )
+            raise TopicRemadeError(self._topic)
         self._id = found or self._id
