@@ -82,6 +82,36 @@ def ingest(system: Measuring, name: str) -> list[list[Cell]]:
     return rows
 
 
+def meetings(system: Measuring) -> list[list[Cell]]:
+    """Rows of the same table: results that name no batch, what claims their essays, and the batch's times with each."""
+    rows: list[list[Cell]] = []
+
+    def row(what: str, *lines: Line, events: int = 1) -> None:
+        taken = system.deliver(*lines)
+        rows.append(
+            [
+                f"{what}, {SERVICE}",
+                taken.count / events,
+                taken.write_units / events,
+                taken.read_units / events,
+            ]
+        )
+
+    essay, waits, *others = workload.ids(32)
+    row("slot assignment", slot := workload.slot(essay, "units-a", 1))
+    row("slot assignment, again", slot)
+    row("result that names no batch, unclaimed", workload.analysed(waits, 2))
+    row("slot assignment where a result waits", workload.slot(waits, "units-a", 3))
+    row("result that names no batch, claimed by one", result := workload.analysed(essay, 4))
+    row("result that names no batch, again", result)
+    row("result that names no batch, older", workload.analysed(essay, 3))
+    system.deliver(workload.slot(essay, "units-b", 5))
+    row("result that names no batch, claimed by two", workload.analysed(essay, 6))
+    row("summary of 30", workload.summary("units-c", others[:25], others[25:], 7))
+    row("30 results that name no batch, each", *(workload.analysed(one, 8) for one in others), events=30)
+    return rows
+
+
 def queries(system: Measuring, name: str, requests: Sequence[tuple[str, dict[str, Any]]]) -> list[list[Cell]]:
     """Rows of a table: what is asked, and calls and read units."""
     found = [(what, system.ask(request)) for what, request in requests]
@@ -115,6 +145,8 @@ def main() -> None:
         theirs = Measuring(meter, workers["baseline"], workers["per essay"])
         for name, system in ((SERVICE, ours), (IDEMPOTENCY, theirs)):
             written.rows += ingest(system, name)
+        compared = list(written.rows)
+        written.rows += meetings(ours)
         statuses = []
         for essays in RANKED:
             batch_id = f"asked-{essays}"
@@ -136,10 +168,10 @@ def main() -> None:
         "units",
         {
             what: {
-                name: next((row[2] for row in written.rows if row[0] == f"{what}, {name}"), None)  # type: ignore[misc] # a column of numbers
+                name: next((row[2] for row in compared if row[0] == f"{what}, {name}"), None)  # type: ignore[misc] # a column of numbers
                 for name in (SERVICE, IDEMPOTENCY)
             }
-            for what in dict.fromkeys(str(row[0]).rpartition(", ")[0] for row in written.rows)
+            for what in dict.fromkeys(str(row[0]).rpartition(", ")[0] for row in compared)
         },
     )
     report.write()

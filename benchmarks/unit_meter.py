@@ -107,7 +107,7 @@ def write_units(item: dict[str, Any]) -> int:
 
 
 def size(item: dict[str, Any]) -> int:
-    """An item's bytes, names and values, as they are billed: of strings, bytes and numbers.
+    """An item's bytes, names and values, as they are billed: of strings, sets of them, bytes and numbers.
 
     `item` is as DynamoDB's JSON has it, bytes in base64. Raises ValueError for other types.
     """
@@ -118,6 +118,8 @@ def size(item: dict[str, Any]) -> int:
         match kind, value:
             case "S", str():
                 total += len(value.encode())
+            case "SS", list():
+                total += sum(len(member.encode()) for member in value)
             case "B", str():
                 total += 3 * len(value) // 4 - value[-2:].count("=")
             case "B", bytes():

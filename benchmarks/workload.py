@@ -23,6 +23,9 @@ REGISTERED = "huleedu.batch.essays.registered.v1"
 SPELLCHECKED = "huleedu.essay.spellcheck.completed.v1"
 OUTCOME = "huleedu.els.batch_phase.outcome.v1"
 RANKED = "huleedu.cj_assessment.completed.v1"
+ANALYSED = "huleedu.essay.nlp.completed.v1"
+SLOT = "huleedu.els.essay.slot.assigned.v1"
+SUMMARY = "huleedu.batch.nlp.analysis.completed.v1"
 
 MIXES = ("essay-heavy", "ranking-heavy")
 EVENTS_OF_BATCH = {"essay-heavy": 33, "ranking-heavy": 10}
@@ -72,6 +75,60 @@ def ranking(batch_id: str, essay_ids: list[str], job: int) -> samples.Line:
     ]
     data = {"batch_id": batch_id, "status": "COMPLETED", "rankings": rankings}
     return _event(RANKED, batch_id, 3 + job, data | {"cj_assessment_job_id": f"job-{job}"})
+
+
+def analysed(essay: str, second: int) -> samples.Line:
+    """A result that names no batch, with all that the platform sends in it."""
+    metrics = {
+        "word_count": 501,
+        "sentence_count": 35,
+        "avg_sentence_length": 14.0,
+        "language_detected": "en",
+        "mean_zipf_frequency": 4.432007,
+        "mtld_score": 118.455301,
+        "hdd_score": 0.812345,
+        "mean_dependency_distance": 2.345678,
+        "first_order_coherence": 0.654321,
+        "second_order_coherence": 0.543210,
+    }
+    data = {
+        "entity_id": essay,
+        "parent_id": None,
+        "essay_id": essay,
+        "nlp_metrics": metrics,
+        "grammar_analysis": {"error_count": 12, "language": "en"},
+    }
+    return _at(ANALYSED, essay, second, data)
+
+
+def slot(essay: str, batch: str, second: int) -> samples.Line:
+    """The batch claims the essay."""
+    data = {
+        "batch_id": batch,
+        "essay_id": essay,
+        "original_file_name": "Essay of somebody with a name.docx",
+        "text_storage_id": "txt-0123456789abcdef0123456789abcdef",
+        "file_upload_id": "0123abcd-0000-4000-8000-0123456789ab",
+    }
+    return _at(SLOT, f"{batch} {essay}", second, data)
+
+
+def summary(batch: str, successful: list[str], failed: list[str], second: int) -> samples.Line:
+    """The batch claims all of them."""
+    lists = {"successful_essay_ids": successful, "failed_essay_ids": failed}
+    data = {"batch_id": batch, "processing_summary": lists}
+    return _at(SUMMARY, batch, second, data)
+
+
+def ids(number: int) -> list[str]:
+    """So many ids as the platform makes them."""
+    return [str(uuid5(NAMESPACE_URL, f"ras-benchmark/{one}")) for one in range(number)]
+
+
+def _at(topic: str, key: str, second: int, data: dict[str, Any]) -> samples.Line:
+    event_id = uuid5(NAMESPACE_URL, f"{topic} {key} {second}")
+    value = samples.envelope(data, f"2026-03-02T08:00:{second:02}Z", event_id)
+    return samples.Line(topic, key, value)
 
 
 def _event(topic: str, key: str, minute: int, data: dict[str, Any]) -> samples.Line:

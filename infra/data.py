@@ -64,10 +64,10 @@ class ViewTable(Construct):
 
 
 class DeadLetters(Construct):
-    """A private bucket: `rejected/<topic>/<partition>/<offset>.json` from the functions, `aws/lambda/` from Lambda.
+    """A private bucket: `rejected/` from the functions, `aws/lambda/` from Lambda.
 
-    Operators' replays write `given-up/` and `replayed/` beside them, and a rebuild notes under `rebuilds/` how far it is,
-    with the operators' own rights.
+    Operators' replays write `given-up/` and `replayed/` beside them, and note under `paused-mappings/` what they disable; a
+    rebuild notes under `rebuilds/` how far it is, with the operators' own rights.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from result_aggregator.contracts import Ignored, read
 from result_aggregator.domain import table_layout, view
+from result_aggregator.domain.events import EssayIdentified, EssayPhaseEnded, EssaysSummarized
 from result_aggregator.domain.store_interface import IndexEntry, Listed
 
 from tests.samples import DEFAULT_PIPELINE, Line
@@ -28,17 +30,36 @@ def read_all(lines: Iterable[Line]) -> list[AnyEvent]:
 def fold(events: Iterable[AnyEvent]) -> Table:
     """All items after these events."""
     table: Table = {}
+    results: dict[str, list[EssayPhaseEnded]] = {}
+    claims: dict[str, set[str]] = {}
     for event in events:
-        change = table_layout.change_of(event)
-        times = table_layout.Change(
-            table_layout.batch_key(event.batch_id), times=table_layout.times_of(event)
-        )
-        for one in (change, times):
-            table[one.key] = table_layout.merged(table.get(one.key), one)
+        _apply(table, event)
+        match event:
+            case EssayPhaseEnded(batch_id=None):
+                results.setdefault(event.essay_id, []).append(event)
+            case EssayIdentified():
+                claims.setdefault(event.essay_id, set()).add(event.batch_id)
+            case EssaysSummarized():
+                for essay_id in event.essay_ids + event.failed_ids:
+                    claims.setdefault(essay_id, set()).add(event.batch_id)
+    # What a result says is what it would say in each batch that claims its essay.
+    for essay_id, batch_ids in claims.items():
+        for event in results.get(essay_id, ()):
+            for batch_id in batch_ids:
+                _apply(table, replace(event, batch_id=batch_id))
     for item in table.values():
         if batch := view.decode_batch(item):
             item[table_layout.STANDING] = view.standing(batch)
     return table
+
+
+def _apply(table: Table, event: AnyEvent) -> None:
+    changes = table_layout.changes_of(event)
+    if event.batch_id is not None:
+        key = table_layout.batch_key(event.batch_id)
+        changes.append(table_layout.Change(key, times=table_layout.times_of(event)))
+    for one in changes:
+        table[one.key] = table_layout.merged(table.get(one.key), one)
 
 
 def stored(dynamodb: DynamoDBClient, table_name: str) -> Table:
@@ -46,9 +67,13 @@ def stored(dynamodb: DynamoDBClient, table_name: str) -> Table:
     table: Table = {}
     for page in dynamodb.get_paginator("scan").paginate(TableName=table_name):
         for raw in page["Items"]:
-            item: dict[str, Any] = {name: next(iter(value.values())) for name, value in raw.items()}
+            item: dict[str, Any] = {name: _plain(value) for name, value in raw.items()}
             table[table_layout.Key(item.pop("pk"), item.pop("sk"))] = item
     return table
+
+
+def _plain(typed: Any) -> Any:
+    return frozenset(typed["SS"]) if "SS" in typed else next(iter(typed.values()))
 
 
 def answer(table: Table, batch_id: str) -> dict[str, Any] | None:
@@ -64,7 +89,8 @@ def answer(table: Table, batch_id: str) -> dict[str, Any] | None:
     ]
     made = view.batch_answer(batch_id, batch, DEFAULT_PIPELINE)
     shown, counts = [], view.StatusCounts()
-    for essay in view.essay_answers(essays, table.get(table_layout.Key(pk, table_layout.RANKING))):
+    before = [{**item, "sk": key.sk} for key, item in table.items() if key.pk == pk]
+    for essay in view.essay_answers(essays, view.decode_ranking(before)):
         shown.append(essay)
         counts.add(essay)
     made["phases"] = view.phase_summaries(batch, DEFAULT_PIPELINE, counts.by_phase())
@@ -89,10 +115,10 @@ class View:
         for key in sorted(key for key in self._table if key.pk == pk):
             yield {"pk": key.pk, "sk": key.sk, **self._table[key]}
 
-    def read_head(self, batch_id: str) -> tuple[table_layout.Item | None, table_layout.Item | None]:
-        """The batch's own item and its ranking."""
-        found = {item["sk"]: item for item in self.read_partition(batch_id)}
-        return found.get(table_layout.BATCH), found.get(table_layout.RANKING)
+    def read_head(self, batch_id: str) -> list[table_layout.Item]:
+        """What comes before the batch's essays."""
+        found = self.read_partition(batch_id)
+        return [item for item in found if not str(item["sk"]).startswith(table_layout.ESSAY_PREFIX)]
 
     def read_essays(self, batch_id: str, after: str, page_size: int | None) -> Iterator[table_layout.Item]:  # noqa: ARG002 - nothing is read in pages here
         """The batch's essays behind one."""

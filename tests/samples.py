@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
+from result_aggregator.topics import TOPICS
+
 TESTS = Path(__file__).parent
-FILES = ("guide", "platform_2025_06", "platform_2026_02")
+FILES = ("guide", "platform_2025_06", "platform_2026_02", "platform_live")
 DEFAULT_PIPELINE = ("spellcheck", "cj_assessment")
 
 
@@ -25,7 +27,12 @@ class Line(NamedTuple):
 
 
 def events(*names: str) -> list[Line]:
-    """The lines of sample files, all of them without names."""
+    """The lines of sample files that are of topics which are read; of all files without names."""
+    return [line for line in every_line(*names) if line.topic in TOPICS]
+
+
+def every_line(*names: str) -> list[Line]:
+    """The lines of sample files, of all files without names."""
     found = []
     for name in names or FILES:
         for text in (TESTS / "events" / f"{name}.jsonl").read_text().splitlines():

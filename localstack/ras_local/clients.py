@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import localstack_client.config
 import localstack_client.session
 from botocore.config import Config
-from ras.aws import ROOT_KEY, ROOT_SECRET, Cloud
+from ras.aws import ROOT_KEY, ROOT_SECRET, Cloud, local_session
 
 from ras_local.servers import emulator
 from ras_local.settings import region
@@ -50,7 +48,7 @@ def cloud_at(endpoint_url: str) -> Cloud:
 def dynamodb_at(endpoint_url: str, **config: Any) -> DynamoDBClient:
     """A client of any DynamoDB server on this machine; `config` is botocore's. By default nothing is tried twice."""
     settings = {"retries": {"total_max_attempts": 1}, "connect_timeout": 5, **config}
-    return _session().client(
+    return local_session().client(
         "dynamodb",
         endpoint_url=endpoint_url,
         region_name=region(),
@@ -58,9 +56,3 @@ def dynamodb_at(endpoint_url: str, **config: Any) -> DynamoDBClient:
         aws_secret_access_key=ROOT_SECRET,
         config=Config(**settings),
     )
-
-
-@cache
-def _session() -> boto3.session.Session:
-    # The descriptions of AWS's services are read once per session, which takes longer than most requests here.
-    return boto3.session.Session()

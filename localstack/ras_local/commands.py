@@ -14,7 +14,8 @@ from ras.errors import SettingError
 from ras.options import failures, timeout
 from ras.plugins import Plugin
 from ras.state import LOCAL
-from ras.terminal import console, expected_failures, many
+from ras.terminal import console, expected_failures, json_text, many
+from ras.visible import visible
 from result_aggregator.names import GATEWAY_CALLER
 
 from ras_local.settings import StackDir
@@ -128,7 +129,9 @@ def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: boo
     servers = bootstrap_servers or stack_file.load(state).bootstrap_servers
     lost_before = stack_file.lost(state)
     if unread := sorted({event.topic for event in events} - TOPICS.keys()):
-        click.echo(f"not read by this service, nothing will come of it: {', '.join(unread)}", err=True)
+        click.echo(
+            f"not read by this service, nothing will come of it: {visible(', '.join(unread))}", err=True
+        )
     with click.progressbar(length=len(events), label="publishing", file=sys.stderr) as bar:
         done = _publish(
             state,
@@ -197,11 +200,11 @@ def query(path: str, caller: str, headers: tuple[str, ...], *, unsigned: bool, i
     click.echo(f"{answer.status_code} {answer.reason}", err=True)
     if include:
         for name, value in answer.headers.items():
-            click.echo(f"{name}: {value}", err=True)
+            click.echo(visible(f"{name}: {value}"), err=True)
     try:
-        click.echo(json.dumps(answer.json(), indent=2, ensure_ascii=False))
+        click.echo(json_text(answer.json()))
     except ValueError:
-        click.echo(answer.text)
+        click.echo(visible(answer.text, keep="\n\t"))
     sys.exit(0 if answer.ok else 1)
 
 

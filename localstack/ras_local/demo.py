@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import webbrowser
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ras import stack_file
+from ras.dashboard.serve import open_in_browser
 from ras.errors import FailedError
 from ras.kafka.publish import publish, read_events
 from ras.state import REPOSITORY
-from ras.terminal import plain, table
+from ras.terminal import plain, print_json, table
 from result_aggregator.domain.statuses import (
     CANCELLED,
     COMPLETED,
@@ -65,7 +65,7 @@ def run(state: StackDir, console: Console, *, keep: bool, look: bool = False) ->
         stack = stacks.up(state, say=timings.say)
         as_expected = _show(stack, console, timings, fresh=not was_up)
         if look:
-            _look(stack, console)
+            _look(stack, state, console)
     finally:
         if not keep and not was_up:
             console.print("\n[bold]Stopping[/]")
@@ -79,11 +79,11 @@ def run(state: StackDir, console: Console, *, keep: bool, look: bool = False) ->
     return as_expected
 
 
-def _look(stack: Stack, console: Console) -> None:
+def _look(stack: Stack, state: StackDir, console: Console) -> None:
     """Open the dashboard and wait for Ctrl-C, which is not an error here but the end."""
     console.print(f"\n[bold]The dashboard[/]: {stack.dashboard_url}  (Ctrl-C ends the demonstration)")
     with contextlib.suppress(KeyboardInterrupt):
-        webbrowser.open(stack.dashboard_url)
+        open_in_browser(stack.dashboard_url, state)
         while True:
             time.sleep(3600)
 
@@ -261,7 +261,7 @@ def _show_batch(stack: Stack, console: Console, batch_id: str) -> None:
         raise FailedError(f"the batch was answered with {answer.status_code}: {answer.text[:500]}")
     batch = answer.json()
     essays = batch.pop("essays")
-    console.print_json(json.dumps(batch))
+    print_json(console, batch)
     listing = table(*_ESSAY_COLUMNS, numbers=("corrections", "rank", "score"))
     for essay in essays:
         listing.add_row(*(plain(_cell(essay, names)) for names in _ESSAY_COLUMNS.values()))

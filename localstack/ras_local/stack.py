@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ras import interrupts, stack_file
-from ras.errors import ConflictError, FailedError, OperatorError
+from ras.errors import ConflictError, FailedError, OperatorError, SettingError
 from ras.stack_file import Stack
 from ras.state import LOCAL, REPOSITORY, write_private
 from result_aggregator import metrics
@@ -39,6 +40,10 @@ WARM_S = 60
 """For so long the deployed functions may take to answer at all."""
 
 PROCESSES = (emulator.PROCESS, processes.BROKER, METRICS, DASHBOARD, POLLER)
+OPEN_FILES = 256
+"""Open files that one process of the stack may need. With 64 the poller cannot connect; at rest 200 suffice."""
+FREE_MB = 100
+"""Of the disk of the state folder: what a stack writes until it is up, and room for its logs."""
 OPTIONAL = (dynoxide.PROCESS,)
 """What runs only where somebody asked for it."""
 
@@ -92,11 +97,16 @@ def up(state: StackDir | None = None, *, say: Callable[[str], None] = lambda _: 
     _check_settings()
     down(state)
     shutil.rmtree(state.logs, ignore_errors=True)
-    state.create()
     try:
+        state.create()
+        _check_space(state)
         return _start(state, Timings(say=say))
-    except BaseException:
+    except BaseException as error:
+        full = _too_little_space(state)
         down(state)
+        if full and isinstance(error, Exception):
+            # What fails first on a full disk says something else.
+            raise FailedError(full, f"Then this failed: {error}") from error
         raise
 
 
@@ -104,10 +114,35 @@ def _check_settings() -> None:
     """Raises OperatorError for what a process would be told by the environment, and end over, in a minute."""
     from ras_local import poller  # with it the mapping package and its clients, which nothing else here needs
 
+    _check_open_files()
     region()
     processes.wished_port("RAS_DASHBOARD_PORT")
     poller.nulls_from_environment()
     poller.limit_from_environment()
+
+
+def _check_open_files() -> None:
+    allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed < OPEN_FILES <= at_most or (allowed < OPEN_FILES and at_most == resource.RLIM_INFINITY):
+        # The processes that are started inherit it.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, at_most))
+    elif allowed < OPEN_FILES:
+        raise SettingError(
+            f"this shell allows {allowed} open files, and the stack needs {OPEN_FILES}",
+            f"Allow more with `ulimit -n {OPEN_FILES}`, or in a new shell.",
+        )
+
+
+def _check_space(state: StackDir) -> None:
+    if full := _too_little_space(state):
+        raise FailedError(full, "Free some space, or name another folder with RAS_STATE_DIR.")
+
+
+def _too_little_space(state: StackDir) -> str:
+    """That the disk of a folder is full, in words; empty where it is not."""
+    there = next(folder for folder in (state.root, *state.root.parents) if folder.exists())
+    free = shutil.disk_usage(there).free // 1_000_000
+    return f"{free} MB are free for {state.root}, and the stack needs {FREE_MB}" if free < FREE_MB else ""
 
 
 def _check_it_is_meant(running: Stack) -> None:
@@ -186,12 +221,18 @@ def deploy_again(state: StackDir, settings: Mapping[str, str]) -> Stack:
     return stack
 
 
+def _environment() -> dict[str, str]:
+    """What the stack's own processes run with: none of the user's own AWS settings. They are told where to go."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return others | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+
+
 def start_poller(state: StackDir, stack: Stack) -> None:
     """Start the local event source mapping; it goes on from the groups' last commits."""
     state.mappings_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "ras_local.poller"]
     arguments = [stack.endpoint_url, stack.region, stack.bootstrap_servers, str(state.mappings_file)]
-    processes.start(state, POLLER, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
+    processes.start(state, POLLER, [*command, *arguments], environment=_environment(), folder=REPOSITORY)
 
 
 def start_metrics(state: StackDir, stack: Stack) -> None:
@@ -207,14 +248,14 @@ def start_metrics(state: StackDir, stack: Stack) -> None:
         metrics.namespace(LOCAL),
         *groups,
     ]
-    processes.start(state, METRICS, [*command, *arguments], environment=os.environ, folder=REPOSITORY)
+    processes.start(state, METRICS, [*command, *arguments], environment=_environment(), folder=REPOSITORY)
 
 
 def start_dashboard(state: StackDir) -> Callable[[], str]:
     """Start the dashboard; the answer waits until it listens and gives its address."""
     state.dashboard_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "ras.dashboard.serve", str(state.root), str(state.dashboard_file)]
-    processes.start(state, DASHBOARD, command, environment=os.environ, folder=REPOSITORY)
+    processes.start(state, DASHBOARD, command, environment=_environment(), folder=REPOSITORY)
 
     def wait() -> str:
         processes.wait_until(
@@ -297,7 +338,12 @@ def _stop_all(state: StackDir) -> bool:
     order = {name: place for place, name in enumerate((*reversed(PROCESSES), *OPTIONAL))}
     records = sorted(processes.recorded(state), key=lambda record: order.get(record.name, -1))
     # The poller first, alone: it commits what is being delivered while the rest still answers.
-    stopped = [processes.stop(state, record) for record in records]
+    pollers = [record for record in records if record.name == POLLER]
+    others = [record for record in records if record.name != POLLER]
+    stopped = [processes.stop(state, record) for record in pollers]
+    # Each is waited for, so one after the other could take most of a minute.
+    with ThreadPoolExecutor(max(1, len(others)), thread_name_prefix="stop") as pool:
+        stopped += pool.map(lambda record: processes.stop(state, record, grace_s=2.0), others)
     state.stack_file.unlink(missing_ok=True)
     state.mappings_file.unlink(missing_ok=True)
     state.metrics_file.unlink(missing_ok=True)

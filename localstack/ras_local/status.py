@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ras import stack_file
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.dead_letters.command import described
+from ras.replay.paused import PausedMappings
 from ras.state import LOCAL
 from ras.terminal import plain, table
 from result_aggregator.names import resource_name
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from psutil import Process
     from ras.kafka.lag import Progress
+    from ras.replay.paused import PausedMapping
     from ras.stack_file import Stack
     from rich.console import Console
     from rich.table import Table
@@ -40,6 +42,8 @@ class Status:
     mappings: list[dict[str, Any]]
     progress: Mapping[str, Progress]
     dead_letters: Counter[str] | None
+    interrupted: list[PausedMapping]
+    """Mappings that an interrupted replay has left disabled."""
 
     @property
     def is_up(self) -> bool:
@@ -60,6 +64,7 @@ class Status:
                 for entry in self.mappings
             ],
             "dead_letters": self.dead_letters,
+            "interrupted_replays": [one.document() for one in self.interrupted],
         }
 
     def show(self, out: Console) -> None:
@@ -71,6 +76,8 @@ class Status:
             out.print(self._listing())
         if self.dead_letters is not None:
             out.print(f"{'letters':>10}  {described(self.dead_letters)}")
+        for one in self.interrupted:
+            out.print(plain(f"{one}; `ras replay --enable` enables it"), style="red", soft_wrap=True)
         out.print(f"{'logs':>10}  {self.state.logs}", soft_wrap=True)
         if not self.is_up:
             some = any(self.processes.values())
@@ -124,6 +131,10 @@ class Status:
         return None if at is None else at.lag
 
 
+def _paused(stack: Stack) -> PausedMappings:
+    return PausedMappings(stack.cloud.s3, stack.dead_letter_bucket, stack.cloud.functions)
+
+
 def read(state: StackDir) -> Status:
     """Look at the stack of a folder. Raises OperatorError, botocore's errors where a part of it does not answer."""
     stack = stack_file.load(state) if stacks.is_up(state) else None
@@ -134,4 +145,5 @@ def read(state: StackDir) -> Status:
         stack_file.mappings(state),
         stack_file.progress(stack) if stack else {},
         DeadLetterBucket(stack.cloud.s3, stack.dead_letter_bucket).counts() if stack else None,
+        _paused(stack).interrupted() if stack else [],
     )

@@ -6,12 +6,14 @@ checked, the callers of the API above all, signs with keys of a role instead: se
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from result_aggregator.store.aws import AccessKeys
 from result_aggregator.store.dynamodb_client import DynamoDB
@@ -50,7 +52,7 @@ class Cloud:
         return Config(connect_timeout=5, retries=retries, **options)
 
     def _client(self, service: str, **options: Any) -> Any:
-        made: Any = _session().client  # its stubs ask for a literal name
+        made: Any = local_session().client  # its stubs ask for a literal name
         with _making:
             return made(
                 service,
@@ -130,9 +132,20 @@ class Cloud:
 
 
 @cache
-def _session() -> boto3.session.Session:
-    # The descriptions of AWS's services are read once per session, which takes longer than most requests here.
-    return boto3.session.Session()
+def local_session() -> boto3.session.Session:
+    """The session of every client of this machine's servers: without the user's profile and configuration files.
+
+    One for all, because the descriptions of AWS's services are read once per session, which takes longer than most
+    requests here.
+    """
+    # A variable's name in the configuration, in the environment, its default and its conversion: none of the user's.
+    none_of_the_users = {
+        "profile": (None, None, None, None),
+        "config_file": (None, None, os.devnull, None),
+        "credentials_file": (None, None, os.devnull, None),
+    }
+    session: Any = botocore.session.Session(session_vars=none_of_the_users)
+    return boto3.session.Session(botocore_session=session)
 
 
 # A session makes one client at a time: it is not safe to be asked for two.

@@ -90,11 +90,14 @@ class BucketCheckpoints:
         self._s3.delete_object(Bucket=self._bucket, Key=self._key(name))
 
     def clear(self) -> None:
-        for page in self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix
-        ):
-            for listed in page.get("Contents", []):
-                self._s3.delete_object(Bucket=self._bucket, Key=listed["Key"])
+        for name in self.names():
+            self.remove(name)
+
+    def names(self) -> list[str]:
+        """The names of all notes, sorted."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        keys = [listed["Key"] for page in pages for listed in page.get("Contents", [])]
+        return [key.removeprefix(self._prefix).removesuffix(".json") for key in keys]
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}{name}.json"

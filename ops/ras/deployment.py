@@ -27,6 +27,7 @@ from ras.errors import NotFoundError, SettingError
 from ras.invoke import Invoke, of_lambda
 from ras.kafka.msk_iam import Brokers, msk_iam
 from ras.mappings import DeployedMapping, DeployedMappings, outputs
+from ras.replay.paused import PausedMappings
 from ras.state import LOCAL, StateDir
 
 if TYPE_CHECKING:
@@ -85,8 +86,18 @@ class Deployment:
     given_brokers: Brokers | None = None
 
     @property
+    def is_local(self) -> bool:
+        """Whether it is the stack on this machine."""
+        return not isinstance(self.cloud, Account)
+
+    @property
     def dead_letters(self) -> DeadLetterBucket:
         return DeadLetterBucket(self.cloud.s3, self.bucket_name)
+
+    @property
+    def paused_mappings(self) -> PausedMappings:
+        """The notes on mappings that a replay has disabled."""
+        return PausedMappings(self.cloud.s3, self.bucket_name, self.cloud.functions)
 
     @property
     def invoke(self) -> Invoke:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from result_aggregator import settings
+from result_aggregator.dead_letter_key import object_key, record_digest
 from result_aggregator.names import ENV_TABLE_NAME, REJECTED_PREFIX
 from result_aggregator.store.view_store import ViewStore
 from result_aggregator.topics import TOPICS
@@ -73,7 +74,10 @@ class Deliveries:
         counts = self.invoke(good.topic, records)
         letters = self.service.dead_letters()
         offsets = [offset for offset, value in enumerate(values) if isinstance(value, bytes)]
-        places = [f"{REJECTED_PREFIX}{good.topic}/0/{offset:020d}.json" for offset in offsets]
+        places = [
+            object_key(REJECTED_PREFIX, good.topic, 0, offset, record_digest(records[offset]))
+            for offset in offsets
+        ]
         found = {
             one.name: (letters[place]["reason"]["code"], _paths(letters[place]))
             for one, place in zip(spoilt, places, strict=True)

@@ -33,7 +33,9 @@ class Good(NamedTuple):
 
     def of(self, batch_id: str) -> dict[str, Any]:
         """The same event of another batch."""
-        renamed: dict[str, Any] = _replaced(self.value, self.event().batch_id, batch_id)
+        own = self.event().batch_id
+        assert own is not None
+        renamed: dict[str, Any] = _replaced(self.value, own, batch_id)
         return renamed
 
     def essay_id(self) -> str | None:
@@ -71,7 +73,9 @@ def _all() -> list[Good]:
     for dialect in samples.FILES:
         for line in samples.events(dialect):
             event = read(line.topic, line.encoded(), BROKER_TIME_MS)
-            if (dialect, line.topic) not in found and not isinstance(event, Ignored):
+            # What names no batch has none that a test could look into.
+            is_good = not isinstance(event, Ignored) and event.batch_id is not None
+            if (dialect, line.topic) not in found and is_good:
                 name = f"{line.topic.removeprefix('huleedu.')}-{dialect}"
                 found[dialect, line.topic] = Good(name, line.topic, line.value)
     shown = {topic for _, topic in found}

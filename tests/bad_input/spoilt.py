@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_args, g
 
 from pydantic import BaseModel
 from result_aggregator.contracts import batches, cj_assessment, fields
+from result_aggregator.domain.events import EssayPhaseEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,8 +94,9 @@ def bad_fields(good: Good) -> Iterator[Spoilt]:
 
 def nobodys(good: Good) -> Iterator[Spoilt]:
     """What does not say which batch or which essay it is of, in any dialect's words."""
-    no_batch = _forgetting(good.of("bad"), "bad")
-    yield _invalid("data.batch_id", no_batch, "in no dialect")
+    if not isinstance(good.event(), EssayPhaseEnded):  # a result without a batch waits for one
+        no_batch = _forgetting(good.of("bad"), "bad")
+        yield _invalid("data.batch_id", no_batch, "in no dialect")
     essay_id = good.essay_id()
     if essay_id is not None:
         entry = _entry_of(good.value["data"], essay_id)
@@ -126,10 +128,12 @@ _WRONG: dict[Any, list[Any]] = {
     float: ["1.5", True, [], {}, INFINITY, -INFINITY, 10**400],
     bool: ["true", 1, {}],
     fields.Text: [5, {}, [5], "x" * 1025],
+    fields.ShortText: [5, {}, [5], "x" * 256],
     fields.ErrorText: [5, {}, ["x"], "x" * 65_537],
     fields.Summary: [5, {}, ["x"], "x" * 65_537],
     fields.Status: [5, {}, ["x"]],
     batches.PhaseName: [5, {}, "x" * 65],
+    batches.Number: ["5", 1.5, True, [], {}, 2**53 + 1, -(2**53) - 1],
 }
 _UNKNOWN_STATUS = ["", "done", "success", "failedly", "\x00", MEGABYTE]
 

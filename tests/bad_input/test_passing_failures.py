@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from result_aggregator.deadline import Deadline
+from result_aggregator.domain import table_layout
 from result_aggregator.ingest_handler import HandedBackError
 from result_aggregator.store import dynamodb_client
 from result_aggregator.topics import TOPICS
@@ -110,8 +111,9 @@ def test_passing_failures_are_got_over(deliveries: Deliveries, hurt: Hurt, good:
     counts = deliveries.invoke(good.topic, records(good))
 
     assert hurt.injected == dict.fromkeys(every, 1)
-    # A write whose answer is lost is found to be in already.
-    assert counts == {"applied": 2, "duplicate": 1, "rejected": 1}
+    # A write whose answer is lost is found to be in already. Where the event has another item, that is written now.
+    is_alone = len(table_layout.changes_of(good.event())) == 1
+    assert counts == ({"applied": 2, "duplicate": 1} if is_alone else {"applied": 3}) | {"rejected": 1}
     assert deliveries.stored(BATCH) == deliveries.stored("after") != []
 
 
@@ -131,7 +133,8 @@ def test_what_does_not_pass_is_handed_back(
     assert deliveries.counts(4) == {"applied": 2, "rejected": 1, "handed_back": 1}
     assert len(time.pauses) > 3
     assert SECONDS / 2 <= time.now - begun <= SECONDS
-    assert list(deliveries.service.dead_letters()) == [f"rejected/{good.topic}/2/{12:020d}.json"]
+    [key] = deliveries.service.dead_letters()
+    assert key.startswith(f"rejected/{good.topic}/2/{12:020d}-")
 
     hurt.suffer()
     counts = deliveries.invoke(good.topic, records(good)[1:2])

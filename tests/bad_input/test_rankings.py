@@ -39,7 +39,7 @@ def ranking(dialect: str, places: Iterable[tuple[str, int]], **data: Any) -> tup
     return topic, envelope({"batch_id": "b", "status": "COMPLETED", entries: ranked, **data})
 
 
-def ranked(deliveries: Deliveries, batch_id: str = "b") -> dict[str, int]:
+def ranked(deliveries: Deliveries, batch_id: str = "b") -> dict[str, int | None]:
     """The stored ranking: rank by essay."""
     [item] = [item for item in deliveries.stored(batch_id) if item["sk"] == "cj"]
     return {essay: RankedEssay(*place).rank for essay, place in unpack(item["entries"]).items()}
@@ -127,7 +127,7 @@ def test_what_is_just_under_the_limit_fits_the_item(deliveries: Deliveries) -> N
         number = (fits + too_many) // 2
         batch_id = "\N{GRINNING FACE}" * 254 + chr(0x10000 + number)
         topic, value = ranking(
-            "guide", essays[:number], batch_id=batch_id, cj_assessment_job_id="\x01" * 1024
+            "guide", essays[:number], batch_id=batch_id, cj_assessment_job_id="\N{GRINNING FACE}" * 255
         )
         if "rejected" in deliveries.invoke(topic, [record(topic, value)]):
             too_many = number

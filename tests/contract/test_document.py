@@ -8,7 +8,7 @@ import pytest
 from openapi_spec_validator import validate
 from result_aggregator import api
 from result_aggregator.domain import ids, statuses, view
-from result_aggregator.domain.phases import PHASE_NAMES
+from result_aggregator.domain.phases import NLP, PHASE_NAMES, SPELLCHECK
 
 from tests import openapi
 from tests.openapi import document, problems, resolved
@@ -127,6 +127,8 @@ def test_properties_never_stand_beside_all_of() -> None:
 def test_fields_are_those_of_the_view() -> None:
     """Every field of an essay, and every word for a phase or a status."""
     assert SCHEMAS["Essay"]["required"] == list(SCHEMAS["Essay"]["properties"]) == list(view._EMPTY)
+    for phase, schema in ((SPELLCHECK, "SpellcheckMetrics"), (NLP, "NlpMetrics")):
+        assert list(SCHEMAS[schema]["properties"]) == list(phase.metrics)
     assert tuple(SCHEMAS["PhaseName"]["enum"]) == PHASE_NAMES
     assert tuple(SCHEMAS["PhaseStatus"]["enum"]) == statuses.OF_A_PHASE
     assert tuple(SCHEMAS["EssayStatuses"]["required"]) == statuses.OF_A_PHASE

@@ -28,7 +28,7 @@ from tests.table import create_table_arguments
 if TYPE_CHECKING:
     from result_aggregator.store.dynamodb_client import DynamoDB
 
-TABLE = "histories"
+TABLES = ("histories", "histories-new")
 ROUND = 100
 
 
@@ -37,7 +37,7 @@ def soak(dynamodb: DynamoDB, seconds: int) -> None:
     session = faulty(dynamodb)
     begun, total, outcomes = time.monotonic(), 0, Counter[str]()
     while time.monotonic() - begun < seconds:
-        machine_class = machine.on(dynamodb, session, TABLE)
+        machine_class = machine.on(dynamodb, session, TABLES)
         run_state_machine_as_test(
             machine_class,
             settings=settings(
@@ -62,7 +62,7 @@ def run(dynamodb: DynamoDB, file: Path, times: int) -> None:
     session = faulty(dynamodb)
     steps = [json.loads(line) for line in file.read_text().splitlines()]
     for attempt in range(1, times + 1):
-        world = World(dynamodb, session, TABLE, f"r{attempt}-{os.getpid()}")
+        world = World(dynamodb, session, TABLES, f"r{attempt}-{os.getpid()}")
         for step in [*steps, {"do": "check"}]:
             world.run(step)
     print(f"{file}: {len(steps)} steps converged {times} times")
@@ -83,8 +83,8 @@ def main() -> int:
         try:
             endpoint_url, wait = emulator.start(state)
             wait()
-            definition = create_table_arguments(TABLE)
-            dynamodb_at(endpoint_url).create_table(**definition)
+            for table in TABLES:
+                dynamodb_at(endpoint_url).create_table(**create_table_arguments(table))
             # Without attempts of its own: what fails shall be seen by the service.
             dynamodb = client(endpoint_url, attempts=1)
             if arguments.command == "soak":

@@ -28,13 +28,13 @@ class Histories(RuleBasedStateMachine):
 
     dynamodb: ClassVar[DynamoDB]
     session: ClassVar[FaultyTransport]
-    table: ClassVar[str]
+    tables: ClassVar[tuple[str, str]]
     names: ClassVar[count[int]]
     finished: ClassVar[list[World]]
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(self.dynamodb, self.session, self.table, f"h{next(self.names)}-{os.getpid()}")
+        self.world = World(self.dynamodb, self.session, self.tables, f"h{next(self.names)}-{os.getpid()}")
 
     def run_step(self, step: Step) -> None:
         try:
@@ -74,6 +74,11 @@ class Histories(RuleBasedStateMachine):
     def replay(self, step: Step) -> None:
         self.run_step(step)
 
+    @precondition(lambda self: len(self.world.steps) > 20)
+    @rule()
+    def rebuild(self) -> None:
+        self.run_step({"do": "rebuild"})
+
     @rule()
     def check(self) -> None:
         self.run_step({"do": "check"})
@@ -95,13 +100,13 @@ def no_outcomes() -> Counter[str]:
     return Counter()
 
 
-def on(dynamodb: DynamoDB, session: FaultyTransport, table: str) -> type[Histories]:
-    """The machine over a table."""
+def on(dynamodb: DynamoDB, session: FaultyTransport, tables: tuple[str, str]) -> type[Histories]:
+    """The machine over a table, and another one for rebuilding."""
 
     class Machine(Histories):
         pass
 
-    Machine.dynamodb, Machine.session, Machine.table = dynamodb, session, table
+    Machine.dynamodb, Machine.session, Machine.tables = dynamodb, session, tables
     Machine.names, Machine.finished = _numbers, []
     return Machine
 

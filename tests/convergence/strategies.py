@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 BATCHES = ("@b0", "@b1", "@b2")
 batch_ids = st.sampled_from(BATCHES)
-essay_ids = st.sampled_from(["e0", "e1", "e2", "e3"])
+essay_ids = st.sampled_from(["@e0", "@e1", "@e2", "@e3"])
 users = st.sampled_from(["@u0", "@u1"])
 counts = st.integers(0, 4)
+guesses = st.integers(-1, 4)
 
 
 def evenly(choices: int) -> SearchStrategy[int]:
@@ -41,8 +42,8 @@ errors = st.sampled_from([None, "boom"])
 pipelines = st.sampled_from(["spellcheck", "spellcheck,cj_assessment", "nlp,unknown", None])
 
 
-def essay_of(essay: str, batch: str, dialect: int) -> dict[str, Any]:
-    """Which essay of which batch, in one of the dialects."""
+def essay_of(essay: str, batch: str | None, dialect: int) -> dict[str, Any]:
+    """Which essay of which batch, in one of the dialects; None where the event does not name it."""
     shapes: list[dict[str, Any]] = [
         {"essay_id": essay, "batch_id": batch},
         {"entity_ref": {"entity_id": essay, "entity_type": "essay", "parent_id": batch}},
@@ -63,6 +64,7 @@ def batch_of(batch: str, dialect: int) -> dict[str, Any]:
 
 dialects = st.integers(0, 2)
 essays = st.builds(essay_of, essay_ids, batch_ids, dialects)
+essays_of_no_batch = st.builds(essay_of, essay_ids, st.none(), dialects)
 batches = st.builds(batch_of, batch_ids, dialects)
 
 
@@ -121,11 +123,47 @@ results = joined(
     ),
 )
 
+analyses = joined(
+    essays_of_no_batch,
+    st.fixed_dictionaries(
+        {
+            "nlp_metrics": fields(word_count=counts, mtld_score=st.floats(0, 1)),
+            "grammar_analysis": fields(error_count=counts),
+        }
+    ),
+)
+results_of_no_batch = joined(
+    essays_of_no_batch,
+    st.fixed_dictionaries({"status": words}),
+    fields(cohesion_score=st.floats(0, 1), error=errors),
+)
+summaries = joined(
+    batches,
+    st.fixed_dictionaries(
+        {
+            "processing_summary": st.fixed_dictionaries(
+                {
+                    "successful_essay_ids": st.lists(essay_ids, max_size=3),
+                    "failed_essay_ids": st.lists(essay_ids, max_size=2),
+                }
+            )
+        }
+    ),
+)
+
+
+jobs = st.sampled_from(["j0", "j1"])
+
 
 def ranked(names: list[str], job: int, key: str) -> list[dict[str, Any]]:
-    """A ranking in which every essay bears the job's number: a mix of two would show."""
+    """A ranking in which every essay bears the job's number: a mix of two would show. Every seventh has no score."""
     return [
-        {key: name, "rank": rank, "score": -rank / (job + 1), "comparison_count": job}
+        {
+            key: name,
+            "rank": rank,
+            "score": None if (job + rank) % 7 == 0 else -rank / (job + 1),
+            "comparison_count": job,
+        }
         for rank, name in enumerate(names, 1)
     ]
 
@@ -144,8 +182,21 @@ rankings = st.one_of(
                 ),
             }
         ),
+        fields(cj_assessment_job_id=jobs),
     ),
     joined(batches, st.just({"status": "COMPLETED", "processing_summary": {}})),
+    joined(
+        batches,
+        st.fixed_dictionaries(
+            {
+                "status": st.just("completed_successfully"),
+                "cj_assessment_job_id": jobs,
+                "processing_summary": st.fixed_dictionaries(
+                    {"failed_essay_ids": st.lists(essay_ids, max_size=3)}
+                ),
+            }
+        ),
+    ),
 )
 
 
@@ -154,7 +205,7 @@ def assessed(names: list[str], anchors: int) -> list[dict[str, Any]]:
         {
             "essay_id": name,
             "rank": rank,
-            "bt_score": 1.5 - rank,
+            "bt_score": None if rank == 4 else 1.5 - rank,
             "normalized_score": 0.5,
             "letter_grade": "C",
             "is_anchor": rank <= anchors,
@@ -163,34 +214,52 @@ def assessed(names: list[str], anchors: int) -> list[dict[str, Any]]:
     ]
 
 
+assessments = joined(
+    batches,
+    st.builds(assessed, st.lists(essay_ids, unique=True), st.integers(0, 2)).map(
+        lambda found: {"essay_results": found}
+    ),
+    fields(cj_assessment_job_id=jobs, assignment_id=st.sampled_from([None, "a0", "a1"])),
+)
+
 BODIES: dict[str, SearchStrategy[dict[str, Any]]] = {
     "huleedu.els.batch_phase.outcome.v1": guide_outcomes | platform_outcomes,
     "huleedu.els.batch.phase.outcome.v1": guide_outcomes | platform_outcomes,
-    "huleedu.batch.essays.registered.v1": joined(batches, fields(user_id=users, expected_essay_count=counts)),
+    "huleedu.batch.essays.registered.v1": joined(
+        batches,
+        fields(
+            user_id=users,
+            expected_essay_count=counts,
+            course_code=st.sampled_from([None, "SV1", "SV2"]),
+            class_id=st.sampled_from([None, "c0", "c1"]),
+            org_id=st.sampled_from([None, "o0"]),
+        ),
+    ),
     "huleedu.batch.pipeline.completed.v1": joined(
         batches,
         st.fixed_dictionaries(
             {
                 "final_status": st.one_of(done, st.sampled_from(["failed_critically", "cancelled"])),
                 "completed_phases": st.lists(phases, unique=True),
-                "successful_essay_count": counts,
-                "failed_essay_count": counts,
+                "successful_essay_count": guesses,
+                "failed_essay_count": guesses,
             }
         ),
     ),
-    "huleedu.cj_assessment.failed.v1": joined(batches, fields(error=errors)),
+    "huleedu.cj_assessment.failed.v1": joined(
+        batches, fields(error=errors, system_metadata=st.just({"error_info": {"reason": "few"}}))
+    ),
     "huleedu.els.essay.slot.assigned.v1": joined(
         essays, fields(original_file_name=st.sampled_from(["f1", "f2"]), text_storage_id=st.just("t9"))
     ),
     "huleedu.essay.spellcheck.completed.v1": results,
     "huleedu.essay.spellcheck.results.v1": results,
-    "huleedu.essay.nlp.completed.v1": results,
-    "huleedu.essay.aifeedback.completed.v1": results,
+    "huleedu.essay.nlp.completed.v1": results | analyses | results_of_no_batch,
+    "huleedu.batch.nlp.analysis.completed.v1": summaries,
+    "huleedu.essay.aifeedback.completed.v1": results | results_of_no_batch,
     "huleedu.cj_assessment.completed.v1": rankings,
-    "huleedu.assessment.result.published.v1": joined(
-        batches,
-        st.builds(assessed, st.lists(essay_ids, unique=True), st.integers(0, 2)).map(lambda found: {"essay_results": found}),
-    ),
+    "huleedu.assessment.result.published.v1": assessments,
+    "huleedu.assessment.results.v1": assessments,
 }  # fmt: skip
 assert BODIES.keys() == TOPICS.keys(), "a topic without generated events"
 

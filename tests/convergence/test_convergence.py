@@ -43,6 +43,14 @@ def real_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+def made(url: str, name: str, arguments: dict[str, Any]) -> tuple[str, str]:
+    """Two tables: one, and another for rebuilding."""
+    tables = (name, f"{name}-new")
+    for table in tables:
+        dynamodb_at(url).create_table(**{**arguments, "TableName": table})
+    return tables
+
+
 def converge(machine_class: type[RuleBasedStateMachine], histories: int) -> None:
     run_state_machine_as_test(
         machine_class,
@@ -60,12 +68,11 @@ def converge(machine_class: type[RuleBasedStateMachine], histories: int) -> None
 @pytest.mark.parametrize("histories", HISTORIES)
 def test_histories_converge(real_url: str, histories: int, table_arguments: dict[str, Any]) -> None:
     """Every answer is the fold of the distinct events, under faults, crashes, disorder and invocations at once."""
-    table = f"histories-{histories}"
-    dynamodb_at(real_url).create_table(**{**table_arguments, "TableName": table})
+    tables = made(real_url, f"histories-{histories}", table_arguments)
     # Without attempts of its own: what fails shall be seen by the service.
     dynamodb = client(real_url, attempts=1)
     with quiet(), closing(faulty(dynamodb)) as transport:
-        machine_class = machine.on(dynamodb, transport, table)
+        machine_class = machine.on(dynamodb, transport, tables)
         converge(machine_class, histories)
     finished = machine_class.finished
     outcomes = sum((world.outcomes for world in finished), machine.no_outcomes())
@@ -93,11 +100,10 @@ WRITTEN = [
 @pytest.mark.parametrize("fault", Fault)
 def test_every_fault_is_got_over(real_url: str, fault: Fault, table_arguments: dict[str, Any]) -> None:
     """A written history meets each at its first requests and at all of them, and comes to every outcome."""
-    table = f"written-{fault}".replace("_", "-")
-    dynamodb_at(real_url).create_table(**{**table_arguments, "TableName": table})
+    tables = made(real_url, f"written-{fault}".replace("_", "-"), table_arguments)
     dynamodb = client(real_url, attempts=1)
     with quiet(), closing(faulty(dynamodb)) as transport:
-        world = World(dynamodb, transport, table, "written")
+        world = World(dynamodb, transport, tables, "written")
         for number, (topic, value) in enumerate(WRITTEN):
             world.run({"do": "publish", "topic": topic, "value": value})
             for faults in ([fault], [None, fault], [fault] * 100):

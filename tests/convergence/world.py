@@ -6,6 +6,7 @@ converges here converges there. A step is a plain JSON object, so that a failing
     {"do": "publish", "topic", "value"}           value: an event, text (poison) or null (a tombstone)
     {"do": "deliver", "invocations": [{"records": [n, ...], "faults": [fault or null, ...], "partial": bool}, ...]}
     {"do": "replay", "seed": n, "size": n}        every record again, shuffled, `size` an invocation
+    {"do": "rebuild"}                             from here on a second table is written before the first, from the first record
     {"do": "check"}                               deliver what is left without faults, then compare with the fold
 """
 
@@ -15,6 +16,7 @@ import json
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +33,10 @@ from tests import fold, samples
 from tests.convergence.faults import Fault, FaultyTransport, Killed
 
 if TYPE_CHECKING:
-    from result_aggregator.domain.store_interface import Written
+    from collections.abc import Iterator
+
+    from result_aggregator.domain.events import AnyEvent
+    from result_aggregator.domain.store_interface import OwnWritten, Written
     from result_aggregator.domain.table_layout import Change
     from result_aggregator.msk_event import Record
     from result_aggregator.prometheus import Exposition
@@ -67,9 +72,18 @@ class _View:
         self._store, self._session, self._invocation = store, session, invocation
 
     def write(self, change: Change) -> dict[str, Written]:
+        with self._entered():
+            return self._store.write(change)
+
+    def write_own(self, change: Change) -> OwnWritten:
+        with self._entered():
+            return self._store.write_own(change)
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
         self._session.enter(self._invocation)
         try:
-            return self._store.write(change)
+            yield
         finally:
             self._session.enter("")
 
@@ -81,10 +95,12 @@ def _no_metrics() -> Exposition:
 class World:
     """One history. Batches and users get a name of their own in it, so that a table serves many histories."""
 
-    def __init__(self, dynamodb: DynamoDB, session: FaultyTransport, table: str, name: str) -> None:
+    def __init__(
+        self, dynamodb: DynamoDB, session: FaultyTransport, tables: tuple[str, str], name: str
+    ) -> None:
         self._session = session
-        self._store = ViewStore(table, dynamodb)
-        self._api = Api(self._store, {ROLE: GATEWAY_CALLER}, samples.DEFAULT_PIPELINE, _no_metrics)
+        first, self._other = (ViewStore(table, dynamodb) for table in tables)
+        self._stores = [first]
         self._name = name
         self.records: list[dict[str, Any]] = []
         self.pending: set[int] = set()
@@ -103,6 +119,9 @@ class World:
                 self._deliver(step["invocations"])
             case "replay":
                 self._replay(step["seed"], step["size"])
+            case "rebuild":
+                self._stores = [self._other, self._stores[-1]]
+                self.pending = set(range(len(self.records)))
             case "check":
                 self._drain()
                 self._check()
@@ -140,7 +159,8 @@ class World:
 
         deadline = Deadline(TRIES_S, clock=lambda: passed, sleep=sleep)
         try:
-            report = ingest(received, _View(self._store, self._session, name), self.dead_letters, deadline)
+            views = [_View(store, self._session, name) for store in self._stores]
+            report = ingest(received, views, self.dead_letters, deadline)
         except Killed:
             return
         counts = report.counts()
@@ -167,7 +187,10 @@ class World:
             self._invoke({"records": order[start : start + size], "faults": [], "partial": True})
 
     def _check(self) -> None:
-        """Every answer of the API is the fold of the distinct events; every poison is kept, and nothing else."""
+        """Every answer of the API is the fold of the distinct events; every poison is kept, and nothing else.
+
+        Of each table, where there are two.
+        """
         events, poison = [], set()
         for record in self.records:
             [one] = msk_event.records_of(samples.msk_event([record]))
@@ -180,11 +203,17 @@ class World:
         if set(self.dead_letters.kept) != poison:
             raise DivergenceError(f"dead letters {set(self.dead_letters.kept)}, poison {poison}")
         table = fold.fold(events)
-        batch_ids = {event.batch_id for event in events} | {self.batch("no-such-batch")}
+        for store in self._stores:
+            self._compare(store, table, events)
+
+    def _compare(self, store: ViewStore, table: fold.Table, events: list[AnyEvent]) -> None:
+        api = Api(store, {ROLE: GATEWAY_CALLER}, samples.DEFAULT_PIPELINE, _no_metrics)
+        batch_ids = {event.batch_id for event in events if event.batch_id is not None}
+        batch_ids.add(self.batch("no-such-batch"))
         listings: dict[str, list[dict[str, Any]]] = {self.batch("no-such-user"): []}
         for batch_id in sorted(batch_ids):
             answer = fold.answer(table, batch_id)
-            shown = self._ask("/internal/v1/batches/{batch_id}/status", {}, batch_id=batch_id)
+            shown = self._ask(api, "/internal/v1/batches/{batch_id}/status", {}, batch_id=batch_id)
             if (shown is None) != (answer is None) or (answer and shown != answer):
                 raise DivergenceError(f"{batch_id}: {json.dumps(shown)}, the fold says {json.dumps(answer)}")
             if answer:
@@ -196,7 +225,7 @@ class World:
             for status in (None, *statuses.OVERALL):
                 wanted = [one for one in batches if status in (None, one["overall_status"])]
                 asked = {"status": [status]} if status else {}
-                page = self._ask("/internal/v1/batches/user/{user_id}", asked, user_id=user_id)
+                page = self._ask(api, "/internal/v1/batches/user/{user_id}", asked, user_id=user_id)
                 if page is None or page["batches"] != wanted or page["pagination"]["total"] != len(wanted):
                     raise DivergenceError(
                         f"{user_id}, {status}: {json.dumps(page)}, the fold says {json.dumps(wanted)}"
@@ -204,16 +233,16 @@ class World:
 
     def look(self, name: str) -> None:
         """A reader in the middle of things sees the ranking of one CJ job or of another, never a mix."""
-        found = list(self._store.read_partition(self.batch(name)))
-        rankings = [item for item in found if item["sk"] == table_layout.RANKING]
+        found = list(self._stores[0].read_partition(self.batch(name)))
         essays = [item for item in found if str(item["sk"]).startswith(table_layout.ESSAY_PREFIX)]
-        answers = view.essay_answers(essays, rankings[0] if rankings else None)
+        rankings = [item for item in found if str(item["sk"]).startswith(table_layout.RANKING)]
+        answers = view.essay_answers(essays, view.decode_ranking(rankings))
         # Each generated ranking gives all its essays its own comparison count.
         jobs = {answer["cj_comparison_count"] for answer in answers if answer["cj_rank"] is not None}
         if len(jobs) > 1:
             raise DivergenceError(f"{name}: a mix of the rankings {jobs}")
 
-    def _ask(self, route: str, query: dict[str, list[str]], **path: str) -> dict[str, Any] | None:
+    def _ask(self, api: Api, route: str, query: dict[str, list[str]], **path: str) -> dict[str, Any] | None:
         event = {
             "httpMethod": "GET",
             "resource": route,
@@ -222,7 +251,7 @@ class World:
             "headers": {},
             "requestContext": {"identity": {"userArn": CALLER}},
         }
-        answer = self._api.answer(event)
+        answer = api.answer(event)
         if answer["statusCode"] == 404:
             return None
         if answer["statusCode"] != 200:

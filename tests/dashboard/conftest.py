@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -11,7 +12,10 @@ from botocore.credentials import Credentials
 from ras.dashboard.data_source import DataSource
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import OperatorError
+from ras.replay.paused import PausedMappings
 from ras.state import StateDir
+from result_aggregator import settings
+from result_aggregator.names import ENV_TABLE_NAME
 
 from tests.client.server import Server
 from tests.dashboard.serving import serving
@@ -45,6 +49,15 @@ class Cloud:
     def metrics(self) -> Any:
         return boto3.client("cloudwatch", region_name=REGION)
 
+    @property
+    def dynamodb(self) -> Any:
+        return boto3.client("dynamodb", region_name=REGION)
+
+    @property
+    def functions(self) -> Any:
+        """Lambda with one mapping, which is disabled."""
+        return SimpleNamespace(get_event_source_mapping=lambda UUID: {"State": "Disabled"})  # noqa: N803, ARG005
+
 
 @dataclass
 class Deployment:
@@ -57,10 +70,19 @@ class Deployment:
     s3: Any = None
     refusal: Exception | None = None
     invoked: list[str] = field(default_factory=list)
+    is_local: bool = False
+    profile: str | None = "on-call"
+
+    def environment(self, _: str) -> dict[str, str]:
+        return {ENV_TABLE_NAME: settings.text(ENV_TABLE_NAME)}
 
     @property
     def dead_letters(self) -> DeadLetterBucket:
         return DeadLetterBucket(self.s3 or self.service.s3, self.service.bucket)
+
+    @property
+    def paused_mappings(self) -> PausedMappings:
+        return PausedMappings(self.service.s3, self.service.bucket, self.cloud.functions)
 
     @property
     def invoke(self) -> Invoke:

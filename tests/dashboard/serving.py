@@ -12,15 +12,16 @@ from ras.dashboard import serve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ras.dashboard.request_guard import Access
     from ras.dashboard.web import Opener
 
 
 @contextmanager
-def serving(opener: Opener) -> Iterator[str]:
-    """Its address, without the last slash."""
+def serving(opener: Opener, access: Access | None = None) -> Iterator[str]:
+    """Its address, without the last slash; without `access` it answers whoever asks."""
     listening = serve.listen()
     started = threading.Event()
-    server = serve.server(opener, listening, started.set)
+    server = serve.server(opener, listening, access, started.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import unicodedata
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -22,8 +23,10 @@ from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import OperatorError
 from ras.kafka.publish import Event, publish, read_events
 from ras.state import REPOSITORY
+from ras.visible import visible
 from ras_local import stack
 from ras_local.settings import StackDir
+from result_aggregator.topics import TOPICS
 
 from tests import samples
 from tests.dashboard import events
@@ -178,10 +181,23 @@ def copied(page: Page, pattern: str) -> None:
     until(page, lambda: re.fullmatch(pattern, page.evaluate("navigator.clipboard.readText()")) is not None)
 
 
+def entered(chromium: Browser, running: Stack) -> Any:
+    """What a browser keeps after it has opened the address that `ras up` prints."""
+    context = chromium.new_context()
+    try:
+        page = context.new_page()
+        page.goto(running.dashboard_url)
+        assert urlsplit(page.url).query == ""  # the secret is not left in the address
+        return context.storage_state()
+    finally:
+        context.close()
+
+
 @pytest.fixture
 def watched(chromium: Browser, running: Stack) -> Iterator[Watched]:
     context = chromium.new_context(
         base_url=running.dashboard_url,
+        storage_state=entered(chromium, running),
         viewport={"width": 1200, "height": 860},
         locale="en-GB",
         timezone_id="America/New_York",
@@ -205,6 +221,23 @@ def page(watched: Watched) -> Page:
 def open_batch(page: Page, batch_id: str) -> None:
     page.goto(f"/batch?{urlencode({'id': batch_id})}")
     expect(page.locator("#summary .big")).to_be_visible()
+
+
+# --- getting in ---
+
+
+def test_without_its_address_a_page_says_how_to_get_in(chromium: Browser, running: Stack) -> None:
+    """Another account of this machine, or a browser that was not given the address."""
+    context = chromium.new_context(base_url=running.dashboard_url)
+    try:
+        page = context.new_page()
+        for path in ("/", "/letters", "/batch?id=large"):
+            answer = page.goto(path)
+            assert answer is not None
+            assert answer.status == 403
+            expect(page.locator("main")).to_contain_text("ras status")
+    finally:
+        context.close()
 
 
 # --- finding batches ---
@@ -561,13 +594,51 @@ def test_hostile_text_in_every_field_of_every_event_stays_text(page: Page, runni
 
 def test_ingest_health_shows_outcomes_lag_and_reasons(page: Page) -> None:
     page.goto("/health")
-    expect(page.locator("#lag tbody tr")).to_have_count(12)
+    expect(page.locator("#lag tbody tr")).to_have_count(len(TOPICS))
     expect(page.locator("#lag")).to_contain_text("polling")
     # CloudWatch has a count some seconds after it was printed.
     expect(page.locator("#outcomes .legend")).to_contain_text(re.compile(r"applied [1-9][\d,]{3,}"))
     expect(page.locator("#outcomes .legend")).to_contain_text(re.compile(r"rejected [1-9]"))
     expect(page.locator("#now")).to_contain_text("0records behind")
+    expect(page.locator("#now")).to_contain_text("0unclaimed for an hour")
     expect(page.locator("#kept .legend")).to_contain_text(re.compile(r"unknown_status [1-9]"))
+
+
+def test_a_mapping_that_a_replay_left_disabled_is_told_with_its_remedy(page: Page) -> None:
+    """In the words of `ras status`, invisible characters shown; the command can be copied."""
+    text = "a.topic\u202e: its mapping is disabled by an interrupted replay since 2026-03-02T08:00:00+00:00"
+    told = {"text": text, "enable": "ras replay --enable --stage prod"}
+
+    def with_paused(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "paused": [told]})
+
+    page.route("**/data/health", with_paused)
+    page.goto("/health")
+    alert = page.locator("#paused").get_by_role("alert")
+
+    expect(alert).to_contain_text(
+        "a.topic\\u202e: its mapping is disabled by an interrupted replay since 2026"
+    )
+    alert.get_by_role("button", name="Copy the command").click()
+    copied(page, re.escape(told["enable"]))
+
+
+def test_scripts_and_python_make_the_same_visible(page: Page) -> None:
+    """Every character that this Python's Unicode knows."""
+    known = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) != "Cn"]
+    page.goto("/letters")
+    # Lone surrogates have no UTF-8 to be sent in.
+    numbers = [ord(one) for one in known]
+    shown = page.evaluate(
+        "async (numbers) => { const { visible } = await import('/static/dom.js');"
+        " return numbers.map((one) => visible(String.fromCodePoint(one)))"
+        ".map((text, at) => text === String.fromCodePoint(numbers[at]) ? null : text) }",
+        numbers,
+    )
+    ours = [None if visible(one) == one else visible(one) for one in known]
+
+    assert [one for one, theirs, mine in zip(known, shown, ours, strict=True) if theirs != mine] == []
 
 
 def test_the_rate_is_that_of_the_moment_and_what_is_unknown_is_not_called_good(page: Page) -> None:
@@ -580,7 +651,7 @@ def test_the_rate_is_that_of_the_moment_and_what_is_unknown_is_not_called_good(p
 
     def answer(consumed: int, *lags: int | None) -> tuple[int, Any]:
         rows = [{**row, "name": f"topic-{at}", "lag": lag} for at, lag in enumerate(lags)]
-        return 200, {"outcomes": outcomes, "lag": {"rows": rows, "consumed": consumed}}
+        return 200, {"outcomes": outcomes, "lag": {"rows": rows, "consumed": consumed}, "paused": []}
 
     def fulfil(route: Route) -> None:
         status, body = answers.pop(0)
@@ -595,6 +666,7 @@ def test_the_rate_is_that_of_the_moment_and_what_is_unknown_is_not_called_good(p
         expect(page.locator("#answer code")).to_have_text(polls[-1])
 
     page.route("**/data/health", fulfil)
+    page.route("**/data/unclaimed", lambda route: route.fulfill(json={"unclaimed": 0, "at": minutes[0]}))
     page.route("**/data/letters", lambda route: route.fulfill(json={"letters": [], "shown": 0, "objects": 0}))
     page.clock.install(time="2026-03-02T08:00:00Z")
     page.clock.pause_at("2026-03-02T08:00:01Z")

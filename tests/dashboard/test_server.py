@@ -23,19 +23,21 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from ras.cli import main
 from ras.dashboard import dead_letters, serve
-from ras.dashboard.dead_letters import visible
-from ras.dashboard.request_guard import HEADERS
+from ras.dashboard.data_source import DataSource
+from ras.dashboard.request_guard import HEADERS, Access
 from ras.errors import OperatorError
 from result_aggregator.contracts.rejection import Problem
 
 from tests.client.server import SILENCE, CannedResponse, Server
+from tests.dashboard.serving import serving
 from tests.dashboard.test_source import up
 from tests.ops import made
 from tests.ops.made import REGISTERED, SPELLCHECK
-from tests.samples import msk_event
+from tests.samples import envelope, msk_event
+from tests.samples import record as sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.client.server import Asked, CannedReply
@@ -129,6 +131,91 @@ def test_it_listens_on_this_machine_only() -> None:
             serve.listen(listening.getsockname()[1])
     finally:
         listening.close()
+
+
+@pytest.fixture
+def guarded(dashboard: Dashboard) -> Iterator[tuple[str, Access]]:
+    """A second dashboard, which wants the secret of its address."""
+    access = Access()
+    opener: Any = lambda: DataSource(dashboard.deployment, dashboard.api.url, None)  # type: ignore[arg-type]  # noqa: E731
+    with serving(opener, access) as url:
+        yield url, access
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/letter/replay", "/?token=", "/?token=x", "/?token=%ff"])
+@pytest.mark.parametrize("cookie", [None, "", "x", "token"])
+def test_nobody_gets_in_without_the_address(
+    guarded: tuple[str, Access], path: str, cookie: str | None
+) -> None:
+    """Whatever is asked for; the token of the address is no cookie. The page says how to get in."""
+    url, access = guarded
+    name = access.cookie(urlsplit(url).port or 0)
+    value = access.token if cookie == "token" else cookie
+    answer = ask(url, path, headers={"Cookie": None if value is None else f"{name}={value}"})
+
+    assert answer.status == 403
+    assert "ras status" in answer.text
+    assert "set-cookie" not in answer.headers
+    assert {name: answer.headers[name.lower()] for name in HEADERS} == HEADERS
+    assert inline(answer.text) == []
+
+
+def test_no_data_and_no_replay_without_the_address(
+    guarded: tuple[str, Access], dashboard: Dashboard, service: Service
+) -> None:
+    """Data says it as a page's script reads it; a form of an open dashboard's page does not help."""
+    url, _ = guarded
+    made.reject(service.s3, service.bucket, made.record(made.result("a")))
+    record = f"{SPELLCHECK}/0/0"
+    form = {"token": token(dashboard.url, record), "record": record, "confirmed": "yes"}
+    replayed = ask(url, "/letter/replay", method="POST", form=form, headers={"Origin": url})
+    data = ask(url, "/data/letters")
+
+    assert (data.status, data.json["code"]) == (403, "not_in")
+    assert "ras status" in data.json["advice"]
+    assert replayed.status == 403
+    assert dashboard.deployment.invoked == []
+
+
+def test_the_address_is_exchanged_for_a_cookie(guarded: tuple[str, Access]) -> None:
+    """Which no script reads and no other site sends; the secret leaves the address, the rest of it stays."""
+    url, access = guarded
+    answer = ask(url, f"/letters?a=%2F&token={access.token}&reason=x")
+    cookie = answer.headers["set-cookie"]
+    name, _, value = cookie.partition(";")[0].partition("=")
+
+    assert (answer.status, answer.headers["location"]) == (303, "/letters?a=%2F&reason=x")
+    assert {"httponly", "samesite=lax", "path=/"} <= set(cookie.lower().replace("; ", ";").split(";"))
+    assert access.token not in cookie
+    for path in ("/", "/data/letters"):
+        assert ask(url, path, headers={"Cookie": f"{name}={value}"}).status == 200
+    assert ask(url, "/static/style.css").status == 200
+    assert ask(url, f"//evil.example/?token={access.token}").headers["location"] == "/evil.example/"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [[], ["--no-token"]])
+def test_the_command_prints_an_address_that_lets_in(tmp_path: Path, given: list[str]) -> None:
+    """With a secret in it, or a warning that there is none."""
+    up(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from ras.cli import main; main()", "dashboard", *given],
+        env={**os.environ, "RAS_STATE_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        address = urlsplit(re.findall(r"http://\S+", process.stdout.readline())[0])
+        url = f"http://{address.netloc}"
+        statuses = [ask(url, path).status for path in ("/letters", f"/?{address.query}")]
+    finally:
+        process.terminate()
+        _, said = process.communicate()
+
+    assert statuses == ([200, 200] if given else [403, 303])
+    assert ("every account of this machine" in said) == bool(given)
 
 
 @pytest.mark.parametrize("origin", [None, "null", "https://evil.example", "http://localhost:1"])
@@ -287,8 +374,8 @@ def test_what_a_record_says_is_never_markup(dashboard: Dashboard, service: Servi
     assert "<script>alert" not in answer.text
     assert "<img src=x" not in answer.text
     assert inline(answer.text) == []
-    # Shown all the same, what is invisible made visible; only in links and values to copy it is as it came.
-    shown = re.sub(r'(?:data-copy|href|value)="[^"]*"', "", answer.text)
+    # Shown and copied all the same, what is invisible made visible; only in links and forms it is as it came.
+    shown = re.sub(r'(?:href|value)="[^"]*"', "", answer.text)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
     assert "\u202e" not in shown
     assert "\\u202e" in shown
@@ -353,11 +440,6 @@ def test_a_malformed_object_is_shown_as_it_is(dashboard: Dashboard, service: Ser
 
     assert (row["kind"], row["record"]) == ("malformed", None)
     assert "&lt;b&gt;half" in answer.text
-
-
-def test_invisible_characters_are_made_visible() -> None:
-    assert visible("a\u202eb\x00\ud800 å") == "a\\u202eb\\u0000\\ud800 å"
-    assert visible("a\nb", keep="\n") == "a\nb"
 
 
 def test_letters_are_listed_newest_first_and_read_once(dashboard: Dashboard, service: Service) -> None:
@@ -433,7 +515,34 @@ def test_a_letter_of_the_list_is_opened_without_reading_any_other(
     assert ask(dashboard.url, f"/letter?{elsewhere}").status == 200
 
 
+def test_a_place_of_several_records_is_not_guessed(dashboard: Dashboard, service: Service) -> None:
+    """A topic that was created again: each record has a page of its own, their place alone is refused."""
+    for value in (b"first", b"other"):
+        made.reject(service.s3, service.bucket, made.record(value, 1))
+    for row in ask(dashboard.url, "/data/letters").json["letters"]:
+        page = ask(dashboard.url, f"/letter?{urlencode({'record': row['id']})}")
+        assert page.status == 200
+        assert row["id"] in page.text
+    answer = ask(dashboard.url, f"/letter?{urlencode({'record': f'{SPELLCHECK}/0/1'})}")
+
+    assert answer.status == 409
+    assert f"2 records have the name {SPELLCHECK}/0/1" in answer.text
+
+
 # --- the API's answers and failures ---
+
+
+@pytest.mark.parametrize("path", ["/data/batch?id={}", "/data/essays?id={}", "/data/batches?user={}"])
+@pytest.mark.parametrize("given", ["..%2f..%2fhealthz", "a%2f..%2fb", "a%2f.", "%00", "x" * 256, ""])
+def test_what_is_no_id_is_refused_before_the_api_is_asked(
+    dashboard: Dashboard, path: str, given: str
+) -> None:
+    """An address cannot carry it to the API: it would be read as another path."""
+    answer = ask(dashboard.url, path.format(given))
+
+    assert (answer.status, answer.json["code"]) == (400, "bad_request")
+    assert dashboard.api.asked == []
+
 
 BATCH = {
     "batch_id": "b",
@@ -471,7 +580,7 @@ def test_a_batch_comes_as_a_table_of_the_fields_that_are_there(dashboard: Dashbo
 def test_ids_reach_the_api_as_they_are(dashboard: Dashboard) -> None:
     """Slashes, dots, percent signs, 255 characters."""
     for batch_id, segment in (
-        ("a/../b", "a%2F..%2Fb"),
+        ("a/b..c", "a%2Fb..c"),
         ("..", "%2E%2E"),
         ("%2F?&#", "%252F%3F%26%23"),
         ("é" * 255, "%C3%A9" * 255),
@@ -648,9 +757,24 @@ def test_outcomes_and_lag_of_a_stage_are_what_cloudwatch_says(dashboard: Dashboa
     }
 
 
+def test_results_that_nobody_claimed_are_counted(dashboard: Dashboard, service: Service) -> None:
+    """With the time of the count, which is kept for all tabs."""
+    topic = "huleedu.essay.nlp.completed.v1"
+    for essays in ("ab", "c"):
+        results = [sample(topic, envelope({"essay_id": name, "status": "COMPLETED"})) for name in essays]
+        service.invoke("ingest_essays", msk_event(results))
+        if essays == "ab":
+            found = ask(dashboard.url, "/data/unclaimed").json
+
+    assert found["unclaimed"] == 2
+    assert datetime.now(UTC) - datetime.fromisoformat(found["at"]) < timedelta(minutes=5)
+    assert ask(dashboard.url, "/data/unclaimed").json == found
+
+
 def test_a_part_of_the_health_that_cannot_be_read_does_not_hide_the_other(dashboard: Dashboard) -> None:
     class Refused:
         region = "eu-north-1"
+        functions = None
 
         @property
         def metrics(self) -> Any:
@@ -660,7 +784,17 @@ def test_a_part_of_the_health_that_cannot_be_read_does_not_hide_the_other(dashbo
     answer = ask(dashboard.url, "/data/health")
 
     assert answer.status == 200
+    assert answer.json["paused"] == []
     assert answer.json["lag"]["failed"]["code"] == "not_allowed"
+
+
+def test_a_mapping_that_an_interrupted_replay_left_disabled_is_told(dashboard: Dashboard) -> None:
+    """With the command that enables it."""
+    dashboard.deployment.paused_mappings.note(made.DEPLOYED)
+    [one] = ask(dashboard.url, "/data/health").json["paused"]
+
+    assert one["text"].startswith(f"{SPELLCHECK}: its mapping is disabled by an interrupted replay since 20")
+    assert one["enable"] == "ras replay --enable --stage dev --profile on-call"
 
 
 # --- replay ---
@@ -792,7 +926,7 @@ def test_ctrl_c_ends_it_while_aws_does_not_answer(tmp_path: Path) -> None:
         aws.otherwise = plan
         up(tmp_path, endpoint_url=aws.url.removesuffix("/stage"))
         process = subprocess.Popen(
-            [sys.executable, "-c", "from ras.cli import main; main()", "dashboard"],
+            [sys.executable, "-c", "from ras.cli import main; main()", "dashboard", "--no-token"],
             env={**os.environ, "RAS_STATE_DIR": str(tmp_path)},
             stdout=subprocess.PIPE,
             text=True,

@@ -16,7 +16,7 @@ from ras.kafka.publish import Event, publish, read_events
 from ras.rebuild.rebuild import Fill, read_tables
 from ras_local import stack as stacks
 from ras_local.settings import StackDir
-from result_aggregator.domain import table_layout
+from result_aggregator.domain import registers, table_layout
 
 from tests import samples
 from tests.e2e.conftest import ended_by_the_emulator
@@ -181,9 +181,10 @@ def test_a_rebuild_is_never_noticed(
     dynamodb = deployment.cloud.dynamodb
     key: Any = {"pk": {"S": broken.pk}, "sk": {"S": broken.sk}}
     item = dynamodb.get_item(TableName=old.name, Key=key)["Item"]
-    count = item[table_layout.ESSAY_COUNT]["S"]
+    name = table_layout.attribute_of(table_layout.ESSAY_COUNT)
+    count = item[name]["S"]
     dynamodb.put_item(
-        TableName=old.name, Item={**item, table_layout.ESSAY_COUNT: {"S": count[:54] + "99999"}}
+        TableName=old.name, Item={**item, name: {"S": count[: registers.payload_at(count)] + "99999"}}
     )
     assert answers(own) != before
     assert "records would be handed over" in ras("--dry-run").stderr

@@ -26,7 +26,7 @@ from ras.state import REPOSITORY
 from ras_local import deploy
 from ras_local.servers import emulator
 from ras_local.settings import ACCOUNT, region
-from result_aggregator.domain import table_layout
+from result_aggregator.domain import registers, table_layout
 from result_aggregator.store.aws import AccessKeys
 from result_aggregator.topics import TOPICS
 
@@ -140,9 +140,10 @@ def test_a_stage_is_rebuilt_by_what_is_printed(state: StackDir, cluster_arn: str
     # What a bug once wrote under the right version.
     broken = table_layout.batch_key(next(iter(samples.expected(*FILES))))
     item = dynamodb.get_item(TableName=old.name, Key={"pk": {"S": broken.pk}, "sk": {"S": broken.sk}})["Item"]
-    count = item[table_layout.ESSAY_COUNT]["S"]
+    name = table_layout.attribute_of(table_layout.ESSAY_COUNT)
+    count = item[name]["S"]
     dynamodb.put_item(
-        TableName=old.name, Item={**item, table_layout.ESSAY_COUNT: {"S": count[:54] + "99999"}}
+        TableName=old.name, Item={**item, name: {"S": count[: registers.payload_at(count)] + "99999"}}
     )
 
     pasted(printed(), state)

@@ -32,6 +32,14 @@ _RESULTS = [
     for phase in PHASES
     for topic in phase.topics
 ]
+# Of a phase that is none of the view's, which no sample shows either.
+_RESULTS.append(
+    samples.Line(
+        "huleedu.els.batch.phase.outcome.v1",
+        "",
+        samples.envelope({"batch_id": "b", "phase_name": "student_matching", "phase_status": "completed"}),
+    )
+)
 LINES: dict[str, list[samples.Line]] = {}
 for _line in (*samples.events(), *_RESULTS):
     LINES.setdefault(_line.topic, []).append(_line)
@@ -51,7 +59,7 @@ NAMES = sorted(_names([line.value for lines in LINES.values() for line in lines]
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 5, 2**53, 2**53 + 1, 2**63, 10**400, -0.0, 0.5, 1e308,
     "", "x", "5", "x" * 255, "x" * 256, "x" * 1025, "x" * 70_000, "a\nb", "a\x00b", "a\x85b", "\U0001f600" * 255,
-    "completed", "CJ_ASSESSMENT_IN_PROGRESS", "awaiting_", "_failed", "done", "spellcheck", "cj_assessment",
+    "completed", "CJ_ASSESSMENT_IN_PROGRESS", "awaiting_", "_failed", "done", "spellcheck", "cj_assessment", "student_matching",
     "2026-03-02T08:00:00", "2026-03-02", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-03-02T08:00:60Z",
     "00000000-0000-0000-0000-000000000000", "{00000000000000000000000000000000}", "urn:uuid:00000000-0000-0000-0000-000000000000",
     [], {}, [[]], [None], [{}], {"entity_id": "e", "parent_id": "b"}, {"references": {"corrected_text": {"storage_id": 5}}},
@@ -210,7 +218,17 @@ def _add(rng: Random, document: Any) -> Any:
     return document
 
 
-_MUTATIONS = (_drop, _retype, _retype, _duplicate, _rename, _nest, _splice, _add)
+def _repeat(rng: Random, document: Any) -> Any:
+    """A ranking names an essay once more."""
+    data = document.get("data") if isinstance(document, dict) else None
+    for name in ("rankings", "essay_results"):
+        entries = data.get(name) if isinstance(data, dict) else None
+        if isinstance(entries, list) and entries:
+            entries.append(copy.deepcopy(rng.choice(entries)))
+    return document
+
+
+_MUTATIONS = (_drop, _retype, _retype, _duplicate, _rename, _nest, _splice, _add, _repeat)
 
 
 def _grow(rng: Random, document: Any) -> None:

@@ -10,7 +10,7 @@ from result_aggregator import msk_event
 from result_aggregator.contracts import Ignored, RejectedError, read
 from result_aggregator.contracts.rejection import MAX_PROBLEMS
 from result_aggregator.domain import registers, table_layout
-from result_aggregator.domain.events import AnyEvent, BatchDescribed
+from result_aggregator.domain.events import AnyEvent, BatchDescribed, EssayIdentified, EssayPhaseEnded
 from result_aggregator.domain.ranking import RankingTooLargeError
 from result_aggregator.msk_event import NotBase64Error
 
@@ -21,7 +21,8 @@ REJECTIONS = {
     "essay_ranked_twice", "too_large",
 }  # fmt: skip
 IGNORED = {
-    "unknown_topic", "tombstone", "registration_without_owner_and_count", "summary_without_rankings", "empty_ranking",
+    "unknown_topic", "tombstone", "registration_of_nothing", "summary_without_rankings", "summary_without_job",
+    "empty_ranking", "phase_not_viewed",
 }  # fmt: skip
 
 # DynamoDB's limits (Service quotas): bytes of an item with its names, of a partition key, of a sort key.
@@ -46,18 +47,19 @@ def outcome(record: dict[str, Any]) -> str:
     if isinstance(found, Ignored):
         assert found.reason in IGNORED
         return f"ignored {found.reason}"
-    event, change = found
-    _hold_change(change)
+    event, changes = found
+    for change in changes:
+        _hold_change(change)
     _hold_answer(event)
     return f"event {type(event).__name__}"
 
 
-def _read(record: dict[str, Any]) -> tuple[AnyEvent, table_layout.Change] | Ignored | RejectedError:
+def _read(record: dict[str, Any]) -> tuple[AnyEvent, list[table_layout.Change]] | Ignored | RejectedError:
     """As `ingest` reads a record, but for its last resort: what nobody foresaw comes out."""
     [received] = msk_event.records_of(samples.msk_event([record]))
     try:
         event = read(received.topic, received.value(), received.timestamp)
-        return event if isinstance(event, Ignored) else (event, table_layout.change_of(event))
+        return event if isinstance(event, Ignored) else (event, table_layout.changes_of(event))
     except NotBase64Error:
         return RejectedError("not_base64")
     except RankingTooLargeError:
@@ -78,11 +80,10 @@ def _hold_change(change: table_layout.Change) -> None:
     size = len(change.key.pk.encode()) + len(change.key.sk.encode()) + 16
     assert len(change.key.pk.encode()) <= PARTITION_KEY_BYTES
     assert len(change.key.sk.encode()) <= SORT_KEY_BYTES
-    assert change.registers
+    assert change.registers or change.claims
     for name, value in change.registers.items():
         assert _VERSION.fullmatch(registers.version_of(value))
-        assert value[registers.VERSION_LENGTH] == " "
-        json.loads(value[registers.VERSION_LENGTH + 1 :], parse_constant=_refuse)
+        json.loads(value[registers.payload_at(value) :], parse_constant=_refuse)
         size += len(name) + len(value.encode())
         for follower, attribute in change.followers.get(name, {}).items():
             assert attribute, "an index takes no empty key"
@@ -93,11 +94,24 @@ def _hold_change(change: table_layout.Change) -> None:
 
 
 def _hold_answer(event: AnyEvent) -> None:
-    """The API answers with it."""
-    owner = BatchDescribed(
-        version="20000101T000000000000 " + "0" * 32, batch_id=event.batch_id, user_id="u", essay_count=1
-    )
-    answer = fold.answer(fold.fold([owner, event]), event.batch_id)
+    """The API answers with it: a result that names no batch where a batch claims its essay."""
+    version = "20000101T000000000000 " + "0" * 32
+    batch_id = event.batch_id or "claims"
+    events: list[AnyEvent] = [
+        BatchDescribed(version=version, batch_id=batch_id, user_id="u", essay_count=1),
+        event,
+    ]
+    if isinstance(event, EssayPhaseEnded) and event.batch_id is None:
+        events.append(
+            EssayIdentified(
+                version=version,
+                batch_id=batch_id,
+                essay_id=event.essay_id,
+                filename=None,
+                original_text_storage_id=None,
+            )
+        )
+    answer = fold.answer(fold.fold(events), batch_id)
     assert answer is not None
     json.dumps(answer, allow_nan=False).encode()
 

@@ -234,15 +234,15 @@ def test_a_bug_in_a_reader_is_kept_and_stops_nobody(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error that nobody foresaw rejects its record alone."""
-    real = table_layout.change_of
+    real = table_layout.changes_of
 
-    def change_of(event: Any) -> Change:
+    def changes_of(event: Any) -> list[Change]:
         if event.essay_id == "b":
             raise ZeroDivisionError
         return real(event)
 
     registration(service)
-    monkeypatch.setattr(table_layout, "change_of", change_of)
+    monkeypatch.setattr(table_layout, "changes_of", changes_of)
     service.invoke(
         "ingest_essays", msk_event([record(SPELLCHECK, result(name), n) for n, name in enumerate("abc")])
     )

@@ -44,13 +44,14 @@ def refusal(answer: dict[str, Any]) -> tuple[int, str]:
 
 
 def test_the_guides_fields_come_in_its_names(filled: Service) -> None:
-    """A status answer has the guide's fields of a batch, and the phases and the pagination of its essays."""
+    """A status answer has the guide's fields of a batch, more of it, and the phases and the pagination of its essays."""
     body = filled.get(STATUS, batch_id=BATCH)["body"]
 
     assert list(body) == [
         "batch_id", "user_id", "overall_status", "essay_count", "completed_essay_count", "failed_essay_count",
         "requested_pipeline", "current_phase", "created_at", "last_updated", "processing_started_at",
-        "processing_completed_at", "phases", "essays", "pagination",
+        "processing_completed_at", "assignment_id", "student_prompt_storage_id", "course_code", "class_id", "org_id",
+        "last_error", "error_count", "phases", "essays", "pagination",
     ]  # fmt: skip
 
 
@@ -84,7 +85,9 @@ def test_listings_are_paged_and_filtered(filled: Service) -> None:
     assert ids(offset="6") == ([], 6)
     assert ids(status="FAILED") == (failed, 2)
     assert ids(status="failed", limit="1", offset="1") == (failed[1:], 2)
+    assert ids(status="failed_critically") == (failed, 2)
     assert ids(status="CANCELLED") == ([], 0)
+    assert ids(status="awaiting_student_validation") == ([], 0)
 
 
 def test_another_users_batch_is_no_batch(filled: Service) -> None:
@@ -205,7 +208,12 @@ def test_refusals_say_what_is_wrong(service: Service) -> None:
     def of(name: str) -> dict[str, Any]:
         return {"parameter": name}
 
-    statuses = ["REGISTERED", "PROCESSING", "COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED"]
+    statuses = [
+        "REGISTERED", "PROCESSING", "COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED",
+        "completed_successfully", "completed_with_failures", "failed_critically", "content_ingestion_failed",
+        "processing_pipelines", "ready_for_pipeline_execution", "student_validation_completed",
+        "validation_timeout_processed", "guest_class_ready", "awaiting_*",
+    ]  # fmt: skip
     said: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
         (service.get(STATUS, batch_id="missing"), "no such batch", {}),
         (service.get("/internal/v1/other"), "no such route", {}),

@@ -135,6 +135,83 @@ def test_a_stale_result_is_one_conditional_write(metering: Metering) -> None:
     assert taken.count <= ESSAYS + 2
 
 
+@pytest.mark.parametrize("batches", [0, 1, 2, 5])
+def test_a_result_that_names_no_batch(metering: Metering, batches: int) -> None:
+    """Takes one write unit for itself, one for each batch that claims its essay, and one for that batch's times."""
+    essay, *claiming = workload.ids(1 + batches)
+    for batch in claiming:
+        metering.deliver(workload.slot(essay, batch, 1))
+    first, newer = (
+        metering.deliver(workload.analysed(essay, 2)),
+        metering.deliver(result := workload.analysed(essay, 4)),
+    )
+    again, older = metering.deliver(result), metering.deliver(workload.analysed(essay, 3))
+
+    assert [taken.write_units for taken in (first, newer, again, older)] == [1 + 2 * batches] * 4
+    assert [taken.count for taken in (first, newer, again, older)] == [1 + 2 * batches] * 4
+    assert [taken.read_units for taken in (first, newer, again, older)] == [0] * 4
+
+
+def test_the_first_of_results_that_comes_late(metering: Metering) -> None:
+    """Is found to be older by one write, and moves the time at which the essay's results began by another."""
+    [essay] = workload.ids(1)
+    metering.deliver(workload.analysed(essay, 4))
+    taken, again = metering.deliver(late := workload.analysed(essay, 3)), metering.deliver(late)
+
+    assert (taken.count, taken.write_units, again.count) == (2, 2, 1)
+
+
+def test_a_slot_assignment(metering: Metering) -> None:
+    """Takes three: the essay, the claim, and the batch. A result that waits for it comes along."""
+    [essay, other, batch] = workload.ids(3)
+    metering.deliver(workload.analysed(other, 1))
+    meeting, alone = (
+        metering.deliver(workload.slot(other, batch, 2)),
+        metering.deliver(first := workload.slot(essay, batch, 3)),
+    )
+    again, renamed = metering.deliver(first), metering.deliver(workload.slot(other, batch, 4))
+
+    assert [taken.write_units for taken in (meeting, alone, again, renamed)] == [3] * 4
+    assert [taken.count for taken in (meeting, alone, again, renamed)] == [3] * 4
+    assert [taken.read_units for taken in (meeting, alone, again, renamed)] == [0] * 4
+
+
+@pytest.mark.parametrize("claimed", [False, True], ids=["first", "claimed"])
+@pytest.mark.parametrize("analysed_before", [False, True], ids=["no results", "results"])
+def test_a_summary_takes_two_an_essay(metering: Metering, *, claimed: bool, analysed_before: bool) -> None:
+    """And one for the batch: whether the essays were claimed, or analysed, before or not."""
+    batch, *essays = workload.ids(31)
+    if claimed:
+        metering.deliver(*(workload.slot(essay, batch, 1) for essay in essays))
+    if analysed_before:
+        metering.deliver(*(workload.analysed(essay, 2) for essay in essays))
+    taken = metering.deliver(told := workload.summary(batch, essays[:25], essays[25:], 3))
+    again, results = (
+        metering.deliver(told),
+        metering.deliver(*(workload.analysed(essay, 4) for essay in essays)),
+    )
+
+    assert [one.write_units for one in (taken, again, results)] == [2 * 30 + 1] * 3
+    assert [one.read_units for one in (taken, again, results)] == [0] * 3
+
+
+def test_a_summary_of_five_thousand(metering: Metering) -> None:
+    """Goes in one invocation, at the same price."""
+    batch, *essays = workload.ids(5001)
+    taken = metering.deliver(workload.summary(batch, essays[:4000], essays[4000:], 3))
+
+    assert taken.write_units == taken.count == 2 * 5000 + 1
+
+
+def test_results_of_a_batch_meet_it_together(metering: Metering) -> None:
+    """What an invocation brings of a batch moves its times once: two units a result, one for the batch."""
+    batch, *essays = workload.ids(31)
+    metering.deliver(*(workload.slot(essay, batch, 1) for essay in essays))
+    taken = metering.deliver(*(workload.analysed(essay, 2) for essay in essays))
+
+    assert (taken.write_units, taken.count) == (2 * 30 + 1, 2 * 30 + 1)
+
+
 @pytest.mark.parametrize("essays", [30, 1000, 5000])
 def test_a_ranking_takes_no_more_than_a_write_unit_an_essay(
     metering: Metering, essays: int, dynamodb: DynamoDBClient, table: str

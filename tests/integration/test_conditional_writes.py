@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -18,14 +19,13 @@ from result_aggregator.domain.store_interface import Written
 from result_aggregator.domain.table_layout import Change, Times
 from result_aggregator.store.view_store import ViewStore
 
-from tests import fold, samples
+from tests import fold, samples, writer
 from tests.real_servers import DYNOXIDE, EMULATOR, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from result_aggregator.domain.events import AnyEvent
     from result_aggregator.store.dynamodb_client import DynamoDB
 
 WRITERS = 8
@@ -63,11 +63,7 @@ def test_writers_together_come_to_the_fold(
     history = events + source.sample(events, 30)
     source.shuffle(history)
 
-    def write(event: AnyEvent) -> None:
-        store.write(table_layout.change_of(event))
-        store.write(Change(table_layout.batch_key(event.batch_id), times=table_layout.times_of(event)))
-
-    at_once(write, history)
+    at_once(partial(writer.write, store), history)
 
     assert fold.stored(dynamodb, table) == fold.fold(events)
 

@@ -16,9 +16,10 @@ from ras_local.mapping.failure_documents import failure_message, failure_object_
 from ras_local.mapping.records import KafkaRecord, event_record
 from ras_local.mapping.responses import Failed
 from ras_local.mapping.settings import MappingSettings
+from result_aggregator import dead_letter_key
 from result_aggregator.contracts.rejection import Problem, RejectedError
 from result_aggregator.msk_event import records_of
-from result_aggregator.names import function_name
+from result_aggregator.names import REJECTED_PREFIX, function_name
 from result_aggregator.store.dead_letters import DeadLetterStore
 from result_aggregator.topics import ESSAYS
 
@@ -68,6 +69,12 @@ def received(one: KafkaRecord) -> dict[str, Any]:
     return event_record(one)
 
 
+def object_key(one: KafkaRecord, prefix: str = REJECTED_PREFIX) -> str:
+    """Where the letter of a record lies."""
+    digest = dead_letter_key.record_digest(received(one))
+    return dead_letter_key.object_key(prefix, one.topic, one.partition, one.offset, digest)
+
+
 def reject(
     s3: S3Client,
     bucket: str,
@@ -81,6 +88,14 @@ def reject(
     [made] = records_of(msk_event([received(one)]))
     store = DeadLetterStore(bucket, s3, function=FUNCTION, clock=lambda: at)
     store.keep(made, RejectedError(code, list(problems)))
+
+
+def reject_as_earlier(s3: S3Client, bucket: str, one: KafkaRecord) -> str:
+    """Keep a record as versions did whose keys had no digest; the key."""
+    letter = {"reason": {"code": "not_json", "problems": []}, "kept": {"replays": 1}, **received(one)}
+    key = f"{REJECTED_PREFIX}{one.topic}/{one.partition}/{one.offset:020d}.json"
+    s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(letter).encode())
+    return key
 
 
 def given_up(*records: KafkaRecord, at: datetime = NOON) -> tuple[str, bytes]:

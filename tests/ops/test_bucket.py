@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ras.dead_letters.bucket import DeadLetterBucket, Filters, Malformed, Stored
-from ras.dead_letters.letter import Kind, Place
+from ras.dead_letters.letter import Kind, Place, RecordId
 from result_aggregator.contracts.rejection import Problem
 
 from tests.ops import made
@@ -68,15 +68,31 @@ def test_counts_are_of_both_kinds(several: DeadLetterBucket) -> None:
     assert +several.counts() == {"rejected": 3, "batches": 1}
 
 
+def test_a_copy_whose_fate_is_known_is_not_counted(s3: S3Client, several: DeadLetterBucket) -> None:
+    """Published to Kafka and rejected again: the record waits under `rejected/`, its copy for nothing. Others do."""
+    for part in ("00001-", "00002-"):
+        stored = one(several, part)
+        several.set_aside(stored, {stored.letters[0].id: 1})
+    batch = one(several, "aws/lambda")
+    several.set_aside(batch, {batch.letters[0].id: 1})
+    assert +several.counts() == {"rejected": 1, "given-up": 1, "replayed": 3}
+
+    made.reject(s3, several.name, made.record(b"{", 2), "not_json")
+    assert +several.counts() == {"rejected": 2, "given-up": 1, "replayed": 2}
+    # One of a discarded batch, which the function rejects this time.
+    s3.put_object(Bucket=several.name, Key=batch.letters[0].id.object_key("rejected/"), Body=b"{}")
+    assert +several.counts() == {"rejected": 3, "given-up": 1, "replayed": 1}
+
+
 def test_many_letters_come_in_order_and_all(s3: S3Client, letters: DeadLetterBucket) -> None:
     """More than are read ahead."""
     for offset in range(200):
         s3.put_object(
-            Bucket=letters.name, Key=Place("t", 0, offset).object_key("rejected/"), Body=b"no letter"
+            Bucket=letters.name, Key=Place("t", 0, offset).key_prefix("rejected/"), Body=b"no letter"
         )
     found = list(letters.objects(letters.entries()))
 
-    assert [one.entry.key[-9:-5] for one in found] == [f"{n:04d}" for n in range(200)]
+    assert [one.entry.key[-4:] for one in found] == [f"{n:04d}" for n in range(200)]
     assert all(isinstance(one, Malformed) for one in found)
 
 
@@ -101,14 +117,30 @@ def test_what_goes_between_listing_and_reading_is_left_out(s3: S3Client, several
 
 def test_a_record_is_found_by_its_place(several: DeadLetterBucket) -> None:
     """Its own object, and the batch that holds it; none where there is none."""
-    alone, in_batch = (several.of(Place(SPELLCHECK, 0, offset)) for offset in (1, 9))
-    assert alone is not None
-    assert in_batch is not None
+    [alone], [in_batch] = (at_place(several, offset).values() for offset in (1, 9))
 
-    assert alone.entry.key == "rejected/" + SPELLCHECK + "/0/00000000000000000001.json"
+    assert alone.entry.key.startswith(f"rejected/{SPELLCHECK}/0/{1:020d}-")
     assert in_batch.entry.key.startswith("aws/lambda/")
-    assert several.of(Place(SPELLCHECK, 0, 5)) is None
+    assert at_place(several, 5) == {}
     assert several.at("rejected/huleedu") is None
+
+
+def at_place(bucket: DeadLetterBucket, offset: int) -> dict[RecordId, Stored]:
+    return bucket.of(RecordId(Place(SPELLCHECK, 0, offset), ""))
+
+
+def test_several_records_of_one_place_are_all_found(s3: S3Client, several: DeadLetterBucket) -> None:
+    """By their place; each of them by its digest or the beginning of it; also one kept before there were digests."""
+    made.reject(s3, several.name, made.record(b"of the topic that was created again", 1))
+    earlier = made.record(b"kept by an earlier version", 1)
+    made.reject_as_earlier(s3, several.name, earlier)
+    found = at_place(several, 1)
+
+    assert len(found) == 3
+    for record, stored in found.items():
+        assert [letter.id for letter in stored.letters] == [record]
+        assert several.of(RecordId(record.place, record.digest[:12])) == {record: stored}
+        assert several.of(record) == {record: stored}
 
 
 def one(bucket: DeadLetterBucket, key_part: str) -> Stored:
@@ -118,30 +150,30 @@ def one(bucket: DeadLetterBucket, key_part: str) -> Stored:
 
 def test_taking_out_a_letter_removes_its_object(several: DeadLetterBucket) -> None:
     """And no other."""
-    stored = one(several, "00002.json")
-    several.take_out(stored, {stored.letters[0].place})
+    stored = one(several, "00002-")
+    several.take_out(stored, {stored.letters[0].id})
 
     assert [place[-1] for place in places(several)] == ["3", "1", "8", "9"]
 
 
 def test_a_newer_letter_is_not_removed(s3: S3Client, several: DeadLetterBucket) -> None:
     """Rejected again since it was read: the newer letter stays, whatever the older was to become."""
-    stored = one(several, "00002.json")
-    place = stored.letters[0].place
+    stored = one(several, "00002-")
+    record = stored.letters[0].id
     made.reject(s3, several.name, made.record(b"{", 2), "reader_failed")
-    several.take_out(stored, {place})
-    several.take_out(stored, set(), {place: 7})
-    several.take_out(one(several, "00001.json"), set())
-    [letter] = one(several, "00002.json").letters
+    several.take_out(stored, {record})
+    several.take_out(stored, set(), {record: 7})
+    several.take_out(one(several, "00001-"), set())
+    [letter] = one(several, "00002-").letters
 
     assert (letter.code, letter.replays) == ("reader_failed", 0)
 
 
 def test_replays_are_noted_on_a_letter(several: DeadLetterBucket) -> None:
     """Everything else of it stays as it was."""
-    before = one(several, "00001.json")
-    several.take_out(before, set(), {before.letters[0].place: 2})
-    [after] = one(several, "00001.json").letters
+    before = one(several, "00001-")
+    several.take_out(before, set(), {before.letters[0].id: 2})
+    [after] = one(several, "00001-").letters
 
     assert after.replays == 2
     assert {**vars(after), "replays": 0} == vars(before.letters[0])
@@ -151,30 +183,30 @@ def test_what_stays_of_a_batch_becomes_letters_of_its_own(several: DeadLetterBuc
     """One record is gone, the other keeps reason, bytes and time, and is found under its place."""
     batch = one(several, "aws/lambda")
     gone, stays = batch.letters
-    several.take_out(batch, {gone.place}, {stays.place: 1})
+    several.take_out(batch, {gone.id}, {stays.id: 1})
     again = one(several, "given-up/")
     [letter] = again.letters
 
     assert +several.counts() == {"rejected": 3, "given-up": 1}
     assert {**vars(letter), "replays": 0, "object_key": ""} == {**vars(stays), "object_key": ""}
     assert letter.replays == 1
-    assert several.of(stays.place) == again
+    assert several.of(stays.id) == {stays.id: again}
 
 
 def test_a_whole_batch_is_removed_at_once(several: DeadLetterBucket) -> None:
     """Nothing is written for records that are all done."""
     batch = one(several, "aws/lambda")
-    several.take_out(batch, {letter.place for letter in batch.letters})
+    several.take_out(batch, {letter.id for letter in batch.letters})
 
     assert +several.counts() == {"rejected": 3}
 
 
 def test_letters_are_set_aside_with_their_count(several: DeadLetterBucket) -> None:
     """Published to Kafka: they leave what waits, and are kept beside it until they are purged."""
-    single, batch = one(several, "00001.json"), one(several, "aws/lambda")
+    single, batch = one(several, "00001-"), one(several, "aws/lambda")
     chosen = batch.letters[0]
-    several.set_aside(single, {single.letters[0].place: 1})
-    several.set_aside(batch, {chosen.place: 3})
+    several.set_aside(single, {single.letters[0].id: 1})
+    several.set_aside(batch, {chosen.id: 3})
 
     assert [place[-1] for place in places(several)] == ["3", "2", "9"]
     replayed = list(made.letters(several, Filters(kinds=frozenset({Kind.REPLAYED}))))
@@ -188,9 +220,9 @@ def test_letters_are_set_aside_with_their_count(several: DeadLetterBucket) -> No
 def test_setting_aside_twice_keeps_one(several: DeadLetterBucket) -> None:
     """A letter that was set aside may be replayed from there."""
     for replays in (1, 2):
-        stored = one(several, "00001.json")
-        several.set_aside(stored, {stored.letters[0].place: replays})
-    [letter] = one(several, "00001.json").letters
+        stored = one(several, "00001-")
+        several.set_aside(stored, {stored.letters[0].id: replays})
+    [letter] = one(several, "00001-").letters
 
     assert (letter.kind, letter.replays) == (Kind.REPLAYED, 2)
 

@@ -16,7 +16,10 @@ from ras.aws import Cloud
 from ras.cli import main
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import OperatorError
+from ras.replay.paused import PausedMappings
 from ras.state import StateDir
+from result_aggregator.contracts.rejection import Problem
+from result_aggregator.dead_letter_key import record_digest
 
 from tests.ops import brokers as kafka
 from tests.ops import made
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from ras.mappings import DeployedMapping
 
     from tests.handlers.conftest import Service
+
+
+FIRST = made.record(made.result("a"), 1, key=b"k", headers=(("h", b"\xff"),))
 
 
 @dataclass
@@ -47,6 +53,18 @@ class Deployment:
     @property
     def dead_letters(self) -> DeadLetterBucket:
         return DeadLetterBucket(self.service.s3, self.service.bucket)
+
+    @property
+    def is_local(self) -> bool:
+        return False
+
+    @property
+    def profile(self) -> None:
+        return None
+
+    @property
+    def paused_mappings(self) -> PausedMappings:
+        return PausedMappings(self.service.s3, self.service.bucket, self.cloud.functions)
 
     @property
     def invoke(self) -> Any:
@@ -77,9 +95,7 @@ def deployed(
 def letters(deployed: Deployment) -> Service:
     """A record that was rejected, poison, and a batch of two that was given up."""
     service = deployed.service
-    made.reject(
-        service.s3, service.bucket, made.record(made.result("a"), 1, key=b"k", headers=(("h", b"\xff"),))
-    )
+    made.reject(service.s3, service.bucket, FIRST)
     made.reject(service.s3, service.bucket, made.record(b"\x1b[31mpoison", 2), "not_json")
     made.give_up(service.s3, service.bucket, made.record(made.result("c"), 3), made.record(b"d", 4))
     return service
@@ -142,6 +158,7 @@ def test_list_for_programs(letters: Service) -> None:
     assert lines[0] == {
         "kind": "rejected",
         "place": f"{SPELLCHECK}/0/1",
+        "digest": record_digest(made.received(FIRST)),
         "topic": SPELLCHECK,
         "partition": 0,
         "offset": 1,
@@ -152,7 +169,7 @@ def test_list_for_programs(letters: Service) -> None:
         "replays": 0,
         "function": "ras-local-ingest-essays",
         "correlation_id": "corr-1",
-        "object": f"rejected/{SPELLCHECK}/0/00000000000000000001.json",
+        "object": made.object_key(FIRST),
     }
     assert [line["kind"] for line in lines[1:]] == ["rejected", "malformed", "given-up", "given-up"]
     assert lines[2]["problem"].startswith("not JSON")
@@ -199,7 +216,7 @@ def test_show_tells_everything(letters: Service) -> None:  # noqa: ARG001 (they 
         '"essay_id": "a"',
     ):
         assert part in shown
-    assert "b'\\x1b[31mpoison'" in poison
+    assert "\\u001b[31mpoison" in poison
     assert "Unhandled after 4 invocations of a batch of 2" in in_batch
     assert '"essay_id": "c"' in in_batch
 
@@ -266,6 +283,58 @@ def test_replay_takes_the_answer(
     assert len(keys(letters)) == left
 
 
+EVIL = "\x1b]0;evil\x07\x9b31m\u202e\u2066\u200b"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["list"],
+        ["list", "--json"],
+        ["show", f"{SPELLCHECK}/0/1"],
+        ["replay", "--dry-run"],
+        ["purge", "--all", "--dry-run"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_no_command_prints_what_is_hidden(deployed: Deployment, command: list[str]) -> None:
+    """Key, header, correlation id, value, reason, problem, function: whatever a record says."""
+    service = deployed.service
+    value = json.dumps({EVIL: EVIL, "correlation_id": EVIL}, ensure_ascii=False).encode()
+    evil = made.record(value, 1, key=EVIL.encode(), headers=((EVIL, EVIL.encode()),))
+    made.reject(service.s3, service.bucket, evil, EVIL, problems=[Problem(EVIL, EVIL)])
+    service.s3.put_object(Bucket=service.bucket, Key=f"rejected/{EVIL}", Body=b"broken")
+    result = ras("dead-letters", *command)
+
+    assert [one for one in result.output if not one.isprintable() and one != "\n"] == []
+    if "--json" in command:
+        [broken, one] = (json.loads(line) for line in result.stdout.splitlines())
+        assert (one["correlation_id"], one["reason"]) == (EVIL, EVIL)
+        assert broken["object"] == f"rejected/{EVIL}"
+    elif "purge" not in command:
+        assert "\\u202e\\u2066" in result.output
+
+
+def test_a_name_that_several_records_have_is_not_guessed(letters: Service) -> None:
+    """A topic that was created again: the command says so and lists the names that tell them apart."""
+    other = made.record(b"of the new topic", 1)
+    made.reject(letters.s3, letters.bucket, other)
+    before = keys(letters)
+    place = f"{SPELLCHECK}/0/1"
+    ids = [f"{place}-{record_digest(made.received(one))}" for one in (FIRST, other)]
+
+    listed = ras("dead-letters", "list").stdout
+    for command in (["show"], ["replay", "--yes"], ["purge", "--yes"]):
+        told = ras("dead-letters", *command, place, code=1).stderr
+        assert f"2 records have the name {place}" in told
+        assert all(one in told for one in ids)
+    assert keys(letters) == before
+    assert all(one[:-24] in listed for one in ids), "the digests of records that share a place"
+    assert "of the new topic" in ras("dead-letters", "show", ids[1][:-20]).stdout
+    ras("dead-letters", "purge", "--yes", ids[1])
+    assert set(before) - set(keys(letters)) == {made.object_key(other)}
+
+
 def test_replay_of_named_records(letters: Service) -> None:
     """By place, inside a batch too, or by key; not together with filters."""
     ras(
@@ -273,10 +342,13 @@ def test_replay_of_named_records(letters: Service) -> None:
         "replay",
         "--yes",
         f"{SPELLCHECK}/0/3",
-        f"rejected/{SPELLCHECK}/0/00000000000000000001.json",
+        made.object_key(FIRST),
     )
 
-    assert [(key.split("/")[0], key[-6]) for key in keys(letters)] == [("given-up", "4"), ("rejected", "2")]
+    assert keys(letters) == [
+        made.object_key(made.record(b"d", 4), "given-up/"),
+        made.object_key(made.record(b"\x1b[31mpoison", 2)),
+    ]
     ras("dead-letters", "replay", "--yes", "--reason", "x", f"{SPELLCHECK}/0/2", code=2)
     ras("dead-letters", "replay", "--yes", "t/0/1", code=1)
 
@@ -393,11 +465,11 @@ def test_a_wait_ends_and_tells_what_is_missing(polled: Deployment) -> None:
     """After --timeout seconds: nobody reads here, though the mapping is enabled."""
     from ras.kafka.group import Group
 
-    kafka.fill(polled.kafka, RANKING, {0: [1000, 2000]})
-    end = group_end(polled, RANKING)
-    group = Group(polled.kafka, f"group-of-{RANKING}", RANKING)
+    kafka.fill(polled.kafka, SPELLCHECK, {0: [1000, 2000]})
+    end = group_end(polled, SPELLCHECK)
+    group = Group(polled.kafka, f"group-of-{SPELLCHECK}", SPELLCHECK)
     group.commit({0: end})
-    states = iter(["Disabled", *["Enabled"] * 1000])
+    states = iter(["Enabled"] * 1000)
     enabled = SimpleNamespace(
         get_event_source_mapping=lambda UUID: {"State": next(states)},  # noqa: N803, ARG005
         update_event_source_mapping=lambda UUID, Enabled: None,  # noqa: N803, ARG005
@@ -410,12 +482,26 @@ def test_a_wait_ends_and_tells_what_is_missing(polled: Deployment) -> None:
     polled.cloud = SimpleNamespace(
         functions=enabled, endpoint_url="http://127.0.0.1:4566", region="eu-north-1", key="k", secret="s"
     )
-    command = ("replay", "--topic", RANKING, "--from", "beginning", "--wait", "--timeout", "1", "--yes")
+    command = ("replay", "--topic", SPELLCHECK, "--from", "beginning", "--wait", "--timeout", "1", "--yes")
     told = " ".join(ras(*command, code=1).stderr.split())
 
     assert (
-        f"not read again within 1 s: {RANKING} by group group-of-{RANKING}: partition 0 at 0 of {end}" in told
+        f"not read again within 1 s: {SPELLCHECK} by group group-of-{SPELLCHECK}: partition 0 at 0 of {end}"
+        in told
     )
+
+
+@pytest.mark.parametrize("via", ["group", "function"])
+def test_what_an_interrupted_replay_left_disabled_is_said(polled: Deployment, via: str) -> None:
+    """By every replay, whatever its topic, with the command that enables it."""
+    disabled = SimpleNamespace(get_event_source_mapping=lambda UUID: {"State": "Disabled"})  # noqa: N803, ARG005
+    polled.cloud = SimpleNamespace(functions=disabled)
+    polled.paused_mappings.note(replace(DEPLOYED, topic=RANKING))
+    command = ("replay", "--topic", REGISTERED, "--from", "beginning", "--dry-run", "--via", via)
+    told = " ".join(ras(*command).stderr.split())
+
+    assert f"{RANKING}: its mapping is disabled by an interrupted replay since 20" in told
+    assert "`ras replay --enable --stage test` enables it" in told
 
 
 def group_end(deployed: Deployment, topic: str) -> int:

@@ -9,14 +9,17 @@ from botocore.exceptions import ClientError
 from ras.errors import OperatorError
 from ras.rebuild.compare import AGAIN_S, PATIENCE_S, Difference, compare, lacking, verdict
 from result_aggregator.deadline import Deadline
+from result_aggregator.domain import registers
+from result_aggregator.domain.events import EssayIdentified, EssayPhaseEnded
 from result_aggregator.domain.store_interface import UnavailableError
 from result_aggregator.store.view_store import ViewStore
 
+from tests import writer
 from tests.clock import Time
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from result_aggregator.domain.store_interface import Written
+    from result_aggregator.domain.store_interface import OwnWritten, Written
     from result_aggregator.domain.table_layout import Change, Item
     from result_aggregator.store.dynamodb_client import DynamoDB
 
@@ -47,6 +50,26 @@ def test_verdicts(old: Item, new: Item | None, expected: Difference) -> None:
     assert verdict({**KEYS, **old}, None if new is None else {**KEYS, **new}) is expected
 
 
+OWN: Item = {"pk": "essay#e", "sk": "results"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({"nlp": f"{EARLY} 1", "first_nlp": "1"}, {"nlp": f"{EARLY} 1", "first_nlp": "1"}, Difference.SAME),
+        ({"nlp": f"{EARLY} 1", "first_nlp": "1"}, {"nlp": f"{LATE} 1", "first_nlp": "1"}, Difference.NEWER),
+        ({"nlp": f"{EARLY} 1", "first_nlp": "1"}, {"nlp": f"{LATE} 1", "first_nlp": "2"}, Difference.BEHIND),
+        ({"claims": frozenset({"b"})}, {"claims": frozenset({"b", "c"})}, Difference.SAME),
+        ({"claims": frozenset({"b", "d"})}, {"claims": frozenset({"b", "c"})}, Difference.BEHIND),
+        ({"claims": frozenset({"b"})}, {"nlp": f"{EARLY} 1"}, Difference.BEHIND),
+        ({"claims": frozenset({"b"})}, None, Difference.BEHIND),
+    ],
+)
+def test_verdicts_of_an_essays_own_item(old: Item, new: Item | None, expected: Difference) -> None:
+    """By versions too, by the earliest times, and by who claims the essay."""
+    assert verdict({**OWN, **old}, None if new is None else {**OWN, **new}) is expected
+
+
 def test_only_what_is_lacking_would_be_copied() -> None:
     """A register of the same event stays as today's reader reads it."""
     old = {**KEYS, "end": f"{EARLY} 9", "owner": f"{EARLY} 2", "user_id": "u"}
@@ -63,10 +86,10 @@ def tables(dynamodb: DynamoDBClient, table: str, table_arguments: dict[str, Any]
     """An old table with 250 batches, of which the new one has all but 50, and one of them read otherwise."""
     dynamodb.create_table(**{**table_arguments, "TableName": "new"})
     for number in range(250):
-        item = {"pk": f"batch#{number}", "sk": "batch", "end": f"{EARLY} 9", **TIMES}
+        item = {"pk": f"batch#{number}", "sk": "batch", "e": registers.encode_short(EARLY, 9), **TIMES}
         put(dynamodb, table, item)
         if number >= 50:
-            put(dynamodb, "new", {**item, "end": f"{EARLY} {9 if number > 50 else 1}"})
+            put(dynamodb, "new", {**item, "e": registers.encode_short(EARLY, 9 if number > 50 else 1)})
     return table, "new"
 
 
@@ -100,11 +123,37 @@ def test_copying_brings_what_is_lacking(
     assert (found.copied, found.lacking) == (50, 0)
 
     old, new = everything(dynamodb, tables[0]), everything(dynamodb, "new")
-    assert new.pop("batch#50")["end"]["S"].endswith(" 1")
+    assert new.pop("batch#50")["e"]["S"].endswith("1")
     old.pop("batch#50")
     assert new == old
     again = compare(dynamodb, *tables, copy_to=ViewStore("new", http_client))
     assert (again.counts[Difference.BEHIND], again.copied) == (0, 0)
+
+
+def test_a_copied_result_meets_the_batches_of_the_new_table(
+    dynamodb: DynamoDBClient, http_client: DynamoDB, table: str, table_arguments: dict[str, Any]
+) -> None:
+    """The old table has results, the new one a batch that claims their essay, or the other way round."""
+    dynamodb.create_table(**{**table_arguments, "TableName": "new"})
+    old, new = ViewStore(table, http_client), ViewStore("new", http_client)
+    for essay_id, results, claim in (("e", old, new), ("f", new, old)):
+        result = EssayPhaseEnded(version=EARLY, batch_id=None, essay_id=essay_id, phase="nlp", result={})
+        slot = EssayIdentified(
+            version=LATE, batch_id="b", essay_id=essay_id, filename=None, original_text_storage_id=None
+        )
+        writer.write(results, result)
+        writer.write(claim, slot)
+    found = compare(dynamodb, table, "new", copy_to=new)
+
+    assert found.lacking == 0
+    items = list(new.read_partition("b"))
+    assert [item["sk"] for item in items] == ["batch", "e#e", "e#f"]
+    assert ["nlp" in item for item in items] == [False, True, True]
+    assert items[0]["started_at"] == items[0]["created_at"] == EARLY[:21]
+    assert compare(dynamodb, table, "new", wait=lambda _: None).counts.keys() <= {
+        Difference.SAME,
+        Difference.NEWER,
+    }
 
 
 def test_a_table_that_takes_nothing_is_told(dynamodb: DynamoDBClient, tables: tuple[str, str]) -> None:
@@ -112,6 +161,9 @@ def test_a_table_that_takes_nothing_is_told(dynamodb: DynamoDBClient, tables: tu
 
     class Throttled:
         def write(self, change: Change) -> dict[str, Written]:  # noqa: ARG002 - a store's
+            raise UnavailableError("throttled")
+
+        def write_own(self, change: Change) -> OwnWritten:  # noqa: ARG002 - a store's
             raise UnavailableError("throttled")
 
     time = Time()

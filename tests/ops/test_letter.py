@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ras.dead_letters.letter import Kind, MalformedError, Place, parse
+from ras.dead_letters.letter import Kind, MalformedError, Place, RecordId, parse
 from result_aggregator import replay_headers
 from result_aggregator.contracts.rejection import Problem
 
@@ -78,7 +78,8 @@ def test_a_batch_that_was_given_up_is_its_records() -> None:
 
 def test_a_replayed_record_that_is_given_up_is_the_one_it_was_first() -> None:
     """Its letter is found under its first place, with the number of the replay, and without our headers."""
-    own = replay_headers.headers(partition=3, offset=5, timestamp=9, attempt=2)
+    first = made.received(made.record(b"x", 5, 3, headers=HEADERS))
+    own = replay_headers.headers({**first, "timestamp": 9}, attempt=2)
     again = made.in_kafka(made.record(b"x", 4711, 0, headers=HEADERS), **own)
     [letter] = parse(*made.given_up(again), LATER)
 
@@ -92,7 +93,7 @@ def test_what_is_stored_is_what_was_read() -> None:
     key, body = made.given_up(made.record(b"\xff", 7, 1, key=b"k", headers=HEADERS))
     for at, content in ((key, body), (REJECTED, rejected(headers=[{"h": [1]}]))):
         [letter] = parse(at, content, LATER)
-        alone = letter.place.object_key("given-up/" if letter.kind is Kind.GIVEN_UP else "rejected/")
+        alone = letter.id.object_key("given-up/" if letter.kind is Kind.GIVEN_UP else "rejected/")
         [again] = parse(alone, json.dumps(letter.stored()).encode(), datetime.now(UTC))
 
         assert {**vars(again), "object_key": None} == {**vars(letter), "object_key": None}
@@ -193,11 +194,34 @@ def test_a_place_is_written_as_it_is_shown(text: str, place: Place | None) -> No
     assert Place.parse(text) == place
 
 
-def test_a_letters_key_is_the_functions_key() -> None:
-    """Both write a record's letter to the same object, also where a topic's name has to be quoted."""
-    from result_aggregator.store.dead_letters import object_key
+@pytest.mark.parametrize(
+    ("text", "record"),
+    [
+        ("t.v1/0/7", RecordId(Place("t.v1", 0, 7), "")),
+        ("t-a/0/7-0af", RecordId(Place("t-a", 0, 7), "0af")),
+        (f"t/0/7-{'9' * 32}", RecordId(Place("t", 0, 7), "9" * 32)),
+        (f"t/0/7-{'9' * 33}", None),
+        ("t/0/7-x", None),
+        ("t/0-1", None),
+        ("t/0/7-", None),
+    ],
+)
+def test_a_record_is_named_by_its_place_and_as_much_of_its_digest(text: str, record: RecordId | None) -> None:
+    """As much as tells it from others; the whole is what its id shows."""
+    assert RecordId.parse(text) == record
 
-    assert Place("a/ö", 3, 17).object_key("rejected/") == object_key("a/ö", 3, 17)
+
+@given(st.binary(max_size=4), st.text(max_size=5).filter(bool), st.integers(0, 9), st.integers(0, 10**17))
+def test_a_records_id_is_read_as_it_is_shown(value: bytes, topic: str, partition: int, offset: int) -> None:
+    """Whatever its topic is called, if that is one line of text."""
+    if not topic.isprintable():
+        return
+    key = "rejected/x"
+    [letter] = parse(
+        key, rejected(topic=topic, partition=partition, offset=offset, value=made.b64(value)), LATER
+    )
+
+    assert RecordId.parse(str(letter.id)) == letter.id
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_every_sample_event_can_be_published() -> None:
     files = sorted((REPOSITORY / "tests/events").glob("*.jsonl"))
 
-    assert sum(1 for file in files for _ in read_events(file)) == 458
+    assert sum(1 for file in files for _ in read_events(file)) == 576
 
 
 def test_a_missing_broker_is_told_at_once() -> None:

@@ -29,6 +29,7 @@ from ras.stack_file import Stack
 from ras.state import REPOSITORY, StateDir, write_private
 from ras_local import stack as stacks
 from ras_local.settings import StackDir
+from result_aggregator.domain import registers
 from result_aggregator.topics import TOPICS
 
 from infra.context import as_context, load_settings
@@ -490,10 +491,8 @@ def test_the_switch_is_refused_where_something_is_lacking(
 ) -> None:
     """What is lacking is named; to go without it, or to copy it, has to be said."""
     dynamodb.create_table(**{**table_arguments, "TableName": "new"})
-    end = f"20260302T080000000000 {'0' * 32} 1"
-    dynamodb.put_item(
-        TableName=table, Item={"pk": {"S": "batch#b7"}, "sk": {"S": "batch"}, "end": {"S": end}}
-    )
+    end = registers.encode_short(f"20260302T080000000000 {'0' * 32}", 1)
+    dynamodb.put_item(TableName=table, Item={"pk": {"S": "batch#b7"}, "sk": {"S": "batch"}, "e": {"S": end}})
     deployment: Any = SimpleNamespace(cloud=SimpleNamespace(dynamodb=dynamodb, view_client=http_client))
     old, new = Table(1, table), Table(2, "new")
     monkeypatch.setattr(comparing, "AGAIN_S", ())
@@ -511,9 +510,7 @@ def test_the_switch_is_refused_where_something_is_lacking(
     assert dynamodb.scan(TableName="new")["Items"] == dynamodb.scan(TableName=table)["Items"]
     assert _compare(deployment, old, new, None) == 0
 
-    dynamodb.put_item(
-        TableName="new", Item={"pk": {"S": "batch#b8"}, "sk": {"S": "batch"}, "end": {"S": end}}
-    )
+    dynamodb.put_item(TableName="new", Item={"pk": {"S": "batch#b8"}, "sk": {"S": "batch"}, "e": {"S": end}})
     with pytest.raises(OperatorError, match="the old table lacks what 1 items of the new one have"):
         _compare(deployment, new, old, None)
 

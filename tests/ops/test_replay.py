@@ -12,15 +12,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ras.dead_letters import replay as replaying
 from ras.dead_letters.bucket import DeadLetterBucket, Filters
-from ras.dead_letters.letter import Kind, Place
+from ras.dead_letters.letter import Kind, Place, RecordId
 from ras.dead_letters.replay import Choice, Result
 from ras.errors import OperatorError
 from ras.invoke import FunctionFailedError
 from ras.kafka.msk_iam import Brokers
 from ras.kafka.publish import publish as publish_events
 from ras.kafka.topic import TopicLog
+from result_aggregator.contracts.rejection import RejectedError
+from result_aggregator.dead_letter_key import record_digest
 from result_aggregator.domain import statuses
 from result_aggregator.domain.store_interface import UnavailableError
+from result_aggregator.msk_event import records_of
+from result_aggregator.store.dead_letters import DeadLetterStore
 from result_aggregator.store.view_store import ViewStore
 from result_aggregator.topics import TOPICS
 
@@ -77,6 +81,11 @@ def answers(service: Service) -> dict[str, Any]:
     """Every answer to what the samples and these tests are about."""
     bodies = {batch: service.get(STATUS, batch_id=batch)["body"] for batch in (*samples.expected(), "b")}
     return {batch: {**body, "correlation_id": None} for batch, body in bodies.items()}
+
+
+def named(bucket: DeadLetterBucket, offset: int) -> frozenset[RecordId]:
+    """The records at an offset of the spellcheck's topic."""
+    return frozenset(bucket.of(RecordId(Place(SPELLCHECK, 0, offset), "")))
 
 
 def places(bucket: DeadLetterBucket, *kinds: Kind) -> dict[str, int]:
@@ -146,6 +155,37 @@ def test_a_letter_is_not_replayed_for_ever(service: Service, letters: DeadLetter
     assert replay(service, letters, limit=5).counts == {replaying.OVER_LIMIT: 1}
 
 
+@pytest.mark.parametrize("invoked", [1, 100], ids=["one by one", "together"])
+def test_records_of_one_place_each_have_their_own_fate(
+    service: Service, letters: DeadLetterBucket, monkeypatch: pytest.MonkeyPatch, invoked: int
+) -> None:
+    """A topic that was created again: what became of the one says nothing of the other, whose letter stays."""
+    monkeypatch.setattr("ras.invoke.BATCH_RECORDS", invoked)
+    for value in (b"poison", made.result("a"), b"other poison", made.result("c")):
+        made.reject(service.s3, letters.name, made.record(value, 1))
+    deliver(service, made.record(made.registered(), 0, topic=REGISTERED))
+    result = replay(service, letters)
+
+    assert essays(service) == ["a", "c"]
+    assert result.counts == {"applied": 2, "rejected": 2}
+    assert {letter.value(): letter.replays for letter in made.letters(letters)} == {
+        b"poison": 1,
+        b"other poison": 1,
+    }
+
+
+def test_a_letter_of_an_earlier_version_is_replayed(service: Service, letters: DeadLetterBucket) -> None:
+    """Its key has no digest. Applied, it is removed; rejected again, its record has one letter, its count raised."""
+    deliver(service, made.record(made.registered(), 0, topic=REGISTERED))
+    made.reject_as_earlier(service.s3, letters.name, made.record(made.result("a"), 1))
+    made.reject_as_earlier(service.s3, letters.name, made.record(b"poison", 2))
+    assert replay(service, letters).counts == {"applied": 1, "rejected": 1}
+
+    assert essays(service) == ["a"]
+    assert list(made.contents(service.s3, letters.name)) == [made.object_key(made.record(b"poison", 2))]
+    assert places(letters) == {"rejected 2": 2}
+
+
 @pytest.mark.parametrize("group", [1, 200])
 def test_a_record_of_both_kinds_is_replayed_once(
     service: Service, letters: DeadLetterBucket, monkeypatch: pytest.MonkeyPatch, group: int
@@ -169,7 +209,7 @@ def test_only_what_is_asked_for_is_replayed(service: Service, letters: DeadLette
     replay(service, letters, filters=Filters(kinds=frozenset({Kind.REJECTED})))
     assert places(letters) == {"given-up 2": 0, "given-up 3": 0, "given-up 4": 0}
 
-    replay(service, letters, named=frozenset({Place(SPELLCHECK, 0, 3)}))
+    replay(service, letters, named=named(letters, 3))
     assert places(letters) == {"given-up 2": 0, "given-up 4": 0}
     assert +letters.counts() == {"given-up": 2}
 
@@ -390,7 +430,7 @@ def test_a_preview_changes_nothing(service: Service, letters: DeadLetterBucket) 
     made.give_up(service.s3, letters.name, made.record(b"x", 2), made.record(b"x", 3))
     deliver(service, made.record(b"poison", 4))
     for _ in range(3):
-        replay(service, letters, named=frozenset({Place(SPELLCHECK, 0, 4)}))
+        replay(service, letters, named=named(letters, 4))
     before = made.contents(service.s3, letters.name)
     result, chosen = replaying.preview(letters.objects(letters.entries()), Choice(ALL))
 
@@ -410,12 +450,27 @@ def test_what_is_from_the_future_is_judged_by_its_first_time(
     assert replay(service, letters).left[0][2].startswith("from_the_future")
 
 
+def test_a_null_header_stays_null_through_kafka(
+    service: Service, letters: DeadLetterBucket, brokers: Brokers
+) -> None:
+    """Where the event had a null, not an empty header; and the record is known again by its headers."""
+    received = made.received(made.record(made.result("a"), 17)) | {"headers": [{"n": None}, {"e": []}]}
+    [one] = records_of(samples.msk_event([received]))
+    DeadLetterStore(letters.name, service.s3).keep(one, RejectedError("not_json", []))
+    topic = Topic(brokers)
+    publish(letters, brokers)
+    [again] = topic.take()
+
+    assert again.headers[:2] == (("n", None), ("e", b""))
+
+
 # --- purging ---
 
 
 def test_purging_removes_what_is_asked_for(service: Service, letters: DeadLetterBucket) -> None:
     """One record of a batch; then everything, malformed objects only where that is said."""
-    made.reject(service.s3, letters.name, made.record(made.result("a"), 1))
+    first = made.record(made.result("a"), 1)
+    made.reject(service.s3, letters.name, first)
     made.give_up(service.s3, letters.name, made.record(b"x", 2), made.record(b"x", 3))
     service.s3.put_object(Bucket=letters.name, Key="rejected/t/0/1.json", Body=b"broken")
 
@@ -424,8 +479,8 @@ def test_purging_removes_what_is_asked_for(service: Service, letters: DeadLetter
 
     assert purge(lambda letter: letter.place.offset == 2).counts == {"purged": 1, "malformed": 1}
     assert sorted(made.contents(service.s3, letters.name)) == [
-        f"given-up/{SPELLCHECK}/0/00000000000000000003.json",
-        f"rejected/{SPELLCHECK}/0/00000000000000000001.json",
+        made.object_key(made.record(b"x", 3), "given-up/"),
+        made.object_key(first),
         "rejected/t/0/1.json",
     ]
     assert purge(lambda _: True).counts == {"purged": 2, "malformed": 1}
@@ -483,7 +538,7 @@ def test_through_kafka_a_record_is_as_it_was(
     assert again.headers[:3] == headers
     assert dict(again.headers[3:]) == {
         "ras-replay-attempt": b"1",
-        "ras-replay-of": f"2/17/{first.timestamp}".encode(),
+        "ras-replay-of": f"2/17/{first.timestamp}/{record_digest(made.received(first))}".encode(),
     }
     assert again.timestamp > first.timestamp
     assert (tombstone.value, tombstone.key) == (None, None)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 from ras.errors import OperatorError
 from ras.kafka import group as groups
 from ras.kafka.group import Group
+from ras.replay.paused import PausedMappings
 from ras.replay.rewind import behind, plan, rewind
 
 from tests.ops import brokers as kafka
@@ -19,6 +21,7 @@ from tests.ops.made import DEPLOYED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mypy_boto3_s3 import S3Client
     from ras.kafka.msk_iam import Brokers
     from ras.mappings import DeployedMapping
 
@@ -75,17 +78,26 @@ class Deployment:
 
     functions: Lambda
     kafka: Brokers
+    s3: S3Client
+    bucket: str
 
     @property
     def cloud(self) -> Deployment:
         return self
+
+    @property
+    def paused_mappings(self) -> PausedMappings:
+        functions: Any = self.functions
+        return PausedMappings(self.s3, self.bucket, functions)
 
     def brokers(self) -> Brokers:
         return self.kafka
 
 
 @contextmanager
-def polled(brokers: Brokers, mapping: DeployedMapping) -> Iterator[tuple[Any, kafka.Member]]:
+def polled(
+    brokers: Brokers, mapping: DeployedMapping, s3: S3Client, bucket: str
+) -> Iterator[tuple[Any, kafka.Member]]:
     """A deployment whose mapping has read everything."""
     member = kafka.Member(brokers, mapping.consumer_group_id, mapping.topic)
     functions = Lambda(member)
@@ -93,15 +105,17 @@ def polled(brokers: Brokers, mapping: DeployedMapping) -> Iterator[tuple[Any, ka
     functions.asked.clear()
     try:
         member.wait(6)
-        yield Deployment(functions, brokers), member
+        yield Deployment(functions, brokers, s3, bucket), member
     finally:
         functions.stop()
 
 
 @pytest.fixture
-def read(brokers: Brokers, mapping: DeployedMapping) -> Iterator[tuple[Any, kafka.Member]]:
+def read(
+    brokers: Brokers, mapping: DeployedMapping, s3: S3Client, bucket: str
+) -> Iterator[tuple[Any, kafka.Member]]:
     kafka.fill(brokers, mapping.topic, STAMPS)
-    with polled(brokers, mapping) as found:
+    with polled(brokers, mapping, s3, bucket) as found:
         yield found
 
 
@@ -162,17 +176,26 @@ def test_planning_changes_nothing(
     assert deployment.functions.asked == []
 
 
-def test_a_disabled_mapping_stays_disabled(brokers: Brokers, mapping: DeployedMapping) -> None:
-    """Somebody had a reason."""
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_disabled_mapping_stays_disabled(
+    brokers: Brokers, mapping: DeployedMapping, s3: S3Client, bucket: str, *, interrupted: bool
+) -> None:
+    """An operator had a reason; unless an interrupted replay has done it."""
     kafka.fill(brokers, mapping.topic, STAMPS)
     group = Group(brokers, mapping.consumer_group_id, mapping.topic)
     group.commit({0: 3, 1: 1})
     functions = Lambda(kafka.Member(brokers, group.name, mapping.topic))
-    deployment: Any = Deployment(functions, brokers)
-    rewind(deployment, [plan(brokers, replace(mapping, enabled=False), 0)])
+    deployment: Any = Deployment(functions, brokers, s3, bucket)
+    rewind(
+        deployment,
+        [plan(brokers, replace(mapping, enabled=False), 0)],
+        interrupted={mapping.uuid} if interrupted else (),
+    )
+    functions.stop()
 
-    assert functions.asked == []
-    assert group.committed([0, 1, 2]) == {0: 0, 1: 0, 2: None}
+    assert functions.asked == ([False, True] if interrupted else [])
+    if not interrupted:
+        assert group.committed([0, 1, 2]) == {0: 0, 1: 0, 2: None}
 
 
 def test_a_mapping_that_is_just_changing_is_asked_again(
@@ -228,3 +251,41 @@ def test_an_interrupted_rewind_enables_the_mapping(
         rewind(deployment, [plan(brokers, mapping, 0)])
 
     assert deployment.functions.asked == [False, True]
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_mapping_is_noted_before_it_is_disabled(
+    brokers: Brokers,
+    mapping: DeployedMapping,
+    read: tuple[Any, kafka.Member],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    succeeds: bool,
+) -> None:
+    """Where it cannot be noted it is not disabled. The note goes once the mapping is enabled."""
+    deployment, _ = read
+    notes = deployment.paused_mappings
+    seen: list[list[str]] = []
+    update = deployment.functions.update_event_source_mapping
+
+    def updated(*, UUID: str, Enabled: bool) -> None:  # noqa: N803 - their names there
+        seen.append(
+            [
+                one["Key"]
+                for one in deployment.s3.list_objects_v2(Bucket=deployment.bucket).get("Contents", [])
+            ]
+        )
+        update(UUID=UUID, Enabled=Enabled)
+
+    monkeypatch.setattr(deployment.functions, "update_event_source_mapping", updated)
+    if not succeeds:
+        deployment.bucket = "no-such-bucket"
+        with pytest.raises(ClientError, match="NoSuchBucket"):
+            rewind(deployment, [plan(brokers, mapping, 0)])
+        assert seen == []
+        return
+    rewind(deployment, [plan(brokers, mapping, 0)])
+
+    assert seen == [[f"paused-mappings/{mapping.uuid}.json"]] * 2
+    assert notes.interrupted() == []
+    assert "Contents" not in deployment.s3.list_objects_v2(Bucket=deployment.bucket)

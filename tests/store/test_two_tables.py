@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from result_aggregator import ingest_handler, settings
-from result_aggregator.domain.store_interface import UnavailableError, Written
+from result_aggregator.domain.outcomes import APPLIED, DUPLICATE, HANDED_BACK, REJECTED
 from result_aggregator.domain.table_layout import BATCH, Change, Key, Times, change_to, merged
-from result_aggregator.store.two_tables import ViewPair
-from result_aggregator.store.view_store import ViewStore
+
+from tests import fold
+from tests.store.claims import Table, folded, result, slot, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 KEY = Key("batch#b", BATCH)
 VERSION = "20260302T080000000000 " + "0" * 32
+LINES = [result("e", 2), slot("e", "b", 1), summary("c", ["e"], ["f"], 3)]
 
 
 @pytest.fixture
@@ -35,45 +37,60 @@ def change() -> Change:
     return made
 
 
-def stored(dynamodb: DynamoDBClient, table: str) -> dict[str, Any]:
-    found = dynamodb.get_item(TableName=table, Key={"pk": {"S": KEY.pk}, "sk": {"S": KEY.sk}})
-    return {name: next(iter(typed.values())) for name, typed in found.get("Item", {}).items()}
-
-
 def test_both_hold_the_same(dynamodb: DynamoDBClient, http_client: DynamoDB, table: str, second: str) -> None:
     """And what is told is what became of it in the first."""
-    ViewStore(table, http_client).write(change())
-    pair = ViewPair(ViewStore(second, http_client), ViewStore(table, http_client))
+    Table(http_client, table).deliver(*LINES)
+    assert Table(http_client, second, table).deliver(*LINES) == [APPLIED] * 3
 
-    assert pair.write(change()) == {"owner": Written.APPLIED}
-    assert stored(dynamodb, second) == stored(dynamodb, table) != {}
+    assert fold.stored(dynamodb, second) == fold.stored(dynamodb, table) == folded(*LINES)
+
+
+def test_each_has_claims_of_its_own(
+    dynamodb: DynamoDBClient, http_client: DynamoDB, table: str, second: str
+) -> None:
+    """What one table was told before the other was there is not brought to the other."""
+    Table(http_client, table).deliver(slot("e", "b", 1), result("f", 1))
+    Table(http_client, second, table).deliver(result("e", 2), slot("f", "b", 2))
+
+    assert fold.stored(dynamodb, second) == folded(result("e", 2), slot("f", "b", 2))
+    assert fold.stored(dynamodb, table) == folded(
+        slot("e", "b", 1), result("f", 1), result("e", 2), slot("f", "b", 2)
+    )
 
 
 def test_what_the_second_lacks_comes_with_the_next_try(
     dynamodb: DynamoDBClient, http_client: DynamoDB, table: str, second: str
 ) -> None:
     """A failure of either is a failure; again, the first takes it for a duplicate."""
-    first = ViewStore(table, http_client)
-    with pytest.raises(UnavailableError):
-        ViewPair(first, ViewStore("missing", http_client)).write(change())
-    with pytest.raises(UnavailableError):
-        ViewPair(ViewStore("missing", http_client), ViewStore(second, http_client)).write(change())
-    assert stored(dynamodb, second) == {}
+    assert Table(http_client, table, "missing").deliver(*LINES) == [HANDED_BACK] * 3
+    assert Table(http_client, "missing", second).deliver(*LINES) == [HANDED_BACK] * 3
+    assert fold.stored(dynamodb, second) == {}
 
-    assert ViewPair(first, ViewStore(second, http_client)).write(change()) == {"owner": Written.DUPLICATE}
-    assert stored(dynamodb, second) == stored(dynamodb, table)
+    assert Table(http_client, table, second).deliver(*LINES) == [DUPLICATE] * 3
+    assert fold.stored(dynamodb, second) == fold.stored(dynamodb, table) == folded(*LINES)
+
+
+def test_too_many_claims_in_either_is_a_dead_letter(http_client: DynamoDB, table: str, second: str) -> None:
+    """Kept once, with the rest written in both."""
+    Table(http_client, table).deliver(*(slot("e", f"b{number}", 1) for number in range(100)))
+    both = Table(http_client, second, table)
+
+    assert both.deliver(slot("e", "c", 2), summary("c", ["e", "f"], [], 3)) == [REJECTED] * 2
+    assert [letter.code for letter in both.letters.kept] == ["too_many_claims"] * 2
+    for store in both.views:
+        assert "e#f" in {item["sk"] for item in store.read_partition("c")}
 
 
 def test_functions_write_the_tables_that_are_named(monkeypatch: pytest.MonkeyPatch, aws: None) -> None:  # noqa: ARG001 - credentials
     """One, or two; anything else is a mistake that is told."""
     monkeypatch.setenv("TABLE_NAME", "view")
-    assert isinstance(ingest_handler._view(), ViewStore)
+    assert len(ingest_handler._views()) == 1
     monkeypatch.setenv("TABLE_NAME", "new, old")
-    assert isinstance(ingest_handler._view(), ViewPair)
+    assert len(ingest_handler._views()) == 2
     for wrong in ("a,b,c", "a,,b", "a,"):
         monkeypatch.setenv("TABLE_NAME", wrong)
         with pytest.raises(settings.SettingsError, match="TABLE_NAME"):
-            ingest_handler._view()
+            ingest_handler._views()
 
 
 def test_an_item_is_a_change_that_makes_it() -> None:

@@ -17,7 +17,7 @@ from result_aggregator.store import view_store as dynamodb_module
 from result_aggregator.store.dynamodb_client import Response
 from result_aggregator.store.view_store import ViewStore
 
-from tests import fold, samples
+from tests import fold, samples, writer
 from tests.dynamodb import Watched
 
 if TYPE_CHECKING:
@@ -145,8 +145,7 @@ def test_the_store_comes_to_the_fold(
     source.shuffle(history)
 
     for event in history:
-        store.write(table_layout.change_of(event))
-        store.write(Change(table_layout.batch_key(event.batch_id), times=table_layout.times_of(event)))
+        writer.write(store, event)
 
     assert fold.stored(dynamodb, table) == fold.fold(events)
 
@@ -392,20 +391,17 @@ def test_essays_go_on_from_anywhere(store: ViewStore, calls: list[str]) -> None:
 
 
 def test_a_head_is_one_call(store: ViewStore, calls: list[str]) -> None:
-    """The batch and its ranking, either of which may be missing."""
-    assert store.read_head("b") == (None, None)
-    store.write(Change(table_layout.ranking_key("b"), {"job": f"{NEW} 1"}))
-    batch, ranking = store.read_head("b")
-    assert batch is None
-    assert ranking is not None
-    assert ranking["job"] == f"{NEW} 1"
+    """What comes before the essays: the batch, its ranking, the jobs' lists, of which any may be missing."""
+    assert store.read_head("b") == []
+    for key in (table_layout.ranking_key("b"), table_layout.list_key("b", "j"), Key("batch#b", "e#a")):
+        store.write(Change(key, {"job": f"{NEW} 1"}))
+    assert [item["sk"] for item in store.read_head("b")] == ["cj", "cj#j"]
     owned(store, "b", "u", "1")
     calls.clear()
-    batch, _ = store.read_head("b")
+    batch, *_ = store.read_head("b")
 
-    assert batch is not None
     assert batch["user_id"] == "u"
-    assert calls == ["BatchGetItem"]
+    assert calls == ["Query"]
 
 
 @pytest.mark.slow

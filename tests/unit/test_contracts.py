@@ -16,6 +16,7 @@ OUTCOME = "huleedu.els.batch_phase.outcome.v1"
 SPELLCHECK = "huleedu.essay.spellcheck.completed.v1"
 RANKING = "huleedu.cj_assessment.completed.v1"
 PUBLISHED = "huleedu.assessment.result.published.v1"
+SLOT = "huleedu.els.essay.slot.assigned.v1"
 PIPELINE = "huleedu.batch.pipeline.completed.v1"
 REGISTERED = "huleedu.batch.essays.registered.v1"
 
@@ -86,7 +87,7 @@ INVALID: dict[str, tuple[str, dict[str, Any], str]] = {
     "no data": (SPELLCHECK, without("data"), "data"),
     "data a list": (SPELLCHECK, {**envelope({}), "data": []}, "data"),
     "no essay": (SPELLCHECK, envelope({"batch_id": "b1", "status": "COMPLETED"}), "data.essay_id"),
-    "no batch": (SPELLCHECK, envelope({"essay_id": "e1", "status": "COMPLETED"}), "data.batch_id"),
+    "no batch": (SLOT, envelope({"essay_id": "e1"}), "data.batch_id"),
     "no status": (SPELLCHECK, envelope({"essay_id": "e1", "batch_id": "b1"}), "data.status"),
     "status a number": (SPELLCHECK, envelope(spellcheck(status=1)), "data.status"),
     "negative count": (SPELLCHECK, envelope(spellcheck(correction_count=-1)), "data.correction_count"),
@@ -136,7 +137,7 @@ def test_invalid_fields_are_rejected_with_their_path(topic: str, value: dict[str
     ("topic", "data", "also"),
     [
         (SPELLCHECK, {"batch_id": "b1", "status": "COMPLETED"}, "entity_ref.entity_id, entity_id"),
-        (SPELLCHECK, {"essay_id": "e1", "status": "COMPLETED"}, "entity_ref.parent_id, parent_id"),
+        (SLOT, {"essay_id": "e1"}, "entity_ref.parent_id, parent_id"),
         (REGISTERED, {"user_id": "u"}, "entity_ref.entity_id, entity_id"),
         (RANKING, ranking({"rank": 1, "score": 1.0}), "els_essay_id"),
         (OUTCOME, {"batch_id": "b1", "outcome": "COMPLETED"}, "phase_name"),

@@ -42,3 +42,30 @@ def test_api_time_is_the_same_moment(moment: datetime) -> None:
 
     assert datetime.fromisoformat(shown) - moment == timedelta(0)
     assert shown.endswith("Z")
+
+
+VERSIONS = st.builds(
+    lambda moment, event_id: registers.version(registers.time_text(moment), event_id), MOMENTS, st.uuids()
+)
+
+
+@given(VERSIONS, VERSIONS)
+def test_short_versions_sort_as_long_ones(one: str, other: str) -> None:
+    """In Python as in DynamoDB, which compares bytes."""
+    short, other_short = registers.encode_short(one, ""), registers.encode_short(other, "")
+
+    assert (short < other_short) == (one < other)
+    assert (short == other_short) == (one == other)
+    assert len(short) == registers.SHORT_LENGTH + len('""')
+
+
+@given(VERSIONS)
+def test_both_forms_are_read(version: str) -> None:
+    """The same version, time and payload; a long one is shortened, a short one stays."""
+    long, short = registers.encode(version, ["å", 1]), registers.encode_short(version, ["å", 1])
+
+    for value in (long, short):
+        assert registers.version_of(value) == version
+        assert registers.time_of(value) == version[: registers.TIME_LENGTH]
+        assert registers.payload_of(value) == ["å", 1]
+        assert registers.shortened(value) == short

@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from result_aggregator import replay_headers
 
+HEX = "0123456789abcdef" * 2
 NAMES = st.sampled_from([replay_headers.ATTEMPT, replay_headers.ORIGIN, "trace", ""])
-BYTES = st.one_of(st.binary(max_size=24), st.sampled_from([b"1", b"2", b"0/0/", b"3/7/1772438400000"]))
+BYTES = st.one_of(
+    st.binary(max_size=24),
+    st.sampled_from([b"1", b"2", b"0/0/", b"3/7/1772438400000", f"3/7/5/{HEX}".encode()]),
+)
 
 
 def listed(*headers: tuple[str, bytes]) -> list[dict[str, list[int]]]:
@@ -33,17 +37,34 @@ def test_a_replayed_record_is_found_as_it_first_came(
     others: list[tuple[str, bytes]], partition: int, offset: int, timestamp: int | None, attempt: int
 ) -> None:
     """Its own headers, with their order and duplicates, its place and its time come back; ours are gone."""
-    own = replay_headers.headers(partition=partition, offset=offset, timestamp=timestamp, attempt=attempt)
-    first, replay = replay_headers.first_received(received(*others, *own.items()))
+    before = received(*others, partition=partition, offset=offset, timestamp=timestamp, key="a2V5")
+    own = replay_headers.headers(before, attempt=attempt)
+    first, replay = replay_headers.first_received(received(*others, *own.items(), key="a2V5"))
 
     assert replay == attempt
-    assert (first["partition"], first["offset"], first["headers"]) == (partition, offset, listed(*others))
-    assert first["timestamp"] == (5 if timestamp is None else timestamp)
+    assert {"timestamp": None, **first} == before
+
+
+@given(st.lists(st.tuples(NAMES, BYTES)), st.sampled_from(["key", "value", "headers", "timestamp"]))
+def test_headers_of_another_record_do_not_count(others: list[tuple[str, bytes]], changed: str) -> None:
+    """Copied to a record that differs in anything but its place, they are headers as any other."""
+    before = received(*others, key="a2V5", value="dmFsdWU=")
+    own = listed(*replay_headers.headers(before, attempt=3).items())
+    if changed == "timestamp":
+        own[1] = {
+            replay_headers.ORIGIN: [byte + (chr(byte) == "5") for byte in own[1][replay_headers.ORIGIN]]
+        }
+    headers = [*before["headers"], *([{"x": [1]}] if changed == "headers" else []), *own]
+    copied = {**before, "offset": 77, "headers": headers}
+    if changed in ("key", "value"):
+        copied[changed] = "eA=="
+
+    assert replay_headers.first_received(copied) == (copied, 0)
 
 
 @given(st.lists(st.tuples(NAMES, BYTES)))
 def test_whatever_the_headers_say_the_topic_stays(headers: list[tuple[str, bytes]]) -> None:
-    """A forged header can at most name another record of its own topic; the rest is as received."""
+    """Whatever the headers say, topic, key and value are as received."""
     record = received(*headers, key="a", value="b")
     first, replay = replay_headers.first_received(record)
 
@@ -62,9 +83,9 @@ def test_whatever_the_headers_say_the_topic_stays(headers: list[tuple[str, bytes
         None,
         [{replay_headers.ATTEMPT: [49]}],
         [{replay_headers.ATTEMPT: [49]}, {replay_headers.ORIGIN: list(b"../../x")}],
-        [{replay_headers.ATTEMPT: [48]}, {replay_headers.ORIGIN: list(b"0/0/0")}],
-        [{replay_headers.ATTEMPT: "1"}, {replay_headers.ORIGIN: "0/0/0"}],
-        [{replay_headers.ATTEMPT: [49], replay_headers.ORIGIN: list(b"0/0/0")}],
+        [{replay_headers.ATTEMPT: [48]}, {replay_headers.ORIGIN: list(f"0/0/0/{HEX}".encode())}],
+        [{replay_headers.ATTEMPT: "1"}, {replay_headers.ORIGIN: f"0/0/0/{HEX}"}],
+        [{replay_headers.ATTEMPT: [49], replay_headers.ORIGIN: list(f"0/0/0/{HEX}".encode())}],
         [{replay_headers.ATTEMPT: None}, {replay_headers.ORIGIN: {}}, "x", 5],
         "headers",
         5,

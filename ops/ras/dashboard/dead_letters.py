@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ras.dead_letters import replay as replaying
 from ras.dead_letters.bucket import Filters, Malformed, Stored
-from ras.dead_letters.letter import DeadLetter, Kind, Place
+from ras.dead_letters.letter import DeadLetter, Kind, RecordId
+from ras.errors import ConflictError
+from ras.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +80,7 @@ def _rows(found: Stored | Malformed) -> Iterator[dict[str, Any]]:
         yield {
             "kind": "malformed",
             "record": None,
+            "id": None,
             "object": found.entry.key,
             "topic": "",
             "reason": "malformed",
@@ -92,6 +95,7 @@ def _rows(found: Stored | Malformed) -> Iterator[dict[str, Any]]:
         yield {
             "kind": letter.kind,
             "record": str(letter.place),
+            "id": str(letter.id),
             "object": letter.object_key,
             "topic": letter.place.topic,
             "reason": letter.code,
@@ -116,22 +120,29 @@ class Found:
     letter: DeadLetter
 
 
-def find(bucket: DeadLetterBucket, record: str, key: str = "") -> Found | None:
-    """The letter of `topic/partition/offset`; None where there is none (any more). Raises botocore's errors.
+def find(bucket: DeadLetterBucket, name: str, key: str = "") -> Found | None:
+    """The letter of `topic/partition/offset`, with or without `-digest`; None where there is none (any more).
 
     `key` is the object that had it when it was listed, else every batch that was given up is read to find it.
+    Raises ConflictError where several records have the name, and botocore's errors.
     """
-    place = Place.parse(record)
-    if place is None:
+    record = RecordId.parse(name)
+    if record is None:
         return None
-    found = _in(bucket.at(key), place) if key else None
-    return found or _in(bucket.of(place), place)
+    if key and (found := _in(bucket.at(key), record)):
+        return found
+    records = bucket.of(record)
+    if len(records) > 1:
+        raise ConflictError(
+            f"{len(records)} records have the name {name}", "Choose one in the list of dead letters."
+        )
+    return next((_in(stored, one) for one, stored in records.items()), None)
 
 
-def _in(stored: Stored | Malformed | None, place: Place) -> Found | None:
+def _in(stored: Stored | Malformed | None, name: RecordId) -> Found | None:
     if not isinstance(stored, Stored):
         return None
-    return next((Found(stored, letter) for letter in stored.letters if letter.place == place), None)
+    return next((Found(stored, letter) for letter in stored.letters if name.names(letter.id)), None)
 
 
 def malformed(bucket: DeadLetterBucket, key: str) -> tuple[Malformed, str] | None:
@@ -156,7 +167,7 @@ def replay(deployment: Deployment, found: Found, *, force: bool) -> replaying.Re
 
 
 def _choice(found: Found, *, force: bool) -> replaying.Choice:
-    return replaying.Choice(_EVERY, frozenset({found.letter.place}), force=force)
+    return replaying.Choice(_EVERY, frozenset({found.letter.id}), force=force)
 
 
 # --- one letter, for people ---
@@ -242,10 +253,3 @@ def text_of(content: bytes | None) -> str:
     except UnicodeDecodeError:
         text = repr(content)
     return "\n".join(_cut(line) for line in text[: 64 * _LINE_AT_MOST].split("\n"))
-
-
-def visible(text: str, keep: str = "") -> str:
-    """Text in which nothing is hidden: control characters, marks that turn the direction of writing, lone surrogates."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() or one in keep else f"\\u{ord(one):04x}" for one in text)

@@ -14,8 +14,9 @@ from result_aggregator.metrics import RECORDS, SERVICE, SERVICE_DIMENSION, names
 from result_aggregator.names import function_name, resource_name
 from result_aggregator.topics import TOPICS
 
-from ras import stack_file
+from ras import stack_file, unclaimed
 from ras.kafka import lag as kafka_lag
+from ras.replay.rewind import enable_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -73,6 +74,27 @@ def lag(source: DataSource, now: datetime) -> dict[str, Any]:
     Raises OperatorError, botocore's errors.
     """
     return _local_lag(source) if source.is_local else _reported_lag(source, now)
+
+
+def waiting(source: DataSource, now: datetime) -> dict[str, Any]:
+    """How many results that name no batch nobody has claimed for an hour, by event time, and when they were counted.
+
+    `{"unclaimed": results, "at": ISO time}`. A scan of the table: whoever asks keeps the answer for minutes.
+    Raises OperatorError, botocore's errors.
+    """
+    return {"unclaimed": len(unclaimed.of_deployment(source.deployment, now)), "at": now.isoformat()}
+
+
+def paused(source: DataSource, _now: datetime) -> list[dict[str, str]]:
+    """The mappings that an interrupted replay has left disabled, each in a sentence and with the command that enables it.
+
+    `[{"text", "enable"}]`. Raises botocore's errors.
+    """
+    deployment = source.deployment
+    return [
+        {"text": str(one), "enable": enable_command(deployment)}
+        for one in deployment.paused_mappings.interrupted()
+    ]
 
 
 def _local_lag(source: DataSource) -> dict[str, Any]:

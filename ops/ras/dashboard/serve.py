@@ -6,10 +6,12 @@ address once it listens, and waits for the stack to be up with its first request
 
 from __future__ import annotations
 
+import html
 import os
 import signal
 import socket
 import sys
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +19,7 @@ import uvicorn
 
 from ras.dashboard import PORT
 from ras.dashboard.data_source import Reopened
+from ras.dashboard.request_guard import TOKEN_FIELD, Access
 from ras.dashboard.web import create
 from ras.environment import number
 from ras.errors import SettingError
@@ -47,18 +50,35 @@ def listen(wish: int = 0) -> socket.socket:
     raise SettingError(f"port {wish} is taken or not a port", "Choose another.")
 
 
-def address(listening: socket.socket) -> str:
-    """The dashboard's address on this socket."""
-    return f"http://127.0.0.1:{listening.getsockname()[1]}/"
+def address(listening: socket.socket, access: Access | None = None) -> str:
+    """The dashboard's address on this socket, with the secret that lets in whoever opens it."""
+    token = f"?{TOKEN_FIELD}={access.token}" if access else ""
+    return f"http://127.0.0.1:{listening.getsockname()[1]}/{token}"
 
 
-def serve(opener: Opener, listening: socket.socket, on_start: Callable[[], None] = lambda: None) -> NoReturn:
+def open_in_browser(address: str, state: StateDir) -> None:
+    """Open an address in the browser by a file that leads there.
+
+    A browser's arguments can be read by every account of the machine, and the address holds a secret.
+    """
+    page = state.root / "dashboard.html"
+    state.root.mkdir(parents=True, exist_ok=True)
+    write_private(page, f'<!doctype html><meta http-equiv="refresh" content="0;url={html.escape(address)}">')
+    webbrowser.open(page.as_uri())
+
+
+def serve(
+    opener: Opener,
+    listening: socket.socket,
+    access: Access | None,
+    on_start: Callable[[], None] = lambda: None,
+) -> NoReturn:
     """Answer until SIGTERM or Ctrl-C, which end the process. `on_start` is called once requests are answered."""
     status = 0
     # A shell's background job is started deaf to it; uvicorn hears it all the same, and would end as if nothing had been said.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        server(opener, listening, on_start).run(sockets=[listening])
+        server(opener, listening, access, on_start).run(sockets=[listening])
     except KeyboardInterrupt:  # uvicorn passes on what it was told
         status = 130
     # The interpreter would wait for threads that wait for AWS; they hold nothing that needs an orderly end.
@@ -77,12 +97,15 @@ class _Server(uvicorn.Server):
 
 
 def server(
-    opener: Opener, listening: socket.socket, on_start: Callable[[], None] = lambda: None
+    opener: Opener,
+    listening: socket.socket,
+    access: Access | None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> uvicorn.Server:
     """The server, not yet running."""
     made = _Server(
         uvicorn.Config(
-            create(opener, port=listening.getsockname()[1]),
+            create(opener, port=listening.getsockname()[1], access=access),
             access_log=False,
             log_level="warning",
             loop="asyncio",
@@ -99,11 +122,12 @@ def server(
 
 def main(arguments: list[str]) -> None:
     folder, address_file = (Path(argument) for argument in arguments)
-    listening = listen()
+    listening, access = listen(), Access()
     serve(
         Reopened(StateDir(folder)),
         listening,
-        lambda: write_private(address_file, address(listening)),
+        access,
+        lambda: write_private(address_file, address(listening, access)),
     )
 
 

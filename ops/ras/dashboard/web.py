@@ -25,6 +25,7 @@ import anyio
 import anyio.to_thread
 from botocore.exceptions import BotoCoreError, ClientError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from result_aggregator.domain import ids
 from result_aggregator.domain.statuses import OVERALL
 from result_aggregator.names import DASHBOARD_CALLER
 from result_aggregator.topics import TOPICS
@@ -47,7 +48,8 @@ from ras.dashboard.request_guard import TOKEN_FIELD, RequestGuard
 from ras.dead_letters.bucket import PENDING
 from ras.dead_letters.letter import Kind
 from ras.dead_letters.replay import DEFAULT_LIMIT, OVER_LIMIT, TO_REPLAY
-from ras.errors import OperatorError
+from ras.errors import ConflictError, OperatorError
+from ras.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
+    from ras.dashboard.request_guard import Access
     from ras.dead_letters.letter import DeadLetter
 
 HERE = Path(__file__).parent
@@ -68,6 +71,9 @@ FIRST_ESSAYS = 100
 _LOCAL_S = 1.0
 _METRICS_S = 60.0
 _LETTERS_S = 5.0
+# A scan of the whole table: read units each time, a million items in two minutes.
+_SCAN_S = 1800.0
+_LOCAL_SCAN_S = 10.0
 # For so long people wait for AWS; their pages wait a little longer. A function may take a minute for a record.
 _PATIENCE_S = 20.0
 _REPLAY_S = 90.0
@@ -95,6 +101,8 @@ def told(error: Exception) -> Told:
     """What went wrong, and what to do about it."""
     if isinstance(error, ResultAggregatorError):
         return _of_api(error)
+    if isinstance(error, ConflictError):
+        return Told(409, "conflict", error.message, error.advice)
     if isinstance(error, OperatorError):
         return Told(503, "not_there", error.message, error.advice)
     if isinstance(error, ClientError):
@@ -185,7 +193,7 @@ class Dashboard:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters["visible"] = dead_letters.visible
+        self._templates.filters["visible"] = visible
 
     async def source(self) -> DataSource:
         found = await _in_thread(self._open)
@@ -280,7 +288,7 @@ class Dashboard:
             problem=Told(
                 404,
                 "not_found",
-                f"There is no dead letter {dead_letters.visible(name)}.",
+                f"There is no dead letter {visible(name)}.",
                 "It may have been replayed or purged meanwhile.",
             ),
         )
@@ -322,9 +330,9 @@ class Dashboard:
 
     async def batches_data(self, request: Request) -> Response:
         asked = request.query_params
-        user = asked.get("user", "")
 
         async def answer(correlation_id: str) -> Any:
+            user = _id(request, "user")
             found = await (await self.source()).results.get_user_batches(
                 user,
                 correlation_id=correlation_id,
@@ -338,8 +346,9 @@ class Dashboard:
 
     async def batch_data(self, request: Request) -> Response:
         async def answer(correlation_id: str) -> Any:
+            batch_id = _id(request, "id")
             found = await (await self.source()).results.get_batch_status_page(
-                request.query_params.get("id", ""), correlation_id=correlation_id, limit=FIRST_ESSAYS
+                batch_id, correlation_id=correlation_id, limit=FIRST_ESSAYS
             )
             return None if found is None else batches.status(found)
 
@@ -347,15 +356,16 @@ class Dashboard:
 
     async def essays_data(self, request: Request) -> Response:
         async def answer(correlation_id: str) -> Any:
+            batch_id = _id(request, "id")
             found = await (await self.source()).results.get_batch_status(
-                request.query_params.get("id", ""), correlation_id=correlation_id
+                batch_id, correlation_id=correlation_id
             )
             return None if found is None else batches.essays(found.essays)
 
         return await self._data(request, answer)
 
     async def health_data(self, request: Request) -> Response:
-        """Outcomes and lag. Each has its own failure: the one may be readable while the other is not."""
+        """Outcomes, lag and what a replay left disabled. Each has its own failure: one may be readable, another not."""
 
         async def part(name: str, seconds: float, read: Callable[[DataSource, datetime], Any]) -> Any:
             try:
@@ -366,11 +376,22 @@ class Dashboard:
                 return {"failed": told(error).__dict__}
 
         async def answer(_: str) -> Any:
-            outcomes, lag = await asyncio.gather(
+            outcomes, lag, paused = await asyncio.gather(
                 part("outcomes", _METRICS_S, ingest_health.outcomes),
                 part("lag", _METRICS_S, ingest_health.lag),
+                part("paused", _METRICS_S, ingest_health.paused),
             )
-            return {"outcomes": outcomes, "lag": lag}
+            return {"outcomes": outcomes, "lag": lag, "paused": paused}
+
+        return await self._data(request, answer)
+
+    async def unclaimed_data(self, request: Request) -> Response:
+        async def answer(_: str) -> Any:
+            source = await self.source()
+            kept_s = _LOCAL_SCAN_S if source.is_local else _SCAN_S
+            return await self._shared.get(
+                "unclaimed", kept_s, lambda: ingest_health.waiting(source, datetime.now(UTC))
+            )
 
         return await self._data(request, answer)
 
@@ -390,7 +411,7 @@ class Dashboard:
             found = await answer(correlation_id)
             # Megabytes, of a large batch: meanwhile others are answered.
             encoded = None if found is None else await _in_thread(lambda: _encoded(found))
-        except ValueError as error:  # the client's word for an empty id
+        except ValueError as error:  # of an id
             problem = Told(400, "bad_request", str(error), "Write an id.", correlation_id)
         except _EXPECTED as error:
             problem = told(error)
@@ -412,6 +433,20 @@ class Dashboard:
     async def broken(self, _request: Request, _error: Exception) -> Response:
         problem = Told(500, "internal_error", "The dashboard itself failed.", "Its log has the details.")
         return await self._page("failed.html", 500, title="That did not work", problem=problem)
+
+
+def _id(request: Request, name: str) -> str:
+    """An id that a page asks for. Raises ValueError where it is none, or no address can carry it to the API.
+
+    Servers on the way decode `%2F` and resolve `..` between slashes: the request would be one for another path.
+    """
+    text = request.query_params.get(name, "")
+    problem = ids.problem_of(text)
+    if problem is None and "/" in text and any(part in (".", "..") for part in text.split("/")):
+        problem = "no address can carry it"
+    if problem:
+        raise ValueError(f"That is no id: {problem}.")
+    return text
 
 
 def _encoded(found: Any) -> tuple[bytes, str]:
@@ -463,8 +498,8 @@ def _of_replay(error: Exception) -> Told:
     return told(error)
 
 
-def create(opener: Opener, *, port: int) -> ASGIApp:
-    """The application, for a server that listens on 127.0.0.1:`port`."""
+def create(opener: Opener, *, port: int, access: Access | None) -> ASGIApp:
+    """The application, for a server that listens on 127.0.0.1:`port`; without `access` whoever asks is answered."""
     token = secrets.token_urlsafe(32)
     dashboard = Dashboard(opener, token)
     application = Starlette(
@@ -479,6 +514,7 @@ def create(opener: Opener, *, port: int) -> ASGIApp:
             Route("/data/batch", dashboard.batch_data),
             Route("/data/essays", dashboard.essays_data),
             Route("/data/health", dashboard.health_data),
+            Route("/data/unclaimed", dashboard.unclaimed_data),
             Route("/data/letters", dashboard.letters_data),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
@@ -486,4 +522,4 @@ def create(opener: Opener, *, port: int) -> ASGIApp:
         lifespan=dashboard.lifespan,
     )
     # Around all of it: Starlette's own middleware would leave out what it answers to errors by itself.
-    return RequestGuard(application, port=port, token=token)
+    return RequestGuard(application, port=port, token=token, access=access)

@@ -26,7 +26,7 @@ from ras.dead_letters.letter import (
     DeadLetter,
     Kind,
     MalformedError,
-    Place,
+    RecordId,
     parse,
 )
 
@@ -121,20 +121,30 @@ class DeadLetterBucket:
         """The objects in which wanted letters can be, in the order of their keys within each prefix."""
         filters = filters or Filters()
         for prefix in filters.prefixes():
-            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
-                for listed in page.get("Contents", []):
-                    # A letter may be older than its object but not younger, give or take their clocks.
-                    if filters.since is None or listed["LastModified"] >= filters.since - _CLOCKS_DIFFER:
-                        yield ListedObject(
-                            listed["Key"], listed["ETag"], listed["LastModified"], listed["Size"]
-                        )
+            for entry in self._listed(prefix):
+                # A letter may be older than its object but not younger, give or take their clocks.
+                if filters.since is None or entry.modified >= filters.since - _CLOCKS_DIFFER:
+                    yield entry
+
+    def _listed(self, prefix: str) -> Iterator[ListedObject]:
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+            for listed in page.get("Contents", []):
+                yield ListedObject(listed["Key"], listed["ETag"], listed["LastModified"], listed["Size"])
 
     def counts(self) -> Counter[str]:
-        """Objects by what they hold: `rejected` and `given-up` records, given-up `batches`, `replayed` records."""
+        """Objects by what they hold: `rejected` and `given-up` records, given-up `batches`, `replayed` records.
+
+        A replayed record that has come back is counted where it waits now, and not as replayed.
+        """
         found = Counter(dict.fromkeys(("rejected", "given-up", "batches", "replayed"), 0))
-        for entry in self.entries(Filters(kinds=frozenset(Kind))):
-            top = entry.key.split("/")[0]
-            found["batches" if entry.key.startswith(DISCARDED_BATCH_PREFIX) else top] += 1
+        keys = [entry.key for entry in self.entries(Filters(kinds=frozenset(Kind)))]
+        waiting = {_record_part(key) for key in keys if not key.startswith(REPLAYED_PREFIX)}
+        for key in keys:
+            top = key.split("/")[0]
+            if key.startswith(DISCARDED_BATCH_PREFIX):
+                found["batches"] += 1
+            elif not (key.startswith(REPLAYED_PREFIX) and _record_part(key) in waiting):
+                found[top] += 1
         return found
 
     def objects(self, entries: Iterable[ListedObject]) -> Iterator[Stored | Malformed]:
@@ -178,51 +188,50 @@ class DeadLetterBucket:
             return None
         return self.read(ListedObject(key, found[0]["ETag"], found[0]["LastModified"]))
 
-    def of(self, place: Place) -> Stored | None:
-        """The object that holds a record's letter: its own, else the batch that it was given up with."""
+    def of(self, name: RecordId) -> dict[RecordId, Stored]:
+        """The records that a name fits, each with the object that holds its letter: its own, else its discarded batch.
+
+        More than one where the topic was created again, or a producer sent copied headers.
+        """
+        found: dict[RecordId, Stored] = {}
         for prefix in (REJECTED_PREFIX, GIVEN_UP_PREFIX):
             for base in ("", REPLAYED_PREFIX):
-                found = self.at(place.object_key(base + prefix))
-                if isinstance(found, Stored):
-                    return found
-        batches = self.objects(e for e in self.entries() if e.key.startswith(DISCARDED_BATCH_PREFIX))
-        for batch in batches:
-            if isinstance(batch, Stored) and any(letter.place == place for letter in batch.letters):
-                return batch
-        return None
+                _add_named(found, name, self.objects(self._listed(name.place.key_prefix(base + prefix))))
+        if not found:
+            batches = (entry for entry in self.entries() if entry.key.startswith(DISCARDED_BATCH_PREFIX))
+            _add_named(found, name, self.objects(batches))
+        return found
 
     # --- taking out ---
 
     def take_out(
-        self, stored: Stored, gone: Collection[Place], replays: Mapping[Place, int] | None = None
+        self, stored: Stored, gone: Collection[RecordId], replays: Mapping[RecordId, int] | None = None
     ) -> None:
         """Remove some letters of an object, and note on others how often they have been replayed now.
 
         What stays of a given-up batch becomes letters of its own, written before the batch is removed.
         """
         replays = replays or {}
-        staying = [letter for letter in stored.letters if letter.place not in gone]
+        staying = [letter for letter in stored.letters if letter.id not in gone]
         if len(staying) == len(stored.letters) and not replays:
             return
         if not stored.entry.key.startswith(DISCARDED_BATCH_PREFIX):
             for letter in staying:
-                self._put(stored.entry.key, letter.stored(replays=replays.get(letter.place)), stored.entry)
+                self._put(stored.entry.key, letter.stored(replays=replays.get(letter.id)), stored.entry)
             if not staying:
                 self._delete(stored.entry)
             return
         for letter in staying:
-            self._put(
-                letter.place.object_key(GIVEN_UP_PREFIX), letter.stored(replays=replays.get(letter.place))
-            )
+            self._put(letter.id.object_key(GIVEN_UP_PREFIX), letter.stored(replays=replays.get(letter.id)))
         self._delete(stored.entry)
 
-    def set_aside(self, stored: Stored, replays: Mapping[Place, int]) -> None:
-        """Move the letters of these places to those replayed, each with its count; first written, then removed."""
+    def set_aside(self, stored: Stored, replays: Mapping[RecordId, int]) -> None:
+        """Move the letters of these records to those replayed, each with its count; first written, then removed."""
         for letter in stored.letters:
-            if letter.place in replays:
+            if letter.id in replays:
                 self._put(
-                    letter.place.object_key(REPLAYED_PREFIX + _home(letter)),
-                    letter.stored(replays=replays[letter.place]),
+                    letter.id.object_key(REPLAYED_PREFIX + _home(letter)),
+                    letter.stored(replays=replays[letter.id]),
                 )
         if not stored.entry.key.startswith(REPLAYED_PREFIX):  # else it has just been overwritten
             self.take_out(stored, set(replays))
@@ -260,6 +269,18 @@ class DeadLetterBucket:
                 self._s3.delete_object(Bucket=self.name, Key=entry.key)
             elif not _changed(error):
                 raise
+
+
+def _add_named(found: dict[RecordId, Stored], name: RecordId, objects: Iterable[Stored | Malformed]) -> None:
+    for one in objects:
+        if isinstance(one, Stored):
+            for letter in filter(lambda letter: name.names(letter.id), one.letters):
+                found.setdefault(letter.id, one)
+
+
+def _record_part(key: str) -> str:
+    """What of a key names the record, below the prefix of its kind."""
+    return key.removeprefix(REPLAYED_PREFIX).partition("/")[2]
 
 
 def _home(letter: DeadLetter) -> str:

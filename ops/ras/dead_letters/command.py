@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -13,13 +12,14 @@ import click
 
 from ras import options as shared
 from ras.errors import FailedError, NotFoundError, SettingError
-from ras.terminal import console, many, plain, table
+from ras.terminal import console, json_line, many, plain, print_json, table
+from ras.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ras.dead_letters.bucket import DeadLetterBucket, ListedObject, Malformed, Stored
-    from ras.dead_letters.letter import DeadLetter, Place
+    from ras.dead_letters.letter import DeadLetter, RecordId
     from ras.dead_letters.replay import Choice, Result
 
 _ROWS = 100
@@ -82,27 +82,27 @@ def list_letters(*, limit: int | None, as_json: bool, **options: Any) -> None:
 
     if as_json:
         for one in islice(found(), most):
-            click.echo(json.dumps(_summary(one), ensure_ascii=False))
+            click.echo(json_line(_summary(one)))
         return
     out = console()
     out.print(described(bucket.counts()))
     listing = table("kept", "kind", "record", "reason", "what", "replays", numbers=("replays",))
     codes: Counter[str] = Counter()
-    rows = 0
     matching = found()
-    for one in islice(matching, most):
-        rows += 1
+    rows = list(islice(matching, most))
+    records = {one.id for one in rows if not isinstance(one, Malformed)}
+    at = Counter(record.place for record in records)
+    for one in rows:
         if isinstance(one, Malformed):
             listing.add_row(
-                f"{one.entry.modified:%F %T}", "malformed", one.entry.key, "", plain(one.problem), ""
+                f"{one.entry.modified:%F %T}", "malformed", plain(one.entry.key), "", plain(one.problem), ""
             )
         else:
             codes[one.code] += 1
             what = "; ".join(f"{p.path}: {p.message}".removeprefix(": ") for p in one.problems[:2])
             kept = f"{one.kept_at:%F %T}"
-            listing.add_row(
-                kept, one.kind, str(one.place), plain(one.code), plain(what), str(one.replays or "")
-            )
+            name = str(one.place) if at[one.place] == 1 else one.id.short
+            listing.add_row(kept, one.kind, plain(name), plain(one.code), plain(what), str(one.replays or ""))
     if rows:
         out.print(listing)
         out.print(_by_code(codes))
@@ -134,6 +134,7 @@ def _summary(one: DeadLetter | Malformed) -> dict[str, Any]:
     return {
         "kind": one.kind,
         "place": str(one.place),
+        "digest": one.id.digest,
         "topic": one.place.topic,
         "partition": one.place.partition,
         "offset": one.place.offset,
@@ -156,7 +157,8 @@ def _summary(one: DeadLetter | Malformed) -> dict[str, Any]:
 def show(name: str, *, raw: bool, **options: Any) -> None:
     """Show a dead letter in full.
 
-    RECORD is topic/partition/offset as `list` shows it, or the key of an object in the bucket.
+    RECORD is topic/partition/offset as `list` shows it, with -digest where several records have that place, or the key
+    of an object in the bucket.
 
     \b
     Examples:
@@ -164,23 +166,22 @@ def show(name: str, *, raw: bool, **options: Any) -> None:
       ras dead-letters show huleedu.essay.spellcheck.completed.v1/3/17 --raw | xxd | head
     """
     from ras.dead_letters.bucket import Malformed
-    from ras.dead_letters.letter import Place
 
     bucket = shared.deployment(options).dead_letters
-    found = _object(bucket, name)
+    found, record = _object(bucket, name)
     if isinstance(found, Malformed):
         if raw:
             click.echo(bucket.body(found.entry), nl=False)
             return
-        raise FailedError(f"{found.entry.key} is malformed: {found.problem}", "--raw shows it as it is.")
-    place = Place.parse(name)
-    letters = [one for one in found.letters if one.place == place] or list(found.letters)
-    if len(letters) > 1:
-        raise SettingError(
-            f"{found.entry.key} holds {len(letters)} records",
-            "Name one of them:\n" + "\n".join(str(one.place) for one in letters[:_LEFT_SHOWN]),
+        raise FailedError(
+            visible(f"{found.entry.key} is malformed: {found.problem}"), "--raw shows it as it is."
         )
-    [letter] = letters
+    letters = [one for one in found.letters if record in (one.id, None)]
+    if len({one.id for one in letters}) > 1:
+        raise SettingError(
+            f"{visible(found.entry.key)} holds {len(letters)} records", _name_one(one.id for one in letters)
+        )
+    letter = letters[0]  # a batch may hold the same record twice
     if raw:
         click.echo(_value(letter) or b"", nl=False)
         return
@@ -206,7 +207,7 @@ def _show(letter: DeadLetter) -> None:
         out.print(f"{name:>11}  {plain(text)}", soft_wrap=True)
     document = letter.document()
     if document is not None:
-        out.print_json(json.dumps(document), ensure_ascii=False)
+        print_json(out, document)
     else:
         out.print(plain(_shown(letter.value)), soft_wrap=True)
 
@@ -225,12 +226,15 @@ def _as_text(content: bytes) -> str:
         text = content.decode()
     except UnicodeDecodeError:
         return repr(content)
-    return text if text.isprintable() else repr(content)
+    return visible(text)
 
 
 def _headers(letter: DeadLetter) -> list[str]:
     try:
-        return [f"{name}: {_as_text(content)}" for name, content in letter.headers()]
+        return [
+            f"{name}: {'(none)' if content is None else _as_text(content)}"
+            for name, content in letter.headers()
+        ]
     except ValueError as error:
         return [f"({error})"]
 
@@ -242,17 +246,26 @@ def _value(letter: DeadLetter) -> bytes | None:
         return str(letter.received.get("value")).encode()  # as it came, which is why it was rejected
 
 
-def _object(bucket: DeadLetterBucket, name: str) -> Stored | Malformed:
-    from ras.dead_letters.letter import Place
+def _object(bucket: DeadLetterBucket, name: str) -> tuple[Stored | Malformed, RecordId | None]:
+    """The object that a name means, and the record where the name is a record's and not an object's key."""
+    from ras.dead_letters.letter import RecordId
 
-    place = Place.parse(name)
-    found = bucket.at(name) or (bucket.of(place) if place else None)
-    if found is None:
-        raise NotFoundError(
-            f"there is no dead letter {name} in {bucket.name}",
-            "Write topic/partition/offset, or an object's key, as `ras dead-letters list --json` gives them.",
-        )
-    return found
+    if at_key := bucket.at(name):
+        return at_key, None
+    record = RecordId.parse(name)
+    found = bucket.of(record) if record else {}
+    if len(found) > 1:
+        raise SettingError(f"{len(found)} records have the name {visible(name)}", _name_one(found))
+    for identity, stored in found.items():
+        return stored, identity
+    raise NotFoundError(
+        f"there is no dead letter {visible(name)} in {bucket.name}",
+        "Write topic/partition/offset, or an object's key, as `ras dead-letters list --json` gives them.",
+    )
+
+
+def _name_one(records: Iterable[RecordId]) -> str:
+    return "Name one of them:\n" + "\n".join(visible(str(record)) for record in islice(records, _LEFT_SHOWN))
 
 
 # --- replay and purge ---
@@ -263,27 +276,24 @@ class _Selection:
     """Objects to go through, and the records wanted of those that were named."""
 
     entries: list[ListedObject]
-    named: frozenset[Place]
+    named: frozenset[RecordId]
 
 
 def _select(bucket: DeadLetterBucket, names: Sequence[str], options: dict[str, Any]) -> _Selection:
     from ras.dead_letters.bucket import Malformed
-    from ras.dead_letters.letter import Place
 
     if not names:
         return _Selection(list(bucket.entries(shared.filters(options))), frozenset())
     if shared.filters_given(options):
         raise click.UsageError("Name records, or give filters, not both.")
     entries: dict[str, ListedObject] = {}
-    places: set[Place] = set()
+    records: set[RecordId] = set()
     for name in names:
-        found = _object(bucket, name)
+        found, record = _object(bucket, name)
         entries[found.entry.key] = found.entry
         if not isinstance(found, Malformed):
-            here = {letter.place for letter in found.letters}
-            place = Place.parse(name)
-            places |= {place} if place in here else here
-    return _Selection(list(entries.values()), frozenset(places))
+            records |= {record} if record else {letter.id for letter in found.letters}
+    return _Selection(list(entries.values()), frozenset(records))
 
 
 @dead_letters.command()
@@ -393,7 +403,7 @@ def _preview(bucket: DeadLetterBucket, selection: _Selection, choice: Choice, *,
     result, letters = replay.preview(bucket.objects(selection.entries), choice)
     if show:
         for letter in letters:
-            click.echo(f"would replay {letter.place}  {letter.kind}  {letter.code}")
+            click.echo(visible(f"would replay {letter.place}  {letter.kind}  {letter.code}"))
     return result
 
 
@@ -430,7 +440,7 @@ def purge(
     selection = _select(bucket, names, options)
 
     def admit(letter: DeadLetter) -> bool:
-        return letter.place in selection.named if selection.named else not names and filters.admit(letter)
+        return letter.id in selection.named if selection.named else not names and filters.admit(letter)
 
     if dry_run or not yes:
         number = 0
@@ -444,7 +454,7 @@ def purge(
                         if isinstance(letter, Malformed)
                         else f"{letter.place}  {letter.code}"
                     )
-                    click.echo(f"would purge {shown}")
+                    click.echo(visible(f"would purge {shown}"))
         if dry_run or not number:
             click.echo(f"{number} to purge", err=True)
             _tell_if_none(number, options)

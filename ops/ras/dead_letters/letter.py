@@ -1,12 +1,14 @@
 """Dead letters, read: one type for both kinds, whatever object of the bucket they come from.
 
-    rejected/<topic>/<partition>/<offset>.json    a record that a function rejected (`result_aggregator.store.dead_letters`)
-    given-up/<topic>/<partition>/<offset>.json    a record taken out of a batch that a mapping gave up on
-    aws/lambda/…                                  such a batch, as Lambda writes it (developer guide, "Capturing
-                                                  discarded batches"): metadata, and the event in `payload`
-    replayed/<one of the first two>               published to Kafka again, its fate not known
+    rejected/<record>.json    a record that a function rejected (`result_aggregator.store.dead_letters`)
+    given-up/<record>.json    a record taken out of a batch that a mapping gave up on
+    aws/lambda/…              such a batch, as Lambda writes it (developer guide, "Capturing discarded batches"):
+                              metadata, and the event in `payload`
+    replayed/<one of the first two>
+                              published to Kafka again, its fate not known
 
-What identifies a letter is where its record lay when it first came: topic, partition, offset.
+`<record>` is what identifies a letter: topic, partition and offset of its record when it first came, and a digest of
+the record (`result_aggregator.dead_letter_key`).
 """
 
 from __future__ import annotations
@@ -19,9 +21,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeGuard
-from urllib.parse import quote
 
-from result_aggregator import replay_headers
+from result_aggregator import dead_letter_key, replay_headers
 from result_aggregator.contracts.rejection import Problem
 from result_aggregator.names import (
     DISCARDED_BATCH_PREFIX,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _PLACE = re.compile(r"(?P<topic>.+)/(?P<partition>[0-9]{1,9})/(?P<offset>[0-9]{1,18})", re.ASCII)
+_RECORD = re.compile(r"(?P<place>.+?)(?:-(?P<digest>[0-9a-f]{1,32}))?", re.ASCII)
 
 
 class MalformedError(ValueError):
@@ -50,7 +52,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a record lay when it first came: what identifies its letter."""
+    """Where a record lay when it first came. A topic that is created again has other records at the same places."""
 
     topic: str
     partition: int
@@ -65,9 +67,45 @@ class Place:
         match = _PLACE.fullmatch(text)
         return cls(match["topic"], int(match["partition"]), int(match["offset"])) if match else None
 
+    def key_prefix(self, prefix: str) -> str:
+        """What the keys of all dead letters of this place begin with, under a prefix of the bucket."""
+        return dead_letter_key.place_prefix(prefix, self.topic, self.partition, self.offset)
+
+
+@dataclass(frozen=True)
+class RecordId:
+    """What identifies a letter: its record's place, and the record's digest.
+
+    In a name that an operator writes, the digest may be cut short or left out.
+    """
+
+    place: Place
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.place}-{self.digest}"
+
+    @property
+    def short(self) -> str:
+        """A name for people, where the place alone names several records."""
+        return f"{self.place}-{self.digest[:8]}"
+
+    @classmethod
+    def parse(cls, text: str) -> RecordId | None:
+        """Read `topic/partition/offset`, or that with `-digest`; None for any other text."""
+        match = _RECORD.fullmatch(text)
+        place = Place.parse(match["place"]) if match else None
+        return cls(place, match["digest"] or "") if match and place else None
+
+    def names(self, record: RecordId) -> bool:
+        """True where this is the name of the record: the same place, and the same digest as far as it is given."""
+        return self.place == record.place and record.digest.startswith(self.digest)
+
     def object_key(self, prefix: str) -> str:
-        """Its key under a prefix, in the form that the functions use."""
-        return f"{prefix}{quote(self.topic, safe='')}/{self.partition}/{self.offset:020d}.json"
+        """The key of its letter under a prefix of the bucket, where the functions write it as well."""
+        return dead_letter_key.object_key(
+            prefix, self.place.topic, self.place.partition, self.place.offset, self.digest
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +118,7 @@ class DeadLetter:
 
     kind: Kind
     object_key: str
-    place: Place
+    id: RecordId
     code: str
     problems: tuple[Problem, ...]
     kept_at: datetime
@@ -88,6 +126,11 @@ class DeadLetter:
     function: str
     event_source_arn: str
     received: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def place(self) -> Place:
+        """Where the record lay when it first came."""
+        return self.id.place
 
     @property
     def timestamp(self) -> datetime | None:
@@ -108,14 +151,14 @@ class DeadLetter:
         """The value's bytes, None for a tombstone. Raises ValueError where they are not base64."""
         return _decoded(self.received.get("value"))
 
-    def headers(self) -> list[tuple[str, bytes]]:
-        """Names and bytes in their order, with repeated names. Raises ValueError where they are not as AWS sends them."""
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        """Names and bytes in their order, with repeated names; None for a null. Raises ValueError where they are not so."""
         found = []
         try:
             for header in self.received.get("headers") or []:
                 [(name, value)] = header.items()
                 # AWS writes Java's signed bytes; unsigned ones are read as well.
-                found.append((name, bytes(byte & 0xFF for byte in value)))
+                found.append((name, None if value is None else bytes(byte & 0xFF for byte in value)))
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"the headers are not as AWS sends them: {error}") from error
         return found
@@ -215,7 +258,7 @@ def _single(object_key: str, document: dict[str, Any], modified: datetime, kind:
     return DeadLetter(
         kind=_kind(object_key, kind),
         object_key=object_key,
-        place=_place(received),
+        id=_id(received),
         code=reason["code"],
         problems=tuple(_problems(reason.get("problems"))),
         kept_at=_moment(kept.get("at")) or modified,
@@ -253,7 +296,7 @@ def _given_up(object_key: str, document: dict[str, Any], modified: datetime) -> 
         yield DeadLetter(
             kind=_kind(object_key, Kind.GIVEN_UP),
             object_key=object_key,
-            place=_place(first),
+            id=_id(first),
             code=_text(request.get("condition")) or "given_up",
             problems=(Problem("", message),),
             kept_at=_moment(document.get("timestamp")) or modified,
@@ -271,13 +314,13 @@ def _object(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def _place(received: Mapping[str, Any]) -> Place:
+def _id(received: Mapping[str, Any]) -> RecordId:
     topic, partition, offset = (received.get(name) for name in ("topic", "partition", "offset"))
     if not isinstance(topic, str) or not topic:
         raise MalformedError("no topic")
     if not _is_count(partition) or not _is_count(offset):
         raise MalformedError("no partition or no offset")
-    return Place(topic, partition, offset)
+    return RecordId(Place(topic, partition, offset), dead_letter_key.record_digest(received))
 
 
 def _problems(problems: Any) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """Replaying dead letters: through the functions, whose answer says what became of each record, or through Kafka.
 
 Nothing can be lost. Through the functions, a letter is removed once its record is applied, a duplicate, stale or
-ignored; one that is rejected again has been written anew by the function, under the same key, before it answers.
+ignored; one that is rejected again has been written anew by the function, under its own key, before it answers.
 Through Kafka a letter is set aside once the broker has the record, because nobody tells what becomes of it; should
 the record be rejected again, its letter comes back to where it was.
 
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from result_aggregator import replay_headers
 from result_aggregator.domain.outcomes import APPLIED, DUPLICATE, HANDED_BACK, IGNORED, STALE
+from result_aggregator.names import REJECTED_PREFIX
 from result_aggregator.topics import TOPICS
 
 from ras import invoke as functions
 from ras.dead_letters.bucket import Malformed, Stored
-from ras.dead_letters.letter import Kind
 from ras.invoke import FAILED, Outcome, Redelivery
 from ras.kafka.publish import Event, publish
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ras.dead_letters.bucket import DeadLetterBucket, Filters
-    from ras.dead_letters.letter import DeadLetter, Place
+    from ras.dead_letters.letter import DeadLetter, Place, RecordId
     from ras.invoke import Invoke
 
 DEFAULT_LIMIT = 3
@@ -79,15 +79,15 @@ class Choice:
     """Which letters a run takes: those that the filters admit, or the ones named, up to a number of replays."""
 
     filters: Filters
-    named: frozenset[Place] = frozenset()
+    named: frozenset[RecordId] = frozenset()
     limit: int = DEFAULT_LIMIT
     force: bool = False
 
     def split(self, stored: Stored, result: Result) -> list[DeadLetter]:
         """The letters of an object to replay now; the others that are wanted are noted in `result`."""
-        chosen: dict[Place, DeadLetter] = {}
+        chosen: dict[RecordId, DeadLetter] = {}
         for letter in stored.letters:
-            if self.named and letter.place not in self.named:
+            if self.named and letter.id not in self.named:
                 continue
             if not self.named and not self.filters.admit(letter):
                 continue
@@ -96,7 +96,7 @@ class Choice:
             elif letter.place.topic not in TOPICS:
                 result.leave(letter.place, NO_CONSUMER, letter.place.topic)
             else:
-                chosen[letter.place] = letter
+                chosen[letter.id] = letter
         return list(chosen.values())
 
 
@@ -109,22 +109,16 @@ def redelivery(letter: DeadLetter) -> Redelivery:
 
 
 def _headers(letter: DeadLetter) -> dict[str, bytes]:
-    timestamp = letter.received.get("timestamp")
-    return replay_headers.headers(
-        partition=letter.place.partition,
-        offset=letter.place.offset,
-        timestamp=timestamp if isinstance(timestamp, int) else None,
-        attempt=letter.replays + 1,
-    )
+    return replay_headers.headers(letter.received, attempt=letter.replays + 1)
 
 
 def preview(objects: Iterable[Stored | Malformed], choice: Choice) -> tuple[Result, list[DeadLetter]]:
     """What a run would take, changing nothing: the letters to replay, and those that it would leave."""
     result = Result()
-    letters: dict[Place, DeadLetter] = {}
+    letters: dict[RecordId, DeadLetter] = {}
     for group in _groups(objects, result):
         for stored in group:
-            letters.update((letter.place, letter) for letter in choice.split(stored, result))
+            letters.update((letter.id, letter) for letter in choice.split(stored, result))
     result.counts[TO_REPLAY] += len(letters)
     return result, list(letters.values())
 
@@ -143,18 +137,15 @@ def through_functions(
     record of OUT_OF_ORDER invocations in a row is handed back. Raises OperatorError when a function is out of reach.
     """
     result = Result()
-    seen: dict[Place, Outcome] = {}
+    seen: dict[RecordId, Outcome] = {}
     in_vain = 0
     for group in _groups(objects, result):
         chosen = {id(stored): choice.split(stored, result) for stored in group}
         fresh = {
-            letter.place: letter
-            for letters in chosen.values()
-            for letter in letters
-            if letter.place not in seen
+            letter.id: letter for letters in chosen.values() for letter in letters if letter.id not in seen
         }
         try:
-            for outcomes in functions.deliver(invoke, map(redelivery, fresh.values())):
+            for outcomes in _delivered(invoke, fresh.values()):
                 seen.update(outcomes)
                 handed_back = all(outcome.name == HANDED_BACK for outcome in outcomes.values())
                 in_vain = in_vain + 1 if handed_back else 0
@@ -173,32 +164,50 @@ def through_functions(
     return result
 
 
+def _delivered(invoke: Invoke, letters: Iterable[DeadLetter]) -> Iterator[dict[RecordId, Outcome]]:
+    """The outcomes of each invocation. A function tells them by place, so no two records of one place go together."""
+    turns: list[dict[Place, DeadLetter]] = []
+    taken: Counter[Place] = Counter()
+    for letter in letters:
+        turn = taken[letter.place]
+        taken[letter.place] += 1
+        if turn == len(turns):
+            turns.append({})
+        turns[turn][letter.place] = letter
+    for one in turns:
+        for outcomes in functions.deliver(invoke, map(redelivery, one.values())):
+            yield {one[place].id: outcome for place, outcome in outcomes.items()}
+
+
 def _settle(
     bucket: DeadLetterBucket,
     stored: Stored,
     letters: Sequence[DeadLetter],
-    outcomes: Mapping[Place, Outcome],
+    outcomes: Mapping[RecordId, Outcome],
 ) -> None:
     gone, raised = set(), {}
     for letter in letters:
-        outcome = outcomes.get(letter.place)
+        outcome = outcomes.get(letter.id)
         if outcome is None or outcome.name == HANDED_BACK:
             continue  # not judged: as it was
         if outcome.name == FAILED:
-            raised[letter.place] = letter.replays + 1
+            raised[letter.id] = letter.replays + 1
         elif outcome.name in SETTLED or not _is_its_own_letter(letter):
             # Rejected again, a record has a letter of its own now, which the function has written.
-            gone.add(letter.place)
+            gone.add(letter.id)
     bucket.take_out(stored, gone, raised)
 
 
 def _is_its_own_letter(letter: DeadLetter) -> bool:
-    """True for the object that the function overwrites when it rejects the record again."""
-    return letter.kind is Kind.REJECTED
+    """True for the object that the function overwrites when it rejects the record again.
+
+    Not so for a letter whose key has no digest: rejected again, its record has one with a digest now.
+    """
+    return letter.object_key == letter.id.object_key(REJECTED_PREFIX)
 
 
-def _note(letter: DeadLetter, outcomes: Mapping[Place, Outcome], result: Result) -> None:
-    outcome = outcomes.get(letter.place)
+def _note(letter: DeadLetter, outcomes: Mapping[RecordId, Outcome], result: Result) -> None:
+    outcome = outcomes.get(letter.id)
     if outcome is None:
         return  # the run ended before it
     if outcome.name in SETTLED:
@@ -223,12 +232,12 @@ def through_kafka(
     it took are then published again by the next run.
     """
     result = Result()
-    seen: set[Place] = set()
+    seen: set[RecordId] = set()
     for group in _groups(objects, result):
         events: list[Event] = []
-        published: list[tuple[Stored, dict[Place, int]]] = []
+        published: list[tuple[Stored, dict[RecordId, int]]] = []
         for stored in group:
-            counts: dict[Place, int] = {}
+            counts: dict[RecordId, int] = {}
             for letter in choice.split(stored, result):
                 try:
                     event = _event(letter)
@@ -237,10 +246,10 @@ def through_kafka(
                         letter.place, NOT_BYTES, f"{error}; only a replay through the function takes it"
                     )
                     continue
-                counts[letter.place] = letter.replays + 1
-                if letter.place not in seen:
+                counts[letter.id] = letter.replays + 1
+                if letter.id not in seen:
                     events.append(event)
-                    seen.add(letter.place)
+                    seen.add(letter.id)
             published.append((stored, counts))
         if events:
             publish(bootstrap_servers, events, settings=settings)
@@ -277,7 +286,7 @@ def purge(
             else:
                 result.leave(found.entry.key, MALFORMED, found.problem)
         else:
-            gone = {letter.place for letter in found.letters if admit(letter)}
+            gone = {letter.id for letter in found.letters if admit(letter)}
             group.append(partial(bucket.take_out, found, gone))
             result.counts[PURGED] += len(gone)
         if len(group) >= GROUP:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import botocore.session
@@ -12,6 +13,8 @@ from botocore import credentials as sdk
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
 
 _TOKEN_RETRY_S = 60
+_MARGIN = 0.1
+"""The share of its life by which a token is said to end early: clocks differ, and a client takes time to sign in."""
 
 
 @dataclass(frozen=True)
@@ -53,33 +56,57 @@ def msk_iam(region: str, profile: str | None) -> dict[str, Any]:
     return settings
 
 
-class _Found(sdk.CredentialProvider):
+class _Found:
     """What the SDK finds of credentials, by a profile or by itself: kept, and renewed before they expire.
 
     A search for each token would ask an instance's metadata service each time, which has one second for its answer.
     """
 
     def __init__(self, profile: str | None) -> None:
-        super().__init__()
         self._session = botocore.session.Session(profile=profile)
 
-    def load(self) -> sdk.Credentials:
-        """Those that are valid now. Raises botocore's errors where there are none."""
+    def load(self) -> tuple[sdk.Credentials, float | None]:
+        """Those that are valid now, and when they expire in seconds since 1970; None where that is not known.
+
+        Raises botocore's errors where there are none.
+        """
         try:
             found = self._session.get_credentials()
             frozen = None if found is None else found.get_frozen_credentials()
+            # The SDK has no public name for it. It renews before that, and what it held is good until then.
+            expiry = getattr(found, "_expiry_time", None)
         except (OSError, RuntimeError, ValueError) as error:
             # Not botocore's: a profile's program that is not there, tells expired credentials, or no JSON.
             raise CredentialRetrievalError(provider="the SDK", error_msg=str(error)) from error
         if frozen is None or not (frozen.access_key and frozen.secret_key):
             raise NoCredentialsError
-        return sdk.Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+        credentials = sdk.Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+        return credentials, expiry.timestamp() if isinstance(expiry, datetime) else None
+
+
+class _Given(sdk.CredentialProvider):
+    """One pair of credentials, for the signer."""
+
+    def __init__(self, credentials: sdk.Credentials) -> None:
+        super().__init__()
+        self._credentials = credentials
+
+    def load(self) -> sdk.Credentials:
+        return self._credentials
 
 
 def _token(region: str, found: _Found) -> tuple[str, float]:
-    """A token, and when it expires in seconds since 1970. Raises botocore's errors where there are no credentials."""
+    """A token, and when it expires in seconds since 1970. Raises botocore's errors where there are no credentials.
+
+    It says 900 s of itself, but ends with the credentials that it was signed with.
+    """
     # Imported on use: the stack on this machine does without.
     from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
 
-    made, expires_ms = MSKAuthTokenProvider.generate_auth_token_from_credentials_provider(region, found)
-    return made, expires_ms / 1000
+    credentials, ends = found.load()
+    given = _Given(credentials)
+    made, expires_ms = MSKAuthTokenProvider.generate_auth_token_from_credentials_provider(region, given)
+    expires, now = expires_ms / 1000, time.time()
+    if ends is not None:
+        expires = min(expires, ends)
+    return made, expires - _MARGIN * max(0.0, expires - now)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
@@ -15,6 +16,9 @@ from confluent_kafka.admin import AdminClient
 from ras.errors import FailedError, SettingError
 from ras.kafka.client import quiet_client, unreachable
 from ras.kafka.errors import Door, lacking
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DELIVERY_TIMEOUT_S = 30
 _BY_KEY = -1  # librdkafka's word for a partition that its partitioner picks
@@ -49,11 +53,13 @@ def read_events(path: Path) -> Iterator[Event]:
     Raises OperatorError that names the file and line of what cannot be read.
     """
     try:
-        with Path("/dev/stdin" if str(path) == "-" else path).open(encoding="utf-8") as lines:
+        # Standard input as it is: /dev/stdin does not open a socket, which Node and Python give their children.
+        given = contextlib.nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb")
+        with given as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     try:
-                        yield parse_event(line)
+                        yield parse_event(line.decode())
                     except ValueError as error:
                         raise SettingError(
                             f"{path}:{number}: {error}",

@@ -2,7 +2,7 @@
 
 It scans, which the service never does: as an operator, once per rebuild. Both are read strongly consistent, the one that
 may have more first. Where that is the older table, what events bring meanwhile is never taken for a difference, as it is
-written last (`result_aggregator.store.two_tables`); where it is the newer one, what is on its way to the other is looked up again.
+written last (`result_aggregator.ingest`); where it is the newer one, what is on its way to the other is looked up again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from result_aggregator.deadline import Deadline
-from result_aggregator.domain import registers, table_layout
+from result_aggregator.domain import claims, registers, table_layout
 from result_aggregator.domain.store_interface import StoreError, UnavailableError
 from result_aggregator.store.aws import translated
 
@@ -73,10 +73,8 @@ class Comparison:
 
     @property
     def behind(self) -> list[str]:
-        """Some of what the new one lacks, as `batch sort-key`."""
-        return [
-            f"{table_layout.batch_id_of(str(item['pk']))} {item['sk']!s}" for item in self.kept[:_EXAMPLES]
-        ]
+        """Some of what the new one lacks, as `batch sort-key`, of an essay's own item `essay results`."""
+        return [f"{str(item['pk']).partition('#')[2]} {item['sk']!s}" for item in self.kept[:_EXAMPLES]]
 
     def note(self, item: Item, verdict: Difference) -> None:
         self.counts[verdict] += 1
@@ -97,24 +95,32 @@ def lacking(old: Item, new: Item | None) -> Change | None:
     """
     change = table_layout.change_to(old)
     there = new or {}
+    registers_there = table_layout.change_to(new).registers if new else {}
     change.registers = {
         name: value
         for name, value in change.registers.items()
-        if registers.version_of(str(there.get(name, ""))) < registers.version_of(value)
+        if registers.version_of(registers_there.get(name, "")) < registers.version_of(value)
     }
     if change.times is not None and not table_layout.improvements(there, change.times):
         change.times = None
-    return change if change.registers or change.times else None
+    earlier = table_layout.earlier(there, change.firsts)
+    change.firsts = {
+        name: time for name, time in change.firsts.items() if table_layout.FIRST_PREFIX + name in earlier
+    }
+    there_too = table_layout.claims_of(there)
+    change.claims = {batch_id: None for batch_id in change.claims if batch_id not in there_too}
+    return change if change.registers or change.times or change.firsts or change.claims else None
 
 
 def verdict(old: Item, new: Item | None) -> Difference:
     """What the new item is to the old one, by its registers and times."""
     if new is None or lacking(old, new):
         return Difference.BEHIND
+    registers_there = table_layout.change_to(new).registers
     differing = [
-        (str(new[name]), value)
+        (registers_there[name], value)
         for name, value in table_layout.change_to(old).registers.items()
-        if new[name] != value
+        if registers_there[name] != value
     ]
     if any(registers.version_of(there) == registers.version_of(value) for there, value in differing):
         return Difference.CHANGED
@@ -142,7 +148,9 @@ def compare(
         for page in _pages(dynamodb, old, patience):
             changes = _judge(result, page, _get(dynamodb, new, page, patience))
             if copy_to is not None:
-                written = pool.map(lambda change: patience().attempt(partial(copy_to.write, change)), changes)
+                written = pool.map(
+                    lambda change: patience().attempt(partial(_copy, copy_to, change)), changes
+                )
                 for outcome in written:
                     if isinstance(outcome, StoreError):
                         raise FailedError(
@@ -157,6 +165,15 @@ def compare(
         for page in _hundreds(result.forget()):
             _judge(result, page, _get(dynamodb, new, page, patience))
     return result
+
+
+def _copy(store: WritableView, change: Change) -> None:
+    """Bring a change into the other table. What an essay's own item learns there it brings to the batches there."""
+    if table_layout.is_own(change.key):
+        for brought in claims.brought(change, store.write_own(change).item):
+            store.write(brought)
+    else:
+        store.write(change)
 
 
 def _judge(result: Comparison, page: Sequence[Item], there: Mapping[tuple[str, str], Item]) -> list[Change]:
@@ -228,4 +245,7 @@ def _patiently(table: str, call: Callable[[], T], deadline: Deadline) -> T:
 
 
 def _item(raw: Any) -> Item:
-    return {name: next(iter(typed.values())) for name, typed in raw.items()}
+    return {
+        name: frozenset(typed["SS"]) if "SS" in typed else next(iter(typed.values()))
+        for name, typed in raw.items()
+    }

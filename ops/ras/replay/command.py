@@ -34,7 +34,6 @@ _BY_TOPIC = ("topic", "group", "partitions", "again")
     "--from",
     "start",
     type=shared.Moment(),
-    required=True,
     help="First moment, by the records' timestamps: 2h (ago), 2026-11-23T08:00:00Z, beginning.",
 )
 @click.option(
@@ -50,6 +49,9 @@ _BY_TOPIC = ("topic", "group", "partitions", "again")
 )
 @shared.timeout(3600, "With --wait")
 @click.option("--restart", is_flag=True, help="With --via function: begin anew instead of going on.")
+@click.option(
+    "--enable", is_flag=True, help="Only enable the mappings that an interrupted replay has left disabled."
+)
 @shared.dry_run
 @shared.yes
 @shared.of_deployment
@@ -59,7 +61,7 @@ def replay(
     topics: tuple[str, ...],
     *,
     all_topics: bool,
-    start: datetime,
+    start: datetime | None,
     end: datetime | None,
     via: str,
     group: str | None,
@@ -67,6 +69,7 @@ def replay(
     wait: bool,
     timeout_s: float,
     restart: bool,
+    enable: bool,
     dry_run: bool,
     yes: bool,
     **options: Any,
@@ -76,7 +79,8 @@ def replay(
     --via group rewinds the consumer group of the topic's event source mapping: the mapping is disabled, the group's
     committed offsets are moved back to the first records at or after the moment, and the mapping is enabled again.
     (Changing a mapping's StartingPosition does nothing: AWS ignores it once the group has commits.) Offsets are only
-    moved back, so nothing is skipped. While the mapping is disabled new records wait in the topic.
+    moved back, so nothing is skipped. While the mapping is disabled new records wait in the topic. That it is disabled is
+    noted in the stage's bucket first: should this be killed, `ras replay --enable` enables what it left, from any machine.
 
     --via function reads the records and hands them to the ingest function itself, besides the mapping, whose group is
     not touched. It hands over the records that are stamped in the window, wherever they are in the topic, and no others;
@@ -88,7 +92,8 @@ def replay(
     Rights in AWS:
       both            cloudformation:DescribeStacks, lambda:ListEventSourceMappings, kafka:GetBootstrapBrokers;
                       kafka-cluster:Connect on the cluster, DescribeTopic and ReadData on the topics
-      --via group     lambda:UpdateEventSourceMapping and GetEventSourceMapping;
+      --via group     lambda:UpdateEventSourceMapping and GetEventSourceMapping; on the dead-letter bucket s3:ListBucket,
+                      and s3:GetObject, s3:PutObject and s3:DeleteObject under paused-mappings/ (--enable: these alone);
                       kafka-cluster:DescribeGroup and AlterGroup on the mappings' groups
       --via function  lambda:InvokeFunction; kafka-cluster:DescribeGroup on groups ras-replay-*
                       (by AWS's list AlterGroup goes with ReadData; Kafka does not ask for it here)
@@ -97,8 +102,18 @@ def replay(
     Examples:
       ras replay --all-topics --from beginning --dry-run
       ras replay --topic huleedu.cj_assessment.completed.v1 --from 2h --wait
+      ras replay --stage prod --enable
       ras replay --stage prod --topic huleedu.essay.spellcheck.completed.v1 --via function --from 2026-11-22 --to 2026-11-23
     """
+    if enable:
+        if topics or all_topics or start or end or group or all_groups:
+            raise click.UsageError(
+                "--enable takes no topic, group or moment: it enables what was left disabled."
+            )
+        _enable(shared.deployment(options), dry_run=dry_run)
+        return
+    if start is None:
+        raise click.UsageError("Missing option '--from'.")
     if end is not None and end <= start:
         raise click.UsageError("--to is not after --from: there is nothing between them.")
     _check(topics, all_topics=all_topics, via=via, end=end, group=group, all_groups=all_groups)
@@ -153,6 +168,35 @@ def _mappings(
     return found
 
 
+# --- what an interrupted replay left ---
+
+
+def _enable(deployment: Deployment, *, dry_run: bool) -> None:
+    """Enable what an interrupted replay has left disabled. No question is asked: that is the state it was in."""
+    from ras.replay import rewind
+
+    out = console(stderr=True)
+    found = deployment.paused_mappings.interrupted()
+    for one in found:
+        out.print(plain(str(one)), soft_wrap=True)
+        if not dry_run:
+            rewind.enable(deployment, one.uuid)
+            out.print(plain(f"{one.topic}: its mapping is enabled again"), soft_wrap=True)
+    if not found:
+        out.print("No mapping is disabled by an interrupted replay.")
+
+
+def _interrupted(deployment: Deployment) -> set[str]:
+    """Report the mappings that an interrupted replay has left disabled; their ids."""
+    from ras.replay import rewind
+
+    found = deployment.paused_mappings.interrupted()
+    for one in found:
+        remedy = f"{one}; `{rewind.enable_command(deployment)}` enables it"
+        console(stderr=True).print(plain(remedy), soft_wrap=True)
+    return {one.uuid for one in found}
+
+
 # --- by the group ---
 
 
@@ -170,6 +214,7 @@ def _rewind(
 
     brokers = deployment.brokers()
     out = console(stderr=True)
+    interrupted = _interrupted(deployment)
     plans = each(lambda mapping: rewind.plan(brokers, mapping, time_argument.milliseconds(start)), mappings)
     _show(plans)
     again = sum(plan.again for plan in plans)
@@ -177,25 +222,32 @@ def _rewind(
         f"{many(again, 'record')} {'would' if dry_run else 'will'} be read again, from {start.isoformat()} on"
     )
     for plan in plans:
-        if not plan.mapping.enabled:
+        if not plan.mapping.enabled and plan.mapping.uuid not in interrupted:
             enable = rewind.enabling(deployment, plan.mapping.uuid)
             out.print(
                 f"{plan.mapping.topic} is not read by group {plan.mapping.consumer_group_id}: its mapping is disabled,"
                 f" and stays so; enable it with `{enable}`",
                 soft_wrap=True,
             )
-    if dry_run or not again:
+    left = [plan.mapping for plan in plans if not plan.again and plan.mapping.uuid in interrupted]
+    if dry_run or not (again or left):
         return
     moving = [plan for plan in plans if plan.again]
     if not yes:
         shared.confirm(f"Rewind {many(len(moving), 'consumer group')} of stage {deployment.stage}?")
-    if enabled := " ".join(plan.mapping.uuid for plan in moving if plan.mapping.enabled):
+    if any(plan.mapping.enabled for plan in moving):
         out.print(
-            "disabling the mappings; should this be killed, enable them again with"
-            f" `{rewind.enabling(deployment, 'ID')}`, ID each of {enabled}",
+            f"disabling the mappings; should this be killed, `{rewind.enable_command(deployment)}` enables them again",
             soft_wrap=True,
         )
-    rewind.rewind(deployment, moving, say=lambda text: out.print(plain(text), soft_wrap=True))
+    rewind.rewind(
+        deployment,
+        moving,
+        interrupted=interrupted,
+        say=lambda text: out.print(plain(text), soft_wrap=True),
+    )
+    for mapping in left:
+        rewind.enable(deployment, mapping.uuid)
     if wait_s is not None:
         _wait(deployment, brokers, moving, wait_s)
 
@@ -265,11 +317,21 @@ def _redrive(
     dry_run: bool,
     yes: bool,
 ) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
     from ras.checkpoints import FolderCheckpoints
     from ras.kafka.topic import each
     from ras.progress import progress
     from ras.replay import redrive
 
+    # This needs no right on the bucket, and a mapping that reads nothing does not disturb it.
+    try:
+        _interrupted(deployment)
+    except (BotoCoreError, ClientError) as error:
+        console(stderr=True).print(
+            plain(f"whether an interrupted replay left a mapping disabled is not known: {error}"),
+            soft_wrap=True,
+        )
     brokers = deployment.brokers()
     notes = FolderCheckpoints(deployment.state.root / "replays")
     out = console(stderr=True)

@@ -10,17 +10,19 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ras import interrupts
 from ras.deployment import Account
 from ras.errors import ConflictError, DeclinedError, FailedError, NotFoundError
 from ras.kafka.group import Group
 from ras.kafka.topic import TopicLog
+from ras.replay.paused import DISABLED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from ras.deployment import Deployment
     from ras.kafka.msk_iam import Brokers
@@ -81,26 +83,50 @@ def rewind(
     deployment: Deployment,
     plans: Sequence[RewindPlan],
     *,
+    interrupted: Collection[str] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Disable the mappings, move their groups back as planned, and enable them again, whatever happens in between.
 
     What a group has read since the plan was made, it reads again as well. A mapping that was disabled before stays
-    so. Raises the first mapping's OperatorError where a state is not reached, or somebody else is in a group; the others
-    are finished nevertheless. An interrupted run enables what it has disabled, which may take some seconds.
+    so, unless an interrupted replay has done it: its id is among `interrupted`. Before a mapping is disabled that is
+    noted (`paused`), for the case that this process is killed.
+    Raises the first mapping's OperatorError where a state is not reached, or somebody else is in a group; the others
+    are finished nevertheless. An interrupted run enables what it has disabled, which may take some seconds, in which
+    further signals are ignored.
     """
     brokers = deployment.brokers()
     stopping = threading.Event()
     # All at a time, but for signing in: each is a wait for Lambda and for members to leave.
     with ThreadPoolExecutor(max(1, len(plans)), thread_name_prefix="rewind") as pool:
-        running = [pool.submit(_Rewind(deployment, brokers, plan, say, stopping).run) for plan in plans]
+        running = [
+            pool.submit(
+                _Rewind(
+                    deployment,
+                    brokers,
+                    plan,
+                    say,
+                    stopping,
+                    pauses=plan.mapping.enabled or plan.mapping.uuid in interrupted,
+                ).run
+            )
+            for plan in plans
+        ]
         try:
             for future in running:
                 future.result()
         except BaseException as error:
             if not isinstance(error, Exception):
-                stopping.set()
+                with interrupts.uninterrupted():
+                    stopping.set()
+                    wait(running)
             raise
+
+
+def enable(deployment: Deployment, uuid: str) -> None:
+    """Enable a mapping that an interrupted replay has disabled. Raises OperatorError where it does not come to it."""
+    _switch(deployment, uuid, "Enabled")
+    deployment.paused_mappings.remove(uuid)
 
 
 @dataclass(frozen=True)
@@ -112,17 +138,22 @@ class _Rewind:
     plan: RewindPlan
     say: Callable[[str], None]
     stopping: threading.Event
+    pauses: bool
+    """Whether the mapping is disabled meanwhile; else it was so before."""
 
     def run(self) -> None:
         mapping = self.plan.mapping
-        if not mapping.enabled:
+        if not self.pauses:
             self._move()
             return
+        # The first time is the one to report.
+        if mapping.enabled:
+            self.deployment.paused_mappings.note(mapping)
         try:
-            self._switch("Disabled", self._check)
+            _switch(self.deployment, mapping.uuid, "Disabled", self._check)
             self._move()
         finally:
-            self._switch("Enabled", lambda: None)
+            enable(self.deployment, mapping.uuid)
 
     def _move(self) -> None:
         mapping = self.plan.mapping
@@ -136,50 +167,59 @@ class _Rewind:
             raise FailedError(f"the brokers have kept {kept} instead of {targets} for group {group.name}")
         self.say(f"{mapping.topic}: group {group.name} is rewound by {self.plan.again}")
 
-    def _switch(self, wanted: str, check: Callable[[], None]) -> None:
-        """Enable or disable the mapping and wait until it is so."""
-        lambda_, uuid = self.deployment.cloud.functions, self.plan.mapping.uuid
-        deadline = time.monotonic() + STATE_WAIT_S
-        asked = False
-        while True:
-            if not asked:
-                # A mapping that is just changing takes no update: it is asked again once it has settled.
-                with contextlib.suppress(
-                    lambda_.exceptions.ResourceConflictException, lambda_.exceptions.ResourceInUseException
-                ):
-                    try:
-                        lambda_.update_event_source_mapping(UUID=uuid, Enabled=wanted == "Enabled")
-                    except lambda_.exceptions.ResourceNotFoundException as error:
-                        # As on an emulator that makes no mappings for MSK: they are told, and nothing can disable them.
-                        raise NotFoundError(
-                            f"Lambda has no mapping {uuid} that could be disabled",
-                            "Hand the records to the function instead: --via function.",
-                        ) from error
-                    asked = True
-            state = lambda_.get_event_source_mapping(UUID=uuid).get("State")
-            if asked and state == wanted:
-                return
-            if time.monotonic() > deadline:
-                raise FailedError(
-                    f"mapping {uuid} is {state}, not {wanted}, after {STATE_WAIT_S:.0f} s",
-                    "See it in the Lambda console.",
-                )
-            check()
-            time.sleep(1.0)
-
     def _check(self) -> None:
         if self.stopping.is_set():
             raise DeclinedError("interrupted")
 
 
+def _switch(deployment: Deployment, uuid: str, wanted: str, check: Callable[[], None] = lambda: None) -> None:
+    """Enable or disable a mapping and wait until it is so."""
+    lambda_ = deployment.cloud.functions
+    deadline = time.monotonic() + STATE_WAIT_S
+    asked = False
+    while True:
+        if not asked:
+            # A mapping that is just changing takes no update: it is asked again once it has settled.
+            with contextlib.suppress(
+                lambda_.exceptions.ResourceConflictException, lambda_.exceptions.ResourceInUseException
+            ):
+                try:
+                    lambda_.update_event_source_mapping(UUID=uuid, Enabled=wanted == "Enabled")
+                except lambda_.exceptions.ResourceNotFoundException as error:
+                    deployment.paused_mappings.remove(uuid)
+                    # As on an emulator that makes no mappings for MSK: they are told, and nothing can disable them.
+                    raise NotFoundError(
+                        f"Lambda has no mapping {uuid} that could be disabled",
+                        "Hand the records to the function instead: --via function.",
+                    ) from error
+                asked = True
+        state = lambda_.get_event_source_mapping(UUID=uuid).get("State")
+        if asked and state == wanted:
+            return
+        if time.monotonic() > deadline:
+            raise FailedError(
+                f"mapping {uuid} is {state}, not {wanted}, after {STATE_WAIT_S:.0f} s",
+                "See it in the Lambda console.",
+            )
+        check()
+        time.sleep(1.0)
+
+
 def check_read(deployment: Deployment, mapping: DeployedMapping) -> None:
     """Raises OperatorError where the mapping is disabled, so that its group does not read."""
     state = deployment.cloud.functions.get_event_source_mapping(UUID=mapping.uuid).get("State", "")
-    if state in ("Disabled", "Disabling"):
+    if state in DISABLED:
         raise ConflictError(
             f"{mapping.topic} is not read by group {mapping.consumer_group_id}: its mapping is {state.lower()}",
             f"What is rewound stays so. Enable it with `{enabling(deployment, mapping.uuid)}`.",
         )
+
+
+def enable_command(deployment: Deployment) -> str:
+    """The command that enables what an interrupted replay of a stage has left disabled, for a person to paste."""
+    stage = "" if deployment.is_local else f" --stage {deployment.stage}"
+    profile = f" --profile {deployment.profile}" if deployment.profile else ""
+    return f"ras replay --enable{stage}{profile}"
 
 
 def enabling(deployment: Deployment, uuid: str) -> str:

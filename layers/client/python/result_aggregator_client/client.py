@@ -389,7 +389,7 @@ class ResultAggregatorClient(_Client):
         """A page of a user's batches, newest first, without essays; empty for a user without any.
 
         `limit`: 1 to 100, by default 20. `offset`: 0 to 10,000, not together with `cursor`. `status`: only batches of
-        this overall status.
+        this overall status, in the view's words or in the platform's.
         """
         return self._run(self._core.batches_page(user_id, limit, offset, status, cursor, options))
 

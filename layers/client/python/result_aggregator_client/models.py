@@ -52,30 +52,39 @@ class EssayResult(Answer):
     essay_id: str
     filename: str | None = None
     original_text_storage_id: str | None = None
+    file_upload_id: str | None = None
     spellcheck_status: PhaseStatus | None = None
     spellcheck_correction_count: int | None = None
     spellcheck_corrected_text_storage_id: str | None = None
     spellcheck_metrics: Mapping[str, Any] | None = None
     spellcheck_error: str | None = None
+    spellcheck_completed_at: datetime | None = None
     cj_assessment_status: PhaseStatus | None = None
     cj_rank: int | None = None
     """1 is best; equal essays share a rank."""
     cj_score: float | None = None
     cj_comparison_count: int | None = None
+    """Comparisons of the essay, or of the whole job."""
     cj_grade: str | None = None
     cj_confidence: float | None = None
     cj_normalized_score: float | None = None
+    cj_confidence_label: str | None = None
     cj_assessment_error: str | None = None
+    cj_assessment_completed_at: datetime | None = None
     nlp_status: PhaseStatus | None = None
     nlp_lexical_diversity_score: float | None = None
     nlp_cohesion_score: float | None = None
     nlp_grammatical_error_rate: float | None = None
+    """Errors per 100 words."""
     nlp_metrics_storage_id: str | None = None
+    nlp_metrics: Mapping[str, Any] | None = None
     nlp_error: str | None = None
+    nlp_completed_at: datetime | None = None
     ai_feedback_status: PhaseStatus | None = None
     ai_feedback_storage_id: str | None = None
     ai_feedback_summary: str | None = None
     ai_feedback_error: str | None = None
+    ai_feedback_completed_at: datetime | None = None
     last_updated: datetime | None = None
 
 
@@ -117,6 +126,14 @@ class BatchSummary(Answer):
     last_updated: datetime
     processing_started_at: datetime | None = None
     processing_completed_at: datetime | None = None
+    assignment_id: str | None = None
+    student_prompt_storage_id: str | None = None
+    course_code: str | None = None
+    class_id: str | None = None
+    org_id: str | None = None
+    last_error: str | None = None
+    error_count: int = 0
+    """Failed essays and phases with an error."""
 
     @property
     def is_ended(self) -> bool:

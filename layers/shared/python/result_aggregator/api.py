@@ -396,11 +396,11 @@ class Api:
         return RouteAnswer(found.json(), is_cacheable=True)
 
     def _user_batches(self, request: Request) -> RouteAnswer:
-        status = request.parameter("status")
-        if status is not None and status.upper() not in statuses.OVERALL:
-            raise BadRequestError(
-                "status is none of a batch's", {"parameter": "status", "allowed": list(statuses.OVERALL)}
-            )
+        word = request.parameter("status")
+        status = None if word is None else statuses.overall_status(word)
+        if word is not None and status is None:
+            allowed = [*statuses.OVERALL, *statuses.OVERALL_BY_WORD, statuses.WAITING_WORDS]
+            raise BadRequestError("status is none of a batch's", {"parameter": "status", "allowed": allowed})
         limit = request.integer("limit", 1, MAX_BATCHES)
         offset = request.integer("offset", 0, MAX_OFFSET)
         cursor = request.parameter("cursor")
@@ -413,7 +413,7 @@ class Api:
             limit=20 if limit is None else limit,
             offset=offset or 0,
             cursor=cursor,
-            status=status and status.upper(),
+            status=status,
         )
         return RouteAnswer(query.encode(found), is_cacheable=True)
 

@@ -17,10 +17,14 @@ from result_aggregator.store.dead_letters import DeadLetterStore
 from result_aggregator.store.view_store import ViewStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from result_aggregator.domain.store_interface import WritableView
     from result_aggregator.ingest import Report
+
+_TABLES_AT_MOST = 2
 
 
 class HandedBackError(RuntimeError):
@@ -28,25 +32,19 @@ class HandedBackError(RuntimeError):
 
 
 @cache
-def _stores() -> tuple[WritableView, DeadLetterStore]:
+def _stores() -> tuple[Sequence[WritableView], DeadLetterStore]:
     function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")  # Lambda's own; absent elsewhere
-    return _view(), DeadLetterStore(settings.text(ENV_DEAD_LETTER_BUCKET), function=function)
+    return _views(), DeadLetterStore(settings.text(ENV_DEAD_LETTER_BUCKET), function=function)
 
 
-def _view() -> WritableView:
+def _views() -> Sequence[WritableView]:
     """The view's table; while it is rebuilt TABLE_NAME names two, the one of the newer generation first."""
-    stores = [ViewStore(name) for name in settings.names(ENV_TABLE_NAME)]
-    match stores:
-        case [only]:
-            return only
-        case [first, second]:
-            # Here, because nearly always there is one table.
-            from result_aggregator.store.two_tables import ViewPair
-
-            return ViewPair(first, second)
-    raise settings.SettingsError(
-        f"environment variable {ENV_TABLE_NAME} names {len(stores)} tables, at most 2"
-    )
+    names = settings.names(ENV_TABLE_NAME)
+    if len(names) > _TABLES_AT_MOST:
+        raise settings.SettingsError(
+            f"environment variable {ENV_TABLE_NAME} names {len(names)} tables, at most {_TABLES_AT_MOST}"
+        )
+    return [ViewStore(name) for name in names]
 
 
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -57,9 +55,9 @@ def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     A replay (`replay_headers.EVENT_SOURCE`) has no mapping behind it: it is told what became of each record.
     """
     watch = Stopwatch()
-    view, dead_letters = _stores()
+    views, dead_letters = _stores()
     deadline = Deadline.of_function(context.get_remaining_time_in_millis())
-    report = ingest(msk_event.records_of(event), view, dead_letters, deadline)
+    report = ingest(msk_event.records_of(event), views, dead_letters, deadline)
     report_ingest(report, context.function_name, watch.seconds())
     report_store_calls(calls.take())
     write_metrics()

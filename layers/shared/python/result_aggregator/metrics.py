@@ -119,6 +119,18 @@ ESSAYS_AGGREGATED = Metric(
     ("phase",),
     "Essay results applied, by phase; a ranking counts each of its essays.",
 )
+RESULTS_WAITING = Metric(
+    "ras_results_waiting_total",
+    Kind.COUNTER,
+    _FUNCTION,
+    "Results that name no batch and that no batch claimed when they came; a phase of an essay counts once.",
+)
+RESULTS_CLAIMED = Metric(
+    "ras_results_claimed_total",
+    Kind.COUNTER,
+    _FUNCTION,
+    "Results that waited until a batch claimed their essay. Those that still wait are the difference.",
+)
 API_REQUESTS = Metric(
     "ras_api_requests_total",
     Kind.COUNTER,
@@ -179,6 +191,8 @@ METRICS = {
         DLQ_MESSAGES_SENT,
         BATCHES_AGGREGATED,
         ESSAYS_AGGREGATED,
+        RESULTS_WAITING,
+        RESULTS_CLAIMED,
         API_REQUESTS,
         API_REQUEST_DURATION,
         API_ERRORS,

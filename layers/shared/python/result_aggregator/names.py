@@ -47,6 +47,8 @@ REPLAYED_PREFIX = "replayed/"
 """Before the prefix of a record that was published to Kafka again."""
 REBUILDS_PREFIX = "rebuilds/"
 """How far rebuilds of the view are."""
+PAUSED_MAPPINGS_PREFIX = "paused-mappings/"
+"""Which mappings a replay has disabled."""
 
 # --- the environment variables that `infra/` sets and the functions read
 

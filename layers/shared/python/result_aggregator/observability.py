@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 
 from result_aggregator import metrics
-from result_aggregator.domain.events import EssayPhaseEnded, EssaysRanked
+from result_aggregator.domain.events import EssayPhaseEnded, EssaysRanked, EssaysSummarized
 from result_aggregator.domain.outcomes import APPLIED, HANDED_BACK, REJECTED
 from result_aggregator.domain.phases import CJ_ASSESSMENT
 from result_aggregator.emf import EmbeddedMetrics
@@ -76,8 +76,8 @@ def report_ingest(report: Report, function: str, seconds: float) -> None:
     invalid = Counter((one.record.topic, one.reason) for one in report.handled if one.outcome == REJECTED)
     for (topic, reason), number in invalid.items():
         _metrics.add({"topic": topic, "error_type": reason}, {metrics.INVALID_MESSAGES: number})
-    applied = [one.event for one in report.handled if one.outcome == APPLIED]
-    for phase, number in _essays_by_phase(applied).items():
+    applied = [one for one in report.handled if one.outcome == APPLIED]
+    for phase, number in _essays_by_phase(one.event for one in applied).items():
         _metrics.add({"phase": phase}, {metrics.ESSAYS_AGGREGATED: number})
     _metrics.add(
         {"function": function},
@@ -86,10 +86,16 @@ def report_ingest(report: Report, function: str, seconds: float) -> None:
             metrics.MESSAGES_PROCESSED: received - counts[HANDED_BACK],
             metrics.CONSUMER_ERRORS: counts[HANDED_BACK],
             metrics.DLQ_MESSAGES_SENT: counts[REJECTED],
-            metrics.BATCHES_AGGREGATED: len({event.batch_id for event in applied if event}),
+            metrics.BATCHES_AGGREGATED: len(set().union(*(one.batch_ids for one in applied))),
             metrics.MESSAGE_PROCESSING_DURATION: seconds,
         },
     )
+    for metric, number in (
+        (metrics.RESULTS_WAITING, report.waiting.began),
+        (metrics.RESULTS_CLAIMED, report.waiting.ended),
+    ):
+        if number:
+            _metrics.add({"function": function}, {metric: number})
     closing = {"function": function, "received": received, **counts, "seconds": round(seconds, 4)}
     logger.info("ingested", extra=closing)
 
@@ -101,6 +107,8 @@ def _essays_by_phase(events: Iterable[AnyEvent | None]) -> Counter[str]:
             found[event.phase] += 1
         elif isinstance(event, EssaysRanked):
             found[CJ_ASSESSMENT.name] += len(event.entries)
+        elif isinstance(event, EssaysSummarized):
+            found[event.phase] += len(event.failed_ids)
     return found
 
 

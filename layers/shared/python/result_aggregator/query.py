@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from result_aggregator import cursors
-from result_aggregator.domain import ids, registers, statuses, table_layout, view
+from result_aggregator.domain import ids, statuses, table_layout, view
 from result_aggregator.domain.store_interface import Listed
 
 if TYPE_CHECKING:
@@ -90,10 +90,12 @@ def batch_status(
         # not all of a large batch is read for a refusal.
         first = next(found, None)
         batch = _known_batch(batch_id, first, user_id)
-        ranking, found = _split_ranking(found)
+        before, found = _split_rankings(found)
+        ranking = view.decode_ranking(before)
     else:
-        first, ranking = store.read_head(batch_id)
-        batch = _known_batch(batch_id, first, user_id)
+        head = store.read_head(batch_id)
+        batch = _known_batch(batch_id, head[0] if head else None, user_id)
+        ranking = view.decode_ranking(head)
         if _version_of(ranking) != since:
             raise OutdatedCursorError
         # One more than is shown, because it says that there is a next page.
@@ -160,12 +162,14 @@ def _known_batch(batch_id: str, first: Item | None, user_id: str | None) -> view
     return batch
 
 
-def _split_ranking(found: Iterator[Item]) -> tuple[Item | None, Iterator[Item]]:
-    """The ranking, which comes before the essays if there is one, and the essays."""
-    first = next(found, None)
-    if first is None or first["sk"] == table_layout.RANKING:
-        return first, found
-    return None, _with_first(first, found)
+def _split_rankings(found: Iterator[Item]) -> tuple[list[Item], Iterator[Item]]:
+    """What comes before the essays, which is the ranking and the jobs' lists, and the essays."""
+    before: list[Item] = []
+    for item in found:
+        if str(item["sk"]).startswith(table_layout.ESSAY_PREFIX):
+            return before, _with_first(item, found)
+        before.append(item)
+    return before, found
 
 
 def _with_first(first: Item, others: Iterator[Item]) -> Iterator[Item]:
@@ -173,8 +177,8 @@ def _with_first(first: Item, others: Iterator[Item]) -> Iterator[Item]:
     yield from others
 
 
-def _version_of(ranking: Item | None) -> str:
-    return registers.version_of(str(ranking[table_layout.JOB])) if ranking else ""
+def _version_of(ranking: view.Ranking | None) -> str:
+    return ranking.version if ranking else ""
 
 
 def _essay_position(content: Sequence[Any]) -> tuple[str, str]:

@@ -2,13 +2,19 @@
 
 A record that is published to Kafka again gets another partition and offset. With these headers a second rejection
 goes back to the dead letter it came from, and no tool replays the same record for ever. The topic is not among them:
-a replay stays on its topic, so that no header can send a dead letter to another one's place.
+a replay stays on its topic.
+
+Any producer can send such headers. They count only where they carry the digest of the very record that they come with
+(`dead_letter_key`), so a header never gives one record the place of another. A producer that computes the digest
+chooses the place and the count of its own record's dead letter, and of no other.
 """
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+
+from result_aggregator.dead_letter_key import DIGEST_LENGTH, record_digest, timestamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,26 +23,30 @@ ATTEMPT = "ras-replay-attempt"
 """The number of this replay, from 1, in decimal digits."""
 
 ORIGIN = "ras-replay-of"
-"""`<partition>/<offset>/<timestamp>` of the record as it first came, in decimal digits; the timestamp may be empty."""
+"""`<partition>/<offset>/<timestamp>/<digest>` of the record as it first came; the timestamp may be empty."""
 
 EVENT_SOURCE = "result-aggregator:replay"
 """The `eventSource` of an event that no mapping made. It is answered with the outcome of every record."""
 
 _ATTEMPT = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
-_ORIGIN = re.compile(r"([0-9]{1,9})/([0-9]{1,18})/([0-9]{0,18})", re.ASCII)
+_ORIGIN = re.compile(
+    rf"([0-9]{{1,9}})/([0-9]{{1,18}})/((?:-?[0-9]{{1,18}})?)/([0-9a-f]{{{DIGEST_LENGTH}}})", re.ASCII
+)
 
 
-def headers(*, partition: int, offset: int, timestamp: int | None, attempt: int) -> dict[str, bytes]:
-    """The headers of a record that is replayed; the place is where it lay when it first came."""
-    origin = f"{partition}/{offset}/{'' if timestamp is None else timestamp}"
+def headers(first: Mapping[str, Any], *, attempt: int) -> dict[str, bytes]:
+    """The headers to add to a record for this replay; `first` is the record as its event had it when it first came."""
+    timestamp = timestamp_of(first)
+    time = "" if timestamp is None else timestamp
+    origin = f"{first['partition']}/{first['offset']}/{time}/{record_digest(first)}"
     return {ATTEMPT: str(attempt).encode(), ORIGIN: origin.encode()}
 
 
 def first_received(received: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """A record of an event as it first came, and the number of this replay.
 
-    One that was never replayed is itself, and 0. So is one whose headers are not as `headers` makes them: somebody
-    else's, and no reason to refuse the record.
+    One that was never replayed is itself, and 0. So is one whose headers are not as `headers` makes them for this
+    record: another producer's, and no reason to refuse the record.
     """
     own: dict[str, str] = {}
     others = []
@@ -52,10 +62,14 @@ def first_received(received: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     origin = _ORIGIN.fullmatch(own.get(ORIGIN, ""))
     if not attempt or not origin:
         return dict(received), 0
-    partition, offset, timestamp = origin.groups()
+    partition, offset, timestamp, digest = origin.groups()
     first = {**received, "partition": int(partition), "offset": int(offset), "headers": others[::-1]}
     if timestamp:
         first["timestamp"] = int(timestamp)
+    else:
+        first.pop("timestamp", None)
+    if record_digest(first) != digest:
+        return dict(received), 0
     return first, int(attempt[0])
 
 

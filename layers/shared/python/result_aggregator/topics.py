@@ -40,7 +40,10 @@ TOPICS: dict[str, Topic] = {
         Topic("huleedu.cj_assessment.failed.v1", "cj_assessment.failed", BATCHES),
         Topic("huleedu.els.essay.slot.assigned.v1", "essays.slot_assigned", ESSAYS),
         *(Topic(name, f"{phase.name}.completed", ESSAYS) for phase in PHASES for name in phase.topics),
+        Topic("huleedu.batch.nlp.analysis.completed.v1", "nlp.summarized", ESSAYS),
         Topic("huleedu.cj_assessment.completed.v1", "cj_assessment.completed", RANKINGS),
         Topic("huleedu.assessment.result.published.v1", "cj_assessment.published", RANKINGS),
+        # Its name until 2025.
+        Topic("huleedu.assessment.results.v1", "cj_assessment.published", RANKINGS),
     )
 }

@@ -2,12 +2,13 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// Marks that turn the direction of writing, invisible spaces, control characters.
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]/g;
+// Control characters, marks that turn the direction of writing, spaces that are not the space, lone surrogates.
+const HIDDEN = /(?! )[\p{C}\p{Z}]/gu;
+const escaped = (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
-/** Text in which nothing is hidden. */
+/** Text in which nothing is hidden: what is invisible is written as JSON writes it. As `visible` of ras/visible.py. */
 export function visible(text) {
-  return String(text).replace(HIDDEN, (one) => `\\u${one.codePointAt(0).toString(16).padStart(4, "0")}`);
+  return String(text).replace(HIDDEN, (one) => one.split("").map(escaped).join(""));
 }
 
 function filled(made, attributes, children) {
@@ -28,7 +29,7 @@ export const svg = (tag, attributes = {}, ...children) =>
 export const said = (text) => el("bdi", {}, visible(text));
 
 export function copyButton(text, what) {
-  return el("button", { type: "button", class: "copy", "data-copy": text, "aria-label": `Copy ${what}` }, "copy");
+  return el("button", { type: "button", class: "copy", "data-copy": visible(text), "aria-label": `Copy ${what}` }, "copy");
 }
 
 // The button keeps its name, so what became of a press is told to those who listen here.

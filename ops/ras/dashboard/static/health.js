@@ -1,29 +1,41 @@
 // Ingest health: what became of the records, how far behind the mappings are, what was kept.
-import { el, said, show } from "./dom.js";
+import { copyButton, el, said, show } from "./dom.js";
 import { number, words } from "./format.js";
 import { live, problem } from "./polling.js";
 import { Columns } from "./chart.js";
 import { keptOverTime } from "./letters-chart.js";
 
-const places = Object.fromEntries(["now", "outcomes", "lag", "kept"].map((name) => [name, document.getElementById(name)]));
+const places = Object.fromEntries(["now", "paused", "outcomes", "lag", "kept"].map((name) => [name, document.getElementById(name)]));
 const chart = el("div");
 const columns = new Columns(chart, (series) => `Records in the last hour: ${series.map((one) => `${number(one.values.reduce((a, b) => a + b, 0))} ${one.name}`).join(", ")}`);
 
 const GOOD = new Set(["applied", "duplicate", "stale", "ignored"]);
 let last = null;
 let latest = null;
+let waiting = null;
 
 live(() => "/data/health", {
   every: 3000,
   seen(data) {
     latest = data;
     showTiles(data);
+    showPaused(data.paused);
     showOutcomes(data.outcomes);
     showLag(data.lag);
   },
   // Nothing has come since: that is a rate too.
   unchanged: () => showTiles(latest),
   failed: (error, retry) => ["outcomes", "lag"].forEach((name) => show(places[name], problem(error, retry))),
+});
+
+// A scan of the table, which the dashboard makes now and then for all tabs: what it found comes with its time.
+live(() => "/data/unclaimed", {
+  every: 30000,
+  seen(data) {
+    waiting = data;
+    if (latest) showTiles(latest);
+  },
+  failed: () => {},
 });
 
 const drawKept = keptOverTime(places.kept);
@@ -47,6 +59,7 @@ function showTiles({ outcomes, lag }) {
     for (const [name, total] of Object.entries(outcomes.totals))
       tiles.push(tile(number(total), `${words(name)}, last hour`, total && !GOOD.has(name) ? "bad" : ""));
   }
+  if (waiting) tiles.push(tile(number(waiting.unclaimed), `unclaimed for an hour, as of ${new Date(waiting.at).toLocaleTimeString()}`, waiting.unclaimed ? "warn" : "good"));
   show(places.now, ...tiles);
 }
 
@@ -64,6 +77,15 @@ function rate(consumed) {
   const found = last && at > last.at ? Math.max(0, Math.round((1000 * (consumed - last.consumed)) / (at - last.at))) : 0;
   last = { at, consumed };
   return found;
+}
+
+/** Mappings that an interrupted replay has left disabled: nothing of their topics is read until somebody enables them. */
+function showPaused(paused) {
+  if (paused.failed) return show(places.paused, el("p", { class: "quiet" }, "Whether an interrupted replay left a mapping disabled is not known: ", said(paused.failed.error)));
+  show(
+    places.paused,
+    ...paused.map((one) => el("div", { class: "result bad", role: "alert" }, el("p", {}, said(one.text)), el("p", {}, "Enable it with ", el("code", {}, said(one.enable)), copyButton(one.enable, "the command")))),
+  );
 }
 
 function showOutcomes(outcomes) {

@@ -44,6 +44,7 @@ function draw() {
   for (const [name, select] of Object.entries(chosen)) options(select, name, letters);
   const fitting = letters.filter((letter) => Object.keys(chosen).every((name) => !wanted.get(name) || letter[name] === wanted.get(name)));
   const seen = fitting.slice(0, ROWS_AT_MOST);
+  const shared = placesOfSeveral(letters);
   const told = [`${number(fitting.length)} of ${number(letters.length)}`];
   if (fitting.length > seen.length) told.push(`the newest ${number(seen.length)} shown`);
   if (bound) told.push(`read up to ${bound}: ${number(objects - shown)} older objects are not here, but in ras dead-letters list`);
@@ -58,12 +59,12 @@ function draw() {
       { class: "list" },
       el("caption", { class: "hidden" }, "Dead letters, newest first"),
       el("thead", {}, el("tr", {}, ...["Record", "Reason", "What is wrong", "Kept", "Replays", "Correlation id"].map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, ...seen.map(row)),
+      el("tbody", {}, ...seen.map((letter) => row(letter, shared.has(letter.record)))),
     ),
   );
 }
 
-const version = (letters) => JSON.stringify(letters.map((letter) => [letter.object, letter.record, letter.replays, letter.kept_at]));
+const version = (letters) => JSON.stringify(letters.map((letter) => [letter.object, letter.id, letter.replays, letter.kept_at]));
 
 function options(select, name, letters) {
   const counts = new Map();
@@ -76,12 +77,19 @@ function options(select, name, letters) {
   show(select, ...made.map(([value, title]) => el("option", { value, selected: value === (wanted.get(name) ?? "") }, title)));
 }
 
-function row(letter) {
-  const query = { ...(letter.record ? { record: letter.record } : {}), object: letter.object };
+// Places that several records have: of a topic that was created again. There the digest tells them apart.
+function placesOfSeveral(letters) {
+  const ids = new Map();
+  for (const { record, id } of letters) if (record) ids.set(record, (ids.get(record) ?? new Set()).add(id));
+  return new Set([...ids].filter(([, found]) => found.size > 1).map(([record]) => record));
+}
+
+function row(letter, withDigest) {
+  const query = { ...(letter.id ? { record: letter.id } : {}), object: letter.object };
   return el(
     "tr",
     {},
-    el("td", { class: "id" }, el("a", { href: `/letter?${new URLSearchParams(query)}` }, said(letter.record ?? letter.object))),
+    el("td", { class: "id" }, el("a", { href: `/letter?${new URLSearchParams(query)}` }, said(letter.record ? (withDigest ? letter.id : letter.record) : letter.object))),
     el("td", { "data-name": "Reason" }, el("span", { class: "chip bad" }, said(letter.reason)), letter.kind === "rejected" ? null : el("span", { class: "chip" }, words(letter.kind))),
     el(
       "td",

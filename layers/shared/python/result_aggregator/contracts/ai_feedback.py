@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from result_aggregator.contracts.essays import PhaseResult
-from result_aggregator.contracts.fields import Summary, Text
+from result_aggregator.contracts.fields import Summary, Text, first
 from result_aggregator.domain.phases import AI_FEEDBACK
 
 if TYPE_CHECKING:
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
 
 class _FeedbackResult(PhaseResult):
-    """The future feedback contract, with the fields the guide reserves for it."""
+    """AIFeedbackResultDataV1, and the form that the guide reserves."""
 
     storage_id: Text | None = None
+    feedback_content_storage_id: Text | None = None
     summary: Summary | None = None
 
     def results(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in AI_FEEDBACK.results}
+        return {
+            "storage_id": first(self.storage_id, self.feedback_content_storage_id),
+            "summary": self.summary,
+        }
 
 
 def completed(envelope: Envelope) -> EssayPhaseEnded:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import from_json
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError, from_json
 
 from result_aggregator.contracts.rejection import Problem, RejectedError, rejection_of
 from result_aggregator.domain import registers
@@ -19,14 +19,30 @@ MAX_AHEAD = timedelta(hours=24)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_MS = 10**14  # the year 5138; a timedelta takes no more than a thousand times that
-_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
+# The forms of ISO 8601 that nearly every event has, which the model reads itself.
+_USUAL = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt_ ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:[Zz]|[+-]\d\d:?\d\d)?)?")
+
+
+def _other_forms(text: str) -> datetime | str:
+    """A time in the other forms (an offset of hours alone, the basic form, weeks), as the standard library reads them.
+
+    Not digits alone: the model would take them for seconds since 1970, and the library some of them for a date.
+    """
+    if _USUAL.fullmatch(text):
+        return text
+    if re.fullmatch(r"[\d.+-]*", text):
+        raise PydanticCustomError("iso_8601", "not an ISO 8601 time")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise PydanticCustomError("iso_8601", "not an ISO 8601 time") from error
 
 
 class _Raw(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     event_id: UUID
-    event_timestamp: datetime
+    event_timestamp: Annotated[datetime, BeforeValidator(_other_forms)]
     data: dict[str, Any]
     correlation_id: Any = None
 
@@ -56,9 +72,6 @@ def open_envelope(value: bytes, broker_time_ms: int | None) -> Envelope:
     for name in ("event_id", "event_timestamp"):
         if not isinstance(document.get(name), str):
             raise RejectedError("invalid_field", [Problem(name, "a string is required")])
-    if not _ISO_DATE.match(document["event_timestamp"]):
-        # The model would read digits alone as seconds since 1970.
-        raise RejectedError("invalid_field", [Problem("event_timestamp", "not an ISO 8601 time")])
     try:
         raw = _Raw.model_validate(document)
         moment = _utc(raw.event_timestamp)

@@ -31,19 +31,23 @@ class EssayData(WithErrors):
 
     def essay(self) -> str:
         """The essay's id. Raises RejectedError."""
-        found = first(self.essay_id, self.entity_ref and self.entity_ref.entity_id, self.entity_id)
+        entity_ref = self.entity_ref or EntityRef()
+        found = first(self.essay_id, entity_ref.entity_id, self.entity_id)
         return required(found, "essay_id", also="entity_ref.entity_id, entity_id")
 
-    def batch(self) -> str:
-        """The batch's id: a result that names no batch is nobody's. Raises RejectedError."""
-        found = first(self.batch_id, self.entity_ref and self.entity_ref.parent_id, self.parent_id)
-        return required_batch(found, also="entity_ref.parent_id, parent_id")
+    def batch(self) -> str | None:
+        """The batch's id; None where the event names no batch. Raises RejectedError."""
+        entity_ref = self.entity_ref or EntityRef()
+        found = first(self.batch_id, entity_ref.parent_id, self.parent_id)
+        return None if found is None else required_batch(found, also="entity_ref.parent_id, parent_id")
 
 
-class PhaseResult(EssayData):
+class EssayResult(EssayData):
     """Base of a phase's result for one essay. A phase adds its fields and says which are stored in `results`."""
 
-    status: Status
+    def outcome(self) -> str:
+        """The phase's status for the essay."""
+        raise NotImplementedError
 
     def results(self) -> dict[str, Any]:
         """The phase's own results by the names of the registry."""
@@ -51,7 +55,7 @@ class PhaseResult(EssayData):
 
     def event(self, phase: str, envelope: Envelope) -> EssayPhaseEnded:
         """The internal event. Absent results are left out: a register is replaced whole, so absent means cleared."""
-        result = {"status": self.status, **self.results(), "error": self.error_text()}
+        result = {"status": self.outcome(), **self.results(), "error": self.error_text()}
         return EssayPhaseEnded(
             version=envelope.version,
             correlation_id=envelope.correlation_id,
@@ -62,11 +66,21 @@ class PhaseResult(EssayData):
         )
 
 
+class PhaseResult(EssayResult):
+    """A result that says its status."""
+
+    status: Status
+
+    def outcome(self) -> str:
+        return self.status
+
+
 class _SlotAssigned(EssayData):
     """EssaySlotAssignedV1."""
 
     original_file_name: Text | None = None
     text_storage_id: Text | None = None
+    file_upload_id: Text | None = None
 
 
 def slot_assigned(envelope: Envelope) -> EssayIdentified:
@@ -75,8 +89,9 @@ def slot_assigned(envelope: Envelope) -> EssayIdentified:
     return EssayIdentified(
         version=envelope.version,
         correlation_id=envelope.correlation_id,
-        batch_id=data.batch(),
+        batch_id=required(data.batch(), "batch_id", also="entity_ref.parent_id, parent_id"),
         essay_id=data.essay(),
         filename=data.original_file_name,
         original_text_storage_id=data.text_storage_id,
+        file_upload_id=data.file_upload_id,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -37,8 +37,12 @@ def _cut(length: int) -> AfterValidator:
 Id = Annotated[str, AfterValidator(_is_id)]
 """An id of the platform (`domain.ids`)."""
 
-Text = Annotated[str, StringConstraints(max_length=1024)]
+MAX_TEXT = 1024
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 """A name or a storage id."""
+
+ShortText = Annotated[str, StringConstraints(max_length=ids.MAX_LENGTH)]
+"""A code or a label."""
 
 ErrorText = Annotated[str, StringConstraints(max_length=_LONGEST), _cut(MAX_ERROR)]
 Summary = Annotated[str, StringConstraints(max_length=_LONGEST), _cut(1000)]
@@ -60,10 +64,27 @@ class EntityRef(Contract):
     parent_id: Id | None = None
 
 
+class StorageReference(Contract):
+    """Where a text is stored: an object with the storage id under one name or another."""
+
+    model_config = ConfigDict(extra="allow")
+
+    storage_id: Text | None = None
+    default: Text | None = None
+
+    def found(self) -> str | None:
+        """The storage id: under `storage_id`, else under `default`, else the only text that there is."""
+        if self.storage_id is not None or self.default is not None:
+            return self.storage_id if self.storage_id is not None else self.default
+        texts = [value for value in (self.model_extra or {}).values() if value and isinstance(value, str)]
+        return texts[0] if len(texts) == 1 and len(texts[0]) <= MAX_TEXT else None
+
+
 class ErrorInfo(Contract):
     """The platform's error, inside `system_metadata`."""
 
     error_message: ErrorText | None = None
+    reason: ErrorText | None = None
 
 
 class SystemMetadata(Contract):
@@ -84,11 +105,15 @@ class WithErrors(Contract):
         if self.error is not None or self.error_message is not None:
             return self.error if self.error is not None else self.error_message
         if self.system_metadata and self.system_metadata.error_info:
-            return self.system_metadata.error_info.error_message
+            info = self.system_metadata.error_info
+            return info.error_message if info.error_message is not None else info.reason
         return None
 
 
-def required(value: str | None, path: str, *, also: str) -> str:
+T = TypeVar("T")
+
+
+def required(value: T | None, path: str, *, also: str) -> T:
     """A value that some dialect must have given, `also` naming the other dialects' fields. Raises RejectedError."""
     if value is None:
         raise RejectedError("invalid_field", [Problem(f"data.{path}", f"Field required (or {also})")])
@@ -103,6 +128,6 @@ def required_batch(value: str | None, *, also: str) -> str:
     return batch_id
 
 
-def first(*candidates: Any) -> Any:
+def first(*candidates: T | None) -> T | None:
     """The first candidate that is not None."""
     return next((candidate for candidate in candidates if candidate is not None), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from result_aggregator.contracts.essays import PhaseResult
-from result_aggregator.contracts.fields import Contract, Count, Text, first
+from result_aggregator.contracts.fields import Contract, Count, StorageReference, Text, first
 from result_aggregator.domain.phases import SPELLCHECK
 
 if TYPE_CHECKING:
@@ -13,12 +13,8 @@ if TYPE_CHECKING:
     from result_aggregator.domain.events import EssayPhaseEnded
 
 
-class _Reference(Contract):
-    storage_id: Text | None = None
-
-
 class _References(Contract):
-    corrected_text: _Reference | None = None
+    corrected_text: StorageReference | None = None
 
 
 class _StorageMetadata(Contract):
@@ -47,7 +43,7 @@ class _SpellcheckResult(PhaseResult):
         if self.corrected_text_storage_id is not None:
             return self.corrected_text_storage_id
         references = self.storage_metadata and self.storage_metadata.references
-        return references.corrected_text.storage_id if references and references.corrected_text else None
+        return references.corrected_text.found() if references and references.corrected_text else None
 
     def results(self) -> dict[str, Any]:
         return {

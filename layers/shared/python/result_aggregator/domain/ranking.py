@@ -18,16 +18,27 @@ if TYPE_CHECKING:
 MAX_ENTRIES_BYTES = 392 * 1024
 
 
+NOT_SCORED = "not scored"
+"""The error of an essay that a job could not score."""
+
+MAX_LISTS = 20
+"""CJ jobs of a batch whose lists of essays that were not scored count: the newest."""
+
+
 class RankedEssay(NamedTuple):
-    """One essay's place in a ranking. New fields go to the end, with a default: stored rankings are shorter."""
+    """One essay's place in a ranking; of one that the job could not score, its id alone.
+
+    New fields go to the end, with a default: stored rankings are shorter.
+    """
 
     essay_id: str
-    rank: int
-    score: float
+    rank: int | None = None
+    score: float | None = None
     comparison_count: int | None = None
     grade: str | None = None
     confidence: float | None = None
     normalized_score: float | None = None
+    confidence_label: str | None = None
 
 
 class RankingTooLargeError(ValueError):

@@ -44,6 +44,15 @@ class Written(StrEnum):
     STALE = "stale"
 
 
+class OwnWritten(NamedTuple):
+    """What became of a change to an essay's own item, and the item as it was after it."""
+
+    registers: dict[str, Written]
+    claims: dict[str, Written]
+    """by batch id; a claim that is not here was refused, as the essay has as many as it can (`claims.MAX_CLAIMS`)"""
+    item: Item
+
+
 class Listed(NamedTuple):
     """A batch's place among its user's, who sees the greatest first."""
 
@@ -73,6 +82,10 @@ class WritableView(Protocol):
         """Merge a change into its item; what became of each register. Raises StoreError."""
         ...
 
+    def write_own(self, change: Change) -> OwnWritten:
+        """Merge a change into an essay's own item; `domain.claims` says what to write next. Raises StoreError."""
+        ...
+
 
 class ReadableView(Protocol):
     """The view as queries need it. Methods raise StoreError."""
@@ -81,8 +94,8 @@ class ReadableView(Protocol):
         """Everything of a batch, in the order of the sort keys, read as it is asked for; nothing of an unknown batch."""
         ...
 
-    def read_head(self, batch_id: str) -> tuple[Item | None, Item | None]:
-        """The batch's own item and its ranking, as of one moment each."""
+    def read_head(self, batch_id: str) -> list[Item]:
+        """What `read_partition` gives before the essays: the batch's own item, its ranking, the CJ jobs' lists."""
         ...
 
     def read_essays(self, batch_id: str, after: str, page_size: int | None) -> Iterator[Item]:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
+from result_aggregator.dead_letter_key import object_key, record_digest
 from result_aggregator.names import REJECTED_PREFIX
 from result_aggregator.replay_headers import first_received
 from result_aggregator.store import aws
@@ -28,11 +28,6 @@ def _client() -> S3Client:
 
 
 _making_the_client = Lock()
-
-
-def object_key(topic: str, partition: int, offset: int) -> str:
-    """Where a record's dead letter lies: the same record rejected again overwrites itself."""
-    return f"{REJECTED_PREFIX}{quote(topic, safe='')}/{partition}/{offset:020d}.json"
 
 
 def _now() -> datetime:
@@ -59,7 +54,8 @@ class DeadLetterStore:
     def keep(self, record: Record, rejection: RejectedError) -> None:
         """Keep a record as it came (key, value and headers as in the event, base64) with why it was rejected.
 
-        A record that was replayed is kept as it first came, in the place of its first dead letter.
+        The same record rejected again replaces its own dead letter, and no other's. One that was replayed is kept as
+        it first came, in the place of its first dead letter.
         """
         received, replays = first_received(record.received)
         letter = {
@@ -78,7 +74,13 @@ class DeadLetterStore:
         try:
             self._client().put_object(
                 Bucket=self._bucket,
-                Key=object_key(record.topic, received["partition"], received["offset"]),
+                Key=object_key(
+                    REJECTED_PREFIX,
+                    record.topic,
+                    received["partition"],
+                    received["offset"],
+                    record_digest(received),
+                ),
                 Body=json.dumps(letter).encode(),
                 ContentType="application/json",
             )

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from result_aggregator.domain import registers, table_layout, view
-from result_aggregator.domain.store_interface import IndexEntry, Listed, UnavailableError, Written
+from result_aggregator.domain.claims import MAX_CLAIMS
+from result_aggregator.domain.store_interface import (
+    IndexEntry,
+    Listed,
+    OwnWritten,
+    UnavailableError,
+    Written,
+)
 from result_aggregator.names import USER_INDEX
 from result_aggregator.store import dynamodb_client
 from result_aggregator.store.dynamodb_client import ConditionFailedError
@@ -37,46 +44,52 @@ class ViewStore:
     def write(self, change: Change) -> dict[str, Written]:
         """Merge a change into its item and say what became of each register.
 
-        One conditional UpdateItem where everything is newer than what is stored, which is how events usually come.
-        Where the condition fails, DynamoDB returns the stored item for nothing, and what is still newer is tried
-        again without the rest. Every round drops something, so the rounds are at most as many as the cells.
         A batch's standing follows what its registers came to, with one more write where that changed.
         """
         # Times alone, which is what essays' results bring a batch, change no standing.
         has_standing = change.key.sk == table_layout.BATCH and bool(change.registers)
-        written: dict[str, Written] = {}
-        pending, times = dict(change.registers), change.times
-        known: Item | None = None
-        while pending or times:
-            update = _Update(change, pending, times, known)
+        written, item = self._merge(change, returns_item=has_standing)
+        if has_standing:
+            self._keep_standing(change.key, item)
+        return written.registers
+
+    def write_own(self, change: Change) -> OwnWritten:
+        """Merge a change into an essay's own item, and return that: the writer learns what others have written."""
+        written, item = self._merge(change, returns_item=True)
+        return OwnWritten(written.registers, written.claims, item)
+
+    def _merge(self, change: Change, *, returns_item: bool) -> tuple[_Written, Item]:
+        """Merge a change into its item: what became of it, and the item after it or when the change had come to nothing.
+
+        One conditional UpdateItem where everything is newer than what is stored, which is how events usually come.
+        Where the condition fails, DynamoDB returns the stored item for nothing, and what is still newer is tried
+        again without the rest. Every round drops something, so the rounds are at most as many as the cells.
+        """
+        written, pending, known = _Written({}, {}), _Pending(change), None
+        while pending.has_any(known):
+            claims = pending.claims[: MAX_CLAIMS - len(table_layout.claims_of(known or {}))]
             request = {
                 "TableName": self._table,
                 "Key": _key(change.key),
-                "ReturnValues": "ALL_NEW" if has_standing else "NONE",
+                "ReturnValues": "ALL_NEW" if returns_item else "NONE",
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                **update.arguments(),
+                **_Update(change, pending, claims, known).arguments(),
             }
             try:
                 answer = self._dynamodb.call("UpdateItem", request)
             except ConditionFailedError as error:
-                known = stored = _item(error.item)
-                for name, value in list(pending.items()):
-                    there = str(stored.get(name, ""))
-                    if there >= value:
-                        same = registers.version_of(there) == registers.version_of(value)
-                        fate = Written.DUPLICATE if same else Written.STALE
-                        written[name] = Written.APPLIED if name in change.applied else fate
-                        del pending[name]
-                if times and not table_layout.improvements(stored, times):
-                    times = None
+                known = _item(error.item)
+                pending.drop_stored(known, written)
             else:
-                written.update(dict.fromkeys(pending, Written.APPLIED))
-                change.applied |= pending.keys()
+                written.registers.update(dict.fromkeys(pending.registers, Written.APPLIED))
+                written.claims.update(dict.fromkeys(claims, Written.APPLIED))
+                change.applied |= pending.registers.keys()
                 known = _item(answer.get("Attributes", {}))
                 break
-        if has_standing:
-            self._keep_standing(change.key, known or {})
-        return written
+        if known is not None:
+            # Claims beyond what the essay can have, but for those that it has.
+            pending.drop_stored(known, written)
+        return written, known or {}
 
     def _keep_standing(self, key: table_layout.Key, item: Item) -> None:
         """Write an item's standing where it is not what its registers say, on condition that they still say so.
@@ -85,12 +98,12 @@ class ViewStore:
         duplicate: of two writers at once the later one sees both, and the earlier one's condition fails.
         """
         while (standing := _standing_of(item)) is not None and standing != item.get(table_layout.STANDING):
-            names = {f"#{name}": name for name in (table_layout.STANDING, *view.DECIDES_STANDING)}
-            seen = {name: str(item[name]) for name in view.DECIDES_STANDING if name in item}
+            names = {f"#{name}": name for name in (table_layout.STANDING, *table_layout.DECIDES_STANDING)}
+            seen = {name: str(item[name]) for name in table_layout.DECIDES_STANDING if name in item}
             # An item that is gone meanwhile stays gone.
             conditions = ["attribute_exists(pk)"] + [
                 f"#{name} = :{name}" if name in seen else f"attribute_not_exists(#{name})"
-                for name in view.DECIDES_STANDING
+                for name in table_layout.DECIDES_STANDING
             ]
             request = {
                 "TableName": self._table,
@@ -124,11 +137,18 @@ class ViewStore:
         }
         return (_item(raw) for raw in self._pages(query))
 
-    def read_head(self, batch_id: str) -> tuple[Item | None, Item | None]:
-        """A batch's own item and its ranking, strongly consistent, in one BatchGetItem."""
-        keys = (table_layout.batch_key(batch_id), table_layout.ranking_key(batch_id))
-        found = {raw["sk"]["S"]: _item(raw) for raw in self._get_all([_key(key) for key in keys])}
-        return found.get(table_layout.BATCH), found.get(table_layout.RANKING)
+    def read_head(self, batch_id: str) -> list[Item]:
+        """What comes before a batch's essays, strongly consistent, in one Query."""
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "pk = :pk AND sk < :essays",
+            "ExpressionAttributeValues": {
+                ":pk": {"S": table_layout.partition(batch_id)},
+                ":essays": {"S": table_layout.ESSAY_PREFIX},
+            },
+            "ConsistentRead": True,
+        }
+        return [_item(raw) for raw in self._pages(query)]
 
     def read_essays(self, batch_id: str, after: str, page_size: int | None) -> Iterator[Item]:
         """The batch's essays that come after an id, as `read_partition` reads them, `page_size` a Query."""
@@ -214,6 +234,52 @@ class ViewStore:
         raise UnavailableError("BatchGetItem: keys left unprocessed")
 
 
+class _Written(NamedTuple):
+    """What became of the registers and the claims of a change."""
+
+    registers: dict[str, Written]
+    claims: dict[str, Written]
+
+
+class _Pending:
+    """What of a change is still to be written."""
+
+    def __init__(self, change: Change) -> None:
+        self._applied = change.applied
+        self.registers = dict(change.registers)
+        self.copies = dict(change.copies)
+        self.firsts = dict(change.firsts)
+        self.times = change.times
+        self.claims = list(change.claims)
+
+    def has_any(self, known: Item | None) -> bool:
+        """Whether anything is left that can be written to an item; `known` is None before the first attempt."""
+        claims = self.claims if known is None or len(table_layout.claims_of(known)) < MAX_CLAIMS else None
+        return bool(self.registers or self.copies or self.firsts or self.times or claims)
+
+    def drop_stored(self, stored: Item, written: _Written) -> None:
+        """Leave out what the stored item has as new as that or newer, and note what became of it."""
+        for name, value in list(self.registers.items()):
+            there = str(stored.get(name, ""))
+            if name not in written.registers and there >= value:
+                same = registers.version_of(there) == registers.version_of(value)
+                fate = Written.DUPLICATE if same else Written.STALE
+                written.registers[name] = Written.APPLIED if name in self._applied else fate
+                del self.registers[name]
+        self.copies = {
+            name: value for name, value in self.copies.items() if str(stored.get(name, "")) < value
+        }
+        better = table_layout.earlier(stored, self.firsts)
+        self.firsts = {
+            name: time for name, time in self.firsts.items() if table_layout.FIRST_PREFIX + name in better
+        }
+        if self.times and not table_layout.improvements(stored, self.times):
+            self.times = None
+        for batch_id in table_layout.claims_of(stored).intersection(self.claims):
+            written.claims.setdefault(batch_id, Written.DUPLICATE)
+            self.claims.remove(batch_id)
+
+
 class _Update:
     """One attempt at a change as an update expression.
 
@@ -221,32 +287,44 @@ class _Update:
     events come in order: the stored item began no later and ended earlier; `if_not_exists` fills in what is absent.
     """
 
-    def __init__(
-        self, change: Change, pending: dict[str, str], times: Times | None, assumed: Item | None
-    ) -> None:
+    def __init__(self, change: Change, pending: _Pending, claims: list[str], assumed: Item | None) -> None:
         self._names: dict[str, str] = {}
         self._values: dict[str, dict[str, Any]] = {}
         self._sets: list[str] = []
+        self._adds: list[str] = []
         self._conditions: list[str] = []
-        if table_layout.OWNER in pending:
+        if table_layout.OWNER in pending.registers:
             # With its owner a batch enters the user index: with a standing, and nearly always with the right one.
             self._set_once(table_layout.STANDING, _standing_of(table_layout.merged(None, change)) or "")
-        for name, value in pending.items():
+        for name, value in pending.registers.items():
             self._set(name, value)
-            self._require_newer(name)
+            self._require(name, "<")
             for follower, attribute in change.followers.get(name, {}).items():
                 self._set(follower, attribute)
-        if times is not None and assumed is None:
-            self._guess(times)
-        elif times is not None:
-            for name, value in table_layout.improvements(assumed or {}, times).items():
+        for name, value in pending.copies.items():
+            self._set(name, value)
+            self._require(name, "<=")
+        if claims:
+            self._claim(claims)
+        if assumed is None:
+            if pending.times is not None:
+                self._guess(pending.times)
+            for name, time in pending.firsts.items():
+                self._guess_first(table_layout.FIRST_PREFIX + name, time)
+            return
+        if pending.times is not None:
+            for name, value in table_layout.improvements(assumed, pending.times).items():
                 self._set(name, value)
-                self._require_newer(name, ">" if name != table_layout.UPDATED_AT else "<")
+                self._require(name, ">" if name != table_layout.UPDATED_AT else "<")
+        for name, time in table_layout.earlier(assumed, pending.firsts).items():
+            self._set(name, time)
+            self._require(name, ">")
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of UpdateItem."""
+        clauses = [("SET ", self._sets), ("ADD ", self._adds)]
         return {
-            "UpdateExpression": "SET " + ", ".join(self._sets),
+            "UpdateExpression": " ".join(word + ", ".join(parts) for word, parts in clauses if parts),
             "ConditionExpression": " AND ".join(self._conditions),
             "ExpressionAttributeNames": self._names,
             "ExpressionAttributeValues": self._values,
@@ -254,14 +332,27 @@ class _Update:
 
     def _guess(self, times: Times) -> None:
         self._set(table_layout.UPDATED_AT, times.updated_at)
-        self._require_newer(table_layout.UPDATED_AT)
-        for name, value in (
-            (table_layout.CREATED_AT, times.created_at),
-            (table_layout.STARTED_AT, times.started_at),
-        ):
-            if value is not None:
-                self._set_once(name, value)
-                self._conditions.append(f"(attribute_not_exists(#{name}) OR #{name} <= :{name})")
+        self._require(table_layout.UPDATED_AT, "<")
+        self._guess_first(table_layout.CREATED_AT, times.created_at)
+        if times.started_at is not None:
+            self._guess_first(table_layout.STARTED_AT, times.started_at)
+
+    def _guess_first(self, name: str, time: str) -> None:
+        self._set_once(name, time)
+        self._require(name, "<=")
+
+    def _claim(self, claims: list[str]) -> None:
+        self._names["#c"] = table_layout.CLAIMS
+        self._values[":c"] = {"SS": claims}
+        self._adds.append("#c :c")
+        # What a claim must find: it is new, and there is room. A set that is not there has no size.
+        self._values[":room"] = {"N": str(MAX_CLAIMS - len(claims))}
+        conditions = ["size(#c) <= :room"]
+        for number, batch_id in enumerate(claims):
+            # Short names, because a hundred fit an expression's 4 KB so.
+            self._values[f":c{number}"] = {"S": batch_id}
+            conditions.append(f"NOT contains(#c, :c{number})")
+        self._conditions.append(f"(attribute_not_exists(#c) OR ({' AND '.join(conditions)}))")
 
     def _set(self, name: str, value: Attribute) -> None:
         self._names[f"#{name}"] = name
@@ -273,7 +364,7 @@ class _Update:
         self._values[f":{name}"] = _typed(value)
         self._sets.append(f"#{name} = if_not_exists(#{name}, :{name})")
 
-    def _require_newer(self, name: str, comparison: str = "<") -> None:
+    def _require(self, name: str, comparison: str) -> None:
         # The guard of a last-writer-wins register: absent, or older than what is written.
         self._conditions.append(f"(attribute_not_exists(#{name}) OR #{name} {comparison} :{name})")
 
@@ -293,11 +384,13 @@ def _text(typed: Mapping[str, Any] | None) -> str | None:
 
 
 def _typed(value: Attribute) -> dict[str, Any]:
+    if isinstance(value, frozenset):
+        return {"SS": sorted(value)}
     return {"B": b64encode(value).decode()} if isinstance(value, bytes) else {"S": value}
 
 
 def _item(raw: Mapping[str, Any]) -> Item:
-    """An item as plain values: every attribute of the view is a string or bytes.
+    """An item as plain values: every attribute of the view is a string, bytes or a set of strings.
 
     Others may be there, which it does not read: `expires_at`, say, is a number by DynamoDB's rules.
     """
@@ -305,4 +398,6 @@ def _item(raw: Mapping[str, Any]) -> Item:
 
 
 def _other(typed: Mapping[str, Any]) -> Any:
+    if "SS" in typed:
+        return frozenset(typed["SS"])
     return b64decode(typed["B"]) if "B" in typed else next(iter(typed.values()))
