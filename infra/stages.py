@@ -36,7 +36,6 @@ def preset(stage: StageName, region: str) -> dict[str, Any]:
                 "tracing": False,
                 "deletion_protection": False,
                 "removal_policy": "destroy",
-                "retries": 3,
                 "log_retention_days": 1,
                 "dead_letter_days": 1,
             }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from ras.dashboard import PORT as DASHBOARD_PORT
 from ras.errors import SettingError
-from ras.options import failures
+from ras.options import failures, timeout
 from ras.plugins import Plugin
 from ras.state import LOCAL
 from ras.terminal import console, expected_failures, json_text, many
@@ -21,8 +21,9 @@ from result_aggregator.names import GATEWAY_CALLER
 from ras_local.settings import StackDir
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from ras.kafka.publish import Event, Published
     from ras.state import StateDir
 
 _SETTINGS = """\b
@@ -107,12 +108,16 @@ def status(*, as_json: bool) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--bootstrap-servers", help="Another broker than the running stack's.")
 @click.option("--wait", is_flag=True, help="Return once the functions have consumed everything.")
+@timeout(120, "Where it waits for consumers")
 @failures
-def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: bool) -> None:
+def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: bool, timeout_s: float) -> None:
     """Publish events from JSON-lines FILES; - is standard input.
 
     A line is {"topic": "…", "key": "…", "value": {…}}, with "headers" if you like. A value that is text is published
     as it stands, null as a tombstone.
+
+    The embedded broker keeps 5 MiB of a partition: before records would be dropped that nobody has read, publishing waits
+    until they are consumed. Exits with 1 where any were dropped all the same, or a wait takes too long.
     """
     from ras import stack_file
     from ras.kafka import publish as publishing
@@ -120,24 +125,56 @@ def publish(files: tuple[Path, ...], bootstrap_servers: str | None, *, wait: boo
 
     # Read in full first: a mistake in the last line is told before anything is published.
     events = [event for file in files for event in publishing.read_events(file)]
-    servers = bootstrap_servers or stack_file.load(StackDir.default()).bootstrap_servers
+    state = StackDir.default()
+    servers = bootstrap_servers or stack_file.load(state).bootstrap_servers
+    lost_before = stack_file.lost(state)
     if unread := sorted({event.topic for event in events} - TOPICS.keys()):
         click.echo(
             f"not read by this service, nothing will come of it: {visible(', '.join(unread))}", err=True
         )
     with click.progressbar(length=len(events), label="publishing", file=sys.stderr) as bar:
-        done = publishing.publish(
+        done = _publish(
+            state,
             servers,
             events,
-            on_delivery=lambda count: bar.update(count - bar.pos) if count % 100 == 0 else None,
+            timeout_s,
+            lambda count: bar.update(count - bar.pos) if count % 100 == 0 else None,
         )
         bar.update(done.count - bar.pos)
     click.echo(
         f"{many(done.count, 'record')}, {done.size} bytes of values, confirmed by {servers} in {done.seconds:.2f} s"
     )
     if wait:
-        stack_file.wait_consumed(stack_file.load(StackDir.default()))
+        stack_file.wait_consumed(stack_file.load(state), timeout_s=timeout_s)
+        stack_file.refuse_lost(stack_file.lost_since(state, lost_before))
         click.echo("consumed")
+
+
+def _publish(
+    state: StackDir,
+    bootstrap_servers: str,
+    events: Sequence[Event],
+    timeout_s: float,
+    on_delivery: Callable[[int], None],
+) -> Published:
+    """Publish, no faster than the consumers read where the broker of the running stack keeps little."""
+    from ras import stack_file
+    from ras.kafka import publish as publishing
+
+    from ras_local.paced_publishing import publish_paced
+    from ras_local.servers import broker
+
+    kept = broker.kept_bytes(state, bootstrap_servers)
+    if kept is None:
+        return publishing.publish(bootstrap_servers, events, on_delivery=on_delivery)
+    return publish_paced(
+        bootstrap_servers,
+        events,
+        groups=stack_file.consumer_groups(stack_file.load(state)),
+        kept_bytes=kept,
+        timeout_s=timeout_s,
+        on_delivery=on_delivery,
+    )
 
 
 @click.command()

@@ -59,7 +59,10 @@ class Status:
             "bootstrap_servers": stack.bootstrap_servers if stack else None,
             "api_url": stack.api_url if stack else None,
             "dashboard_url": stack.dashboard_url if stack else None,
-            "mappings": [entry | {"lag": self._lag(entry["topic"])} for entry in self.mappings],
+            "mappings": [
+                entry | {"lag": self._lag(entry["topic"]), "problem": self._problem(entry)}
+                for entry in self.mappings
+            ],
             "dead_letters": self.dead_letters,
             "interrupted_replays": [one.document() for one in self.interrupted],
         }
@@ -109,9 +112,19 @@ class Status:
                 str(entry["delivered"]),
                 str(entry["discarded"]),
                 str(entry["failures"]),
-                plain(entry["problem"]),
+                plain(self._problem(entry)),
             )
         return listing
+
+    def _problem(self, entry: Mapping[str, Any]) -> str:
+        """The poller's word, and what the broker shows where the poller has not noticed it, or does not run."""
+        at = self.progress.get(entry["topic"])
+        told = [entry["problem"]] if entry["problem"] else []
+        if at is not None and at.dropped:
+            told.append(f"the broker dropped {at.dropped} records before they were read")
+        if at is not None and at.remade and not told:
+            told.append("the topic was deleted and made again; the group's commits are of the earlier one")
+        return "; ".join(told)
 
     def _lag(self, topic: str) -> int | None:
         at = self.progress.get(topic)

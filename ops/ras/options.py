@@ -99,6 +99,19 @@ yes = click.option("--yes", "-y", is_flag=True, help="Do it without asking.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 
 
+def timeout(default_s: int, what: str) -> Callable[..., Any]:
+    """The option of a command that waits: how many seconds at most."""
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=default_s,
+        show_default=True,
+        metavar="SECONDS",
+        help=f"{what}: give up after so long, and say what is missing.",
+    )
+
+
 def deployment(options: dict[str, Any]) -> Deployment:
     """What `of_deployment` and `of_brokers` name. Raises OperatorError."""
     from ras.deployment import choose

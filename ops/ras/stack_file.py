@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -109,18 +110,56 @@ def wait_consumed(
 ) -> dict[str, Progress]:
     """Wait until every published record is consumed: the committed offsets have reached the topics' ends.
 
-    Raises OperatorError when `timeout_s` is over first.
+    Raises OperatorError when `timeout_s` is over first, or when the broker was seen to drop records before they were read.
     """
     groups = consumer_groups(stack)
     deadline = time.monotonic() + timeout_s
+    dropped: dict[str, int] = {}
     while True:
-        state = lag.progress(stack.bootstrap_servers, groups, timeout_s=PATIENCE_S)
+        left_s = max(1.0, deadline - time.monotonic())
+        found = lag.positions(stack.bootstrap_servers, groups, timeout_s=min(PATIENCE_S, left_s))
+        state = {topic: lag.of_topic(parts) for topic, parts in found.items()}
         on_progress(state)
+        dropped |= {topic: at.dropped for topic, at in state.items() if at.dropped}
         if all(topic.lag == 0 for topic in state.values()):
+            refuse_lost(dropped)
             return state
         if time.monotonic() > deadline:
-            behind = ", ".join(f"{name} by {topic.lag}" for name, topic in state.items() if topic.lag)
             raise UnreachableError(
-                f"not consumed within {timeout_s:.0f} s: {behind}", "The poller's log says why: poller.log."
+                f"not consumed within {timeout_s:g} s: {lag.described(found)}",
+                "The poller's log says why: poller.log. Allow more with --timeout.",
             )
         time.sleep(interval_s)
+
+
+def lost(state: StateDir) -> dict[str, int]:
+    """By topic, the records that the poller saw the broker drop before they were read, since the poller started."""
+    return {entry["topic"]: entry["lost"] for entry in mappings(state) if entry.get("lost")}
+
+
+def lost_since(state: StateDir, before: Mapping[str, int]) -> dict[str, int]:
+    """What was lost since `before`, an answer of `lost`; all of it where the poller was started again meanwhile.
+
+    The poller speaks four times a second, and its next word is waited for; where it is silent, its last one counts.
+    """
+    asked, deadline = time.time(), time.monotonic() + 5
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if state.mappings_file.stat().st_mtime > asked:
+                break
+        time.sleep(0.05)
+    return {
+        topic: count if count < before.get(topic, 0) else count - before.get(topic, 0)
+        for topic, count in lost(state).items()
+        if count != before.get(topic, 0)
+    }
+
+
+def refuse_lost(records: Mapping[str, int]) -> None:
+    """Raises OperatorError where there are any: lost records by topic."""
+    if records:
+        counts = ", ".join(f"{number} of {topic}" for topic, number in records.items())
+        raise FailedError(
+            f"the broker dropped records before they were read: {counts}",
+            "Publish them again; the embedded broker keeps 5 MiB of a partition, RAS_BROKER=kafka all.",
+        )

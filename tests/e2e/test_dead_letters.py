@@ -131,6 +131,9 @@ def test_a_batch_that_was_given_up_is_replayed(
     register(running, "given-up")
     stack_file.wait_consumed(running)
     functions = deployment.cloud.functions
+    [mapping] = [one for one in deployment.mappings() if one.topic == SPELLCHECK]
+    retries = mapping.described["MaximumRetryAttempts"]
+    functions.update_event_source_mapping(UUID=mapping.uuid, MaximumRetryAttempts=3)
     settings = functions.get_function_configuration(FunctionName=FUNCTION)["Environment"]["Variables"]
     broken: Any = {"Variables": {**settings, "TABLE_NAME": "missing"}}
     functions.update_function_configuration(FunctionName=FUNCTION, Environment=broken)
@@ -144,6 +147,7 @@ def test_a_batch_that_was_given_up_is_replayed(
     finally:
         mended: Any = {"Variables": settings}
         functions.update_function_configuration(FunctionName=FUNCTION, Environment=mended)
+        functions.update_event_source_mapping(UUID=mapping.uuid, MaximumRetryAttempts=retries)
     given_up = Filters(kinds=frozenset({Kind.GIVEN_UP}))
     letters = list(made.letters(deployment.dead_letters, given_up))
     assert sorted(letter.value() or b"" for letter in letters) == sorted(values)

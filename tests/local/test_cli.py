@@ -198,7 +198,7 @@ def test_an_emulator_that_does_not_tell_its_mappings_is_told_of(
     known = dict.fromkeys((one.name for one in fields(Stack)), "")
     write_private(state.stack_file, json.dumps(known))
 
-    def refused(_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise ClientError({"Error": {"Code": "Throttling", "Message": "later"}}, "DescribeStacks")
 
     monkeypatch.setattr("ras.kafka.publish.publish", lambda *_, **__: Published(0, 0, 0.0))
@@ -207,3 +207,25 @@ def test_an_emulator_that_does_not_tell_its_mappings_is_told_of(
 
     assert result.exit_code == 1
     assert "(Throttling)" in result.stderr
+
+
+def test_publishing_does_not_say_consumed_of_what_the_broker_dropped(
+    state: StackDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poller counts what is gone; the offsets alone look as if it had been read."""
+    events = tmp_path / "events.jsonl"
+    events.touch()
+    known = dict.fromkeys((one.name for one in fields(Stack)), "")
+    write_private(state.stack_file, json.dumps(known))
+    write_private(state.mappings_file, json.dumps([{"topic": "t", "lost": 2}]))
+    monkeypatch.setattr("ras.kafka.publish.publish", lambda *_, **__: Published(0, 0, 0.0))
+
+    def consumed(*_: object, **__: object) -> None:
+        write_private(state.mappings_file, json.dumps([{"topic": "t", "lost": 7}]))
+
+    monkeypatch.setattr(stack_file, "wait_consumed", consumed)
+    result = ras("publish", str(events), "--wait")
+
+    assert result.exit_code == 1
+    assert "dropped records before they were read: 5 of t" in result.stderr
+    assert "consumed" not in result.stdout

@@ -461,6 +461,36 @@ def test_nobody_waits_for_a_mapping_that_is_disabled(polled: Deployment) -> None
     assert group.committed([0]) == {0: 0}
 
 
+def test_a_wait_ends_and_tells_what_is_missing(polled: Deployment) -> None:
+    """After --timeout seconds: nobody reads here, though the mapping is enabled."""
+    from ras.kafka.group import Group
+
+    kafka.fill(polled.kafka, SPELLCHECK, {0: [1000, 2000]})
+    end = group_end(polled, SPELLCHECK)
+    group = Group(polled.kafka, f"group-of-{SPELLCHECK}", SPELLCHECK)
+    group.commit({0: end})
+    states = iter(["Enabled"] * 1000)
+    enabled = SimpleNamespace(
+        get_event_source_mapping=lambda UUID: {"State": next(states)},  # noqa: N803, ARG005
+        update_event_source_mapping=lambda UUID, Enabled: None,  # noqa: N803, ARG005
+        exceptions=SimpleNamespace(
+            ResourceConflictException=LookupError,
+            ResourceInUseException=LookupError,
+            ResourceNotFoundException=LookupError,
+        ),
+    )
+    polled.cloud = SimpleNamespace(
+        functions=enabled, endpoint_url="http://127.0.0.1:4566", region="eu-north-1", key="k", secret="s"
+    )
+    command = ("replay", "--topic", SPELLCHECK, "--from", "beginning", "--wait", "--timeout", "1", "--yes")
+    told = " ".join(ras(*command, code=1).stderr.split())
+
+    assert (
+        f"not read again within 1 s: {SPELLCHECK} by group group-of-{SPELLCHECK}: partition 0 at 0 of {end}"
+        in told
+    )
+
+
 @pytest.mark.parametrize("via", ["group", "function"])
 def test_what_an_interrupted_replay_left_disabled_is_said(polled: Deployment, via: str) -> None:
     """By every replay, whatever its topic, with the command that enables it."""

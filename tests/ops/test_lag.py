@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from ras.kafka import lag
-from ras.kafka.client import quiet_client
+from ras.kafka.client import create_topics, quiet_client
 from ras.kafka.lag import Progress
 from ras.kafka.publish import Event, publish
 
@@ -42,6 +44,25 @@ def test_topics_of_one_group_and_of_several_are_told_apart(bootstrap_servers: st
         **{topic: Progress(n % 3, 3) for n, topic in enumerate(TOPICS[:-1])},
         TOPICS[-1]: Progress(1, 3),
     }
+
+
+@pytest.mark.parametrize("bootstrap_servers", [server(KAFKA)], indirect=True)
+def test_lag_counts_what_is_there(bootstrap_servers: str) -> None:
+    """Retention took records that one group had read in part and another never: neither can catch up with those."""
+    topic = f"retained-{uuid4()}"
+    create_topics(bootstrap_servers, [topic], PARTITIONS)
+    publish(bootstrap_servers, [Event(topic, b"x", partition=n) for n in (0,) * 10 + (1,) * 3])
+    commit(bootstrap_servers, f"read-5-of-{topic}", {topic: 5})
+    admin = AdminClient(quiet_client(bootstrap_servers))
+    for future in admin.delete_records([TopicPartition(topic, 0, 10)]).values():
+        future.result()
+
+    def of(group: str) -> Progress:
+        return lag.progress(bootstrap_servers, {topic: group}, timeout_s=60)[topic]
+
+    assert of("no-reader") == Progress(10, 13)
+    assert of("no-reader").lag == 3
+    assert of(f"read-5-of-{topic}") == Progress(10, 13, dropped=5)
 
 
 def commit(bootstrap_servers: str, group: str, offsets: dict[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 from ras.checkpoints import FolderCheckpoints
 from ras.errors import OperatorError
 from ras.invoke import BATCH_RECORDS, FunctionFailedError
+from ras.kafka.msk_iam import Brokers
 from ras.kafka.publish import Event, publish
 from ras.replay.redrive import NOTE_EVERY_S, PAUSES_S, Run, again, prepare, redrive
 from result_aggregator.topics import TOPICS
@@ -20,12 +22,11 @@ from tests import samples
 from tests.clock import Time
 from tests.ops import brokers as kafka
 from tests.ops import made
+from tests.real_servers import KAFKA, running_broker, server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from ras.kafka.msk_iam import Brokers
 
     from tests.handlers.conftest import Service
 
@@ -76,6 +77,80 @@ def test_a_stretch_is_handed_over(brokers: Brokers, consumed: str, tmp_path: Pat
     assert counts == {"applied": 3}
     assert sum(progress) == 3
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(params=["embedded", server(KAFKA)])
+def either(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, brokers: Brokers, consumed: str
+) -> Iterator[Brokers]:
+    """A broker of each kind that has the topic `consumed`."""
+    if request.param != KAFKA:
+        yield brokers
+        return
+    with running_broker(KAFKA, tmp_path_factory.mktemp("kafka"), [consumed], 4) as bootstrap_servers:
+        yield Brokers(bootstrap_servers)
+
+
+def test_the_records_of_a_window_are_those_stamped_in_it(
+    either: Brokers, consumed: str, tmp_path: Path
+) -> None:
+    """Producers stamp their records, so timestamps do not follow offsets: late ones lie behind the window's end."""
+    hours = [10.0, 12.0, 9.5, 10.5, 11.0, 13.0, 11.25]
+    kafka.fill(either, consumed, {0: [round(hour * 3_600_000) for hour in hours], 1: [1, 50_000_000]})
+    function, progress = Function(), list[int]()
+    one = run(either, consumed, tmp_path, 36_000_000, 41_400_000)  # 10:00 to 11:30
+
+    assert (one.left, one.outside) == (4, 3)
+
+    counts = redrive(one, either, function, on_progress=progress.append)
+
+    assert function.given == [(f"{consumed}-0", offset) for offset in (0, 3, 4, 6)]
+    assert counts == {"applied": 4}
+    assert sum(progress) == 4
+
+
+def test_a_stopped_run_over_a_window_goes_on_with_what_is_left_of_it(
+    brokers: Brokers, consumed: str, tmp_path: Path
+) -> None:
+    """Records outside the window count for nothing, and what is stamped into it meanwhile is the mapping's business."""
+    kafka.fill(brokers, consumed, {0: [5000, 1, 9000] * 100})
+    given: list[tuple[str, int]] = []
+    for stops in (True, False):
+        function = Function()
+
+        def invoke(
+            folder: str, event: dict[str, Any], *, stops: bool = stops, to: Function = function
+        ) -> Any:
+            if stops and to.given:
+                raise KeyboardInterrupt
+            return to(folder, event)
+
+        one = run(brokers, consumed, tmp_path, 4000, 6000)
+        assert one.resumed is not stops
+        assert one.left == 100 - len(given)
+        with contextlib.suppress(KeyboardInterrupt):
+            redrive(one, brokers, invoke)
+        given += function.given
+        kafka.fill(brokers, consumed, {0: [5000]})
+
+    assert 0 < len(function.given) < 100
+    assert given == [(f"{consumed}-0", offset) for offset in range(0, 300, 3)]
+    assert one.counts == {"applied": 100}
+
+
+def test_a_note_of_a_window_that_was_taken_for_a_stretch_is_not_taken(
+    brokers: Brokers, consumed: str, tmp_path: Path
+) -> None:
+    """Earlier versions noted the offset at which they took the window to end: the records behind it were left out."""
+    kafka.fill(brokers, consumed, {0: [10, 30, 20]})
+    notes = FolderCheckpoints(tmp_path)
+    run(brokers, consumed, tmp_path, 10, 25).save()
+    (written,) = tmp_path.glob("*.json")
+    notes.write(written.stem, {"next": {"0": 1}, "end": {"0": 1}, "counts": {"applied": 1}, "failed": []})
+    one = run(brokers, consumed, tmp_path, 10, 25)
+
+    assert not one.resumed
+    assert one.left == 2
 
 
 def test_preparing_writes_nothing(brokers: Brokers, consumed: str, tmp_path: Path) -> None:

@@ -26,6 +26,14 @@ def test_every_stage_needs_little_else(stage: str) -> None:
     assert settings.account == (LOCAL_ACCOUNT if stage == "local" else None)
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_retries_alike(stage: str) -> None:
+    """A machine under load is slow for minutes, as AWS may be: no good event is discarded sooner there."""
+    settings = load_settings({"stage": stage, **NEW_CLUSTER.get(stage, {})}, {})
+
+    assert settings.retries == Settings.model_fields["retries"].default == 100
+
+
 BROKERS = {"new_cluster": "provisioned"}
 GOVERNMENT_CLUSTER = CLUSTER_ARN.replace("arn:aws:", "arn:aws-us-gov:").replace("eu-north-1", "us-gov-west-1")
 # Of other paths, which the function is not told.

@@ -18,6 +18,7 @@ from .errors import (
     MappingsUnknownError,
     PatternError,
     StoppedError,
+    TopicRemadeError,
 )
 from .filters import FilterCriteria
 from .gate import Gate
@@ -57,6 +58,7 @@ __all__ = [
     "StatusFile",
     "StoppedError",
     "Succeeded",
+    "TopicRemadeError",
     "log_to_standard_output",
     "run_until_terminated",
 ]

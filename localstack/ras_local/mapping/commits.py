@@ -18,6 +18,7 @@ class _Lane:
     partition: int
     open: deque[int] = field(default_factory=deque)
     done: set[int] = field(default_factory=set)
+    end: int | None = None
     position: int | None = None
     committed: int | None = None
 
@@ -39,6 +40,7 @@ class Ledger:
             # The partition was made anew, or reading was set back: what was read before has no say any more.
             lane.open.clear()
             lane.done.clear()
+        lane.end = None
         lane.open.append(record.offset)
 
     def settle(self, records: Iterable[KafkaRecord]) -> None:
@@ -51,6 +53,27 @@ class Ledger:
             while lane.open and lane.open[0] in lane.done:
                 lane.position = lane.open.popleft() + 1
                 lane.done.discard(lane.position - 1)
+            self._to_end(lane)
+
+    def reached_end(self, topic: str, partition: int, offset: int) -> None:
+        """All records of a partition before this offset were read.
+
+        The last of them may lie further back: the markers that end transactions take offsets, and so do aborted records.
+        """
+        lane = self._lanes.setdefault(f"{topic}-{partition}", _Lane(topic, partition))
+        lane.end = offset
+        self._to_end(lane)
+
+    def _to_end(self, lane: _Lane) -> None:
+        if (
+            lane.end and not lane.open
+        ):  # the end of a partition that never had a record is no position to keep
+            lane.position = lane.end
+
+    @property
+    def without_outcome(self) -> int:
+        """Records that were read and not settled."""
+        return sum(len(lane.open) for lane in self._lanes.values())
 
     def forget(self, lanes: Iterable[str]) -> None:
         """Another consumer reads these partitions from now on."""

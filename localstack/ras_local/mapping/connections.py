@@ -13,6 +13,7 @@ from .invoke import invoke
 from .records import Nulls
 from .roles import ExecutionRoles
 from .running import RunningMapping
+from .topic_ids import TopicIds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,7 @@ class Connections:
         self._aws = aws
         self._kafka_options = kafka_options or {}
         self._nulls = nulls
+        self._topic_ids = TopicIds(bootstrap_servers, self._kafka_options)
         self._roles = ExecutionRoles(aws, grant_trust=grant_trust)
         self._gates: defaultdict[str, Gate] = defaultdict(lambda: Gate(function_concurrency))
 
@@ -60,4 +62,5 @@ class Connections:
             gate=self._gates[settings.function_name],
             nulls=self._nulls,
             kafka_options=self._kafka_options,
+            topic_ids=self._topic_ids,
         )

@@ -12,22 +12,26 @@ from .batching import Backlog
 from .commits import Ledger
 from .filters import FilterCriteria
 from .kafka_client import client_settings
-from .positions import StartingPosition, lanes
+from .positions import StartingPosition, lane_of, lanes
 from .records import Nulls, to_record
+from .topic_ids import TopicIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from confluent_kafka import Message
+
     from .events import EventSource
     from .problems import Problems
-    from .records import KafkaRecord
     from .settings import MappingSettings
     from .status import Counters
+    from .topic_ids import TopicIds
 
 logger = logging.getLogger(__name__)
 
 _FETCH = 500  # records taken from librdkafka's queue at a time
 _BATCHES_AHEAD = 4
+_TIMEOUT_S = 10
 _COMMIT_S = 1.0  # how often positions move where nothing is invoked, as every record is filtered out
 
 _NOT_COMMITTABLE = {
@@ -56,6 +60,7 @@ class GroupConsumer:
         nulls: Nulls,
         counters: Counters,
         problems: Problems,
+        topic_ids: TopicIds,
     ) -> None:
         self.assigned: set[int] = set()
         self.ready = False
@@ -67,7 +72,11 @@ class GroupConsumer:
         self._problems = problems
         self._filters = FilterCriteria(settings.filters)
         self._start = StartingPosition(settings)
+        self._identity = TopicIdentity(topic_ids, settings.topic)
         self._next: dict[str, int] = {}  # by lane, the offset that should come next
+        self._gaps: dict[
+            str, list[tuple[TopicPartition, int]]
+        ] = {}  # by lane: offsets passed over since the last look
         self._holding = False
         self._committed_at = 0.0
         self._consumer = Consumer(
@@ -77,6 +86,7 @@ class GroupConsumer:
                 group_id=settings.consumer_group_id,
                 enable_auto_commit=False,
                 enable_auto_offset_store=False,
+                enable_partition_eof=True,
                 auto_offset_reset="latest" if settings.starting_position == "LATEST" else "earliest",
                 # The shortest that Apache Kafka accepts by default: how long a killed poller is waited for.
                 session_timeout_ms=6000,
@@ -98,18 +108,27 @@ class GroupConsumer:
     # --- reading ---
 
     def read(self, timeout_s: float) -> None:
-        """Take what has arrived, waiting up to `timeout_s` for it. Raises KafkaException when the client is finished."""
+        """Take what has arrived, waiting up to `timeout_s` for it.
+
+        Raises KafkaException when the client is finished, and TopicRemadeError when the topic is another one.
+        """
+        self._identity.check()
         self._hold()
         # Also while reading is on hold: rebalances are served in here, and a member that never asks is put out.
         for message in self._consumer.consume(_FETCH, timeout_s):
             error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                self._note_end(message)
+                continue
             if error is not None:
                 self._complain(error)
                 continue
             self._counters.read += 1
             self._problems.reading_continues()
             record = to_record(message, self._nulls)
-            self._note_gap(record)
+            self._note_position(
+                TopicPartition(record.topic, record.partition, record.offset), record.offset + 1
+            )
             if self._start.is_too_early(record):
                 self._counters.skipped += 1
                 continue
@@ -119,6 +138,7 @@ class GroupConsumer:
             else:
                 self._counters.filtered_out += 1
                 self.ledger.settle([record])
+        self._judge_gaps()
 
     def _hold(self) -> None:
         """Stop reading some batches ahead of the function, and go on once it has caught up."""
@@ -130,16 +150,41 @@ class GroupConsumer:
             self._consumer.resume(self._consumer.assignment())
             self._holding = False
 
-    def _note_gap(self, record: KafkaRecord) -> None:
-        """Log which records the broker dropped before they were read: no retry brings those back."""
-        expected = self._next.get(record.lane)
-        if expected is not None and record.offset > expected:
-            logger.warning("%s: offsets %d to %d are gone", record.lane, expected, record.offset - 1)
-        self._next[record.lane] = record.offset + 1
+    def _note_end(self, message: Message) -> None:
+        """The partition has no more to read: its end is where reading continues, past the markers of transactions."""
+        end = TopicPartition(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+        self._note_position(end, end.offset)
+        self.ledger.reached_end(end.topic, end.partition, end.offset)
+
+    def _note_position(self, at: TopicPartition, then: int) -> None:
+        """Reading is at an offset, and continues at `then`. What it passed over is judged after the read."""
+        lane = lane_of(at)
+        expected = self._next.get(lane)
+        if expected is not None and at.offset > expected:
+            self._gaps.setdefault(lane, []).append((at, expected))
+        self._next[lane] = then
+
+    def _judge_gaps(self) -> None:
+        """Report offsets that the broker dropped before they were read: no retry brings those back.
+
+        Others are passed over as well: markers of transactions, aborted records, what compaction removed. Only where a log
+        begins after the offset that was expected is something lost.
+        """
+        for lane, passed in list(self._gaps.items()):
+            try:
+                found = self._consumer.get_watermark_offsets(passed[0][0], timeout=_TIMEOUT_S)
+            except KafkaException:
+                found = None
+            if found is None:
+                continue  # the broker is away: after the next read, it is queried again
+            del self._gaps[lane]
+            low, _ = found
+            for at, expected in passed:
+                if (begins := min(low, at.offset)) > expected:
+                    self._counters.lost += begins - expected
+                    self._problems.of_lost(lane, expected, begins - 1, self._counters.lost)
 
     def _complain(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._PARTITION_EOF:
-            return
         self._problems.of_client(error)
         if error.fatal():
             raise KafkaException(error)
@@ -149,7 +194,16 @@ class GroupConsumer:
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self.assigned |= {partition.partition for partition in partitions}
         logger.info("%s: reads partitions %s", self._settings.topic, sorted(self.assigned))
-        if found := self._start.seek(self._consumer, partitions):
+        committed = self._consumer.committed(partitions, timeout=_TIMEOUT_S)
+        self._identity.learn()
+        if remade := self._identity.of_earlier_topic(committed):
+            self._problems.of_remade_topic(self._settings.topic)
+        self._next |= {
+            lane_of(partition): partition.offset
+            for partition in committed
+            if partition.offset >= 0 and partition.partition not in remade
+        }
+        if found := self._start.seek(self._consumer, partitions, committed, remade):
             self._commit(found)
         self._holding = False  # what is newly assigned is read
         self.ready = True
@@ -164,6 +218,7 @@ class GroupConsumer:
         self._start.forget(gone)
         for lane in gone:
             self._next.pop(lane, None)
+            self._gaps.pop(lane, None)
         # The client remembers what is on hold, also over a new assignment, where nobody would let it go on.
         self._consumer.resume(partitions)
 
@@ -184,8 +239,9 @@ class GroupConsumer:
         return True
 
     def _commit(self, positions: list[TopicPartition]) -> bool:
+        named = [self._identity.named(position) for position in positions]
         try:
-            self._consumer.commit(offsets=positions, asynchronous=False)
+            self._consumer.commit(offsets=named, asynchronous=False)
         except KafkaException as error:
             kafka_error: KafkaError = error.args[0]
             if kafka_error.code() in _NOT_COMMITTABLE:

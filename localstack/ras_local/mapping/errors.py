@@ -6,6 +6,7 @@ MappingError
 ├── MappingsUnknownError   which mappings there are cannot be read at the moment
 ├── MalformedResponseError the function's partial batch response cannot be read
 ├── DestinationError       an on-failure destination does not take what was discarded
+├── TopicRemadeError       the topic was deleted, and another has its name
 └── StoppedError           the mapping is stopping, and the batch has no outcome yet
 """
 
@@ -34,6 +35,10 @@ class MalformedResponseError(MappingError, ValueError):
 
 class DestinationError(MappingError):
     """The destination did not take what was discarded; it may later."""
+
+
+class TopicRemadeError(MappingError):
+    """The topic was deleted, and another has its name, which is the message."""
 
 
 class StoppedError(MappingError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from confluent_kafka import Consumer
 
@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 10
 
 
+def lane_of(partition: TopicPartition) -> str:
+    """The name of a partition, as `KafkaRecord.lane`."""
+    return f"{partition.topic}-{partition.partition}"
+
+
 def lanes(partitions: Iterable[TopicPartition]) -> set[str]:
     """The names of partitions, as `KafkaRecord.lane`."""
-    return {f"{partition.topic}-{partition.partition}" for partition in partitions}
+    return {lane_of(partition) for partition in partitions}
 
 
 class StartingPosition:
@@ -31,21 +36,33 @@ class StartingPosition:
         self._moment = settings.starting_timestamp_ms or 0
         self._skipping: set[str] = set()  # lanes on their way to a time that the broker cannot look up
 
-    def seek(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    def seek(
+        self,
+        consumer: Consumer,
+        partitions: list[TopicPartition],
+        committed: list[TopicPartition],
+        remade: Collection[int] = (),
+    ) -> list[TopicPartition]:
         """Assign the partitions with LATEST and AT_TIMESTAMP applied; returns the positions that were found.
+
+        `committed` are the group's commits; the offset is negative where there is none. The partitions in `remade` have
+        commits of an earlier topic, so this one is read from its beginning.
 
         Chosen: those are to be committed at once, so that what arrives before the first batch is not skipped when the
         poller or the broker starts again.
         """
-        if self._kind == "TRIM_HORIZON":
+        if self._kind == "TRIM_HORIZON" and not remade:
             return []
-        new = [p for p in consumer.committed(partitions, timeout=_TIMEOUT_S) if p.offset < 0]
+        new = [p for p in committed if p.offset < 0 and self._kind != "TRIM_HORIZON"]
         # The ends first: what is published from here on comes after them.
         ends = {p.partition: consumer.get_watermark_offsets(p, timeout=_TIMEOUT_S) for p in new}
         if self._kind == "LATEST":
             start = {partition: end for partition, (_, end) in ends.items()}
         else:
             start = self._offsets_at_moment(consumer, ends)
+        for partition in committed:
+            if partition.partition in remade:
+                start[partition.partition], _ = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_S)
         found = [TopicPartition(self._topic, partition, at) for partition, at in start.items()]
         self._skipping |= lanes(new) - lanes(found)
         begin = {p.partition: OFFSET_BEGINNING for p in new} | start

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .consumer import GroupConsumer
+from .errors import TopicRemadeError
 from .events import EventSource
 from .in_flight import InFlight
 from .problems import Problems
 from .records import Nulls
 from .status import Counters, status_entry
+from .topic_ids import TopicIds
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class RunningMapping:
     """Starts with `start`; ends with `stop`, which returns at once, and `join`.
 
     `invoke` calls the function with an event, `destination` stores what is discarded or raises DestinationError,
-    `kafka_options` are librdkafka's settings by their names.
+    `kafka_options` are librdkafka's settings by their names. `topic_ids` may be shared by mappings of the same brokers.
     """
 
     settings: MappingSettings
@@ -45,12 +47,15 @@ class RunningMapping:
     gate: Gate
     nulls: Nulls = Nulls.ABSENT
     kafka_options: Mapping[str, str] = field(default_factory=dict)
+    topic_ids: TopicIds | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     counters: Counters = field(default_factory=Counters)
 
     def __post_init__(self) -> None:
         self.problems = Problems(self.settings.topic)
         self._source = EventSource(self.settings.event_source_arn, self.bootstrap_servers)
+        self._topic_ids = self.topic_ids or TopicIds(self.bootstrap_servers, self.kafka_options)
+        self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name=self.settings.topic, daemon=True)
         self._consumer: GroupConsumer | None = None
 
@@ -59,6 +64,7 @@ class RunningMapping:
 
     def stop(self) -> None:
         self.stopping.set()
+        self._leaving.set()
 
     def join(self, timeout_s: float) -> None:
         if self._thread.ident is not None:
@@ -91,6 +97,10 @@ class RunningMapping:
                 self.stopping.wait(1.0)
 
     def _consume(self) -> None:
+        # Of this consumer alone: batches that are tried again end with it.
+        leaving = self._leaving = threading.Event()
+        if self.stopping.is_set():
+            leaving.set()
         consumer = self._consumer = GroupConsumer(
             self.settings,
             self._source,
@@ -98,6 +108,7 @@ class RunningMapping:
             nulls=self.nulls,
             counters=self.counters,
             problems=self.problems,
+            topic_ids=self._topic_ids,
         )
         worker = Worker(
             self.settings,
@@ -105,7 +116,7 @@ class RunningMapping:
             invoke=self.invoke,
             destination=self.destination,
             gate=self.gate,
-            stopping=self.stopping,
+            stopping=leaving,
             counters=self.counters,
             problems=self.problems,
         )
@@ -116,6 +127,11 @@ class RunningMapping:
                     consumer.read(_BUSY_POLL_S if in_flight or consumer.backlog else _IDLE_POLL_S)
                     self._settle(consumer, in_flight)
                     self._send(consumer, in_flight)
+            except TopicRemadeError as remade:
+                leaving.set()
+                self._settle(consumer, in_flight, wait=True)
+                # Another consumer begins: this one's client knows the earlier topic.
+                self.problems.of_remade_topic(str(remade), consumer.ledger.without_outcome)
             finally:
                 consumer.ready = False
                 # An invocation that runs is waited for and committed; one that would be tried again is not.

@@ -29,6 +29,8 @@ class Counters:
     filtered_out: int = 0
     destination_failures: int = 0
     skipped: int = 0
+    lost: int = 0
+    """Offsets, so at least as many as records."""
 
     def add(self, tally: Tally) -> None:
         self.delivered += tally.delivered

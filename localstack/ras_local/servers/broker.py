@@ -11,7 +11,7 @@ from ras.errors import SettingError
 from ras.kafka.client import create_topics, wait_for_topics
 from ras.state import REPOSITORY
 
-from ras_local.servers import apache_kafka, processes
+from ras_local.servers import apache_kafka, embedded_broker, processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,6 +73,15 @@ def named() -> str | None:
     """The address in RAS_BROKER, of one that is not ours to start; None where it says a kind, or nothing."""
     wished = os.environ.get("RAS_BROKER", "")
     return wished if ":" in wished else None
+
+
+def kept_bytes(state: StackDir, bootstrap_servers: str) -> int | None:
+    """What the broker at an address keeps of a partition before it drops the oldest records; None where it keeps all."""
+    try:
+        embedded = state.bootstrap_file.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return embedded_broker.KEPT_BYTES if embedded == bootstrap_servers else None
 
 
 def start(state: StackDir, topics: Sequence[str]) -> Callable[[], str]:

@@ -3,7 +3,7 @@
 `python -m ras_local.servers.embedded_broker BOOTSTRAP_FILE PARTITIONS TOPIC…` runs until it is terminated and writes its
 address to the file once it answers. It listens on 127.0.0.1, on a port that the system picks.
 
-What it is not: it keeps at most 5 MiB per partition (older records go first) and forgets everything on exit, it
+What it is not: it keeps at most KEPT_BYTES per partition (older records go first) and forgets everything on exit, it
 answers no offset look-ups by time and no group listings. Groups, commits, keys, headers, null values, compression
 and idempotent producers work, for clients of any language.
 """
@@ -20,6 +20,10 @@ from confluent_kafka import cimpl
 from ras.state import write_private
 
 _PRODUCER = 0  # rd_kafka_type_t
+
+KEPT_BYTES = 5 * 1024 * 1024
+"""What the mock keeps of a partition: a constant in rd_kafka_mock_partition_init, which no function or setting changes.
+More partitions (RAS_PARTITIONS) are more room."""
 
 
 class MockCluster:

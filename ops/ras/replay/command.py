@@ -12,7 +12,7 @@ from result_aggregator.topics import TOPICS
 
 from ras import options as shared
 from ras import time_argument
-from ras.errors import NotFoundError, SettingError
+from ras.errors import NotFoundError, SettingError, UnreachableError
 from ras.terminal import console, many, plain, table
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ _BY_TOPIC = ("topic", "group", "partitions", "again")
 @click.option(
     "--wait", is_flag=True, help="With --via group: return once they have read again what there was."
 )
+@shared.timeout(3600, "With --wait")
 @click.option("--restart", is_flag=True, help="With --via function: begin anew instead of going on.")
 @click.option(
     "--enable", is_flag=True, help="Only enable the mappings that an interrupted replay has left disabled."
@@ -66,6 +67,7 @@ def replay(
     group: str | None,
     all_groups: bool,
     wait: bool,
+    timeout_s: float,
     restart: bool,
     enable: bool,
     dry_run: bool,
@@ -81,7 +83,8 @@ def replay(
     noted in the stage's bucket first: should this be killed, `ras replay --enable` enables what it left, from any machine.
 
     --via function reads the records and hands them to the ingest function itself, besides the mapping, whose group is
-    not touched. It can end at a moment, tells what became of each record, and goes on where it was stopped.
+    not touched. It hands over the records that are stamped in the window, wherever they are in the topic, and no others;
+    it tells what became of each, and goes on where it was stopped.
 
     Both need a way to the brokers, so with --stage run it inside the VPC.
 
@@ -118,7 +121,8 @@ def replay(
     wanted = tuple(TOPICS) if all_topics else topics
     mappings = _mappings(deployment, wanted, group, every=all_groups)
     if via == "group":
-        _rewind(deployment, mappings, start, wait=wait, dry_run=dry_run, yes=yes)
+        wait_s = timeout_s if wait else None
+        _rewind(deployment, mappings, start, wait_s=wait_s, dry_run=dry_run, yes=yes)
     else:
         _redrive(deployment, wanted, mappings, start, end, restart=restart, dry_run=dry_run, yes=yes)
 
@@ -201,7 +205,7 @@ def _rewind(
     mappings: Sequence[DeployedMapping],
     start: datetime,
     *,
-    wait: bool,
+    wait_s: float | None,
     dry_run: bool,
     yes: bool,
 ) -> None:
@@ -244,8 +248,8 @@ def _rewind(
     )
     for mapping in left:
         rewind.enable(deployment, mapping.uuid)
-    if wait:
-        _wait(deployment, brokers, moving)
+    if wait_s is not None:
+        _wait(deployment, brokers, moving, wait_s)
 
 
 def _show(plans: Sequence[RewindPlan]) -> None:
@@ -266,22 +270,34 @@ def _show(plans: Sequence[RewindPlan]) -> None:
         console().print(listing)
 
 
-def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[RewindPlan]) -> None:
+def _wait(deployment: Deployment, brokers: Brokers, plans: Sequence[RewindPlan], timeout_s: float) -> None:
+    """Until the groups have read again up to where the topics ended. Raises OperatorError after `timeout_s`."""
     from ras.progress import progress
     from ras.replay import rewind
 
     total = sum(plan.again for plan in plans)
+    deadline = time.monotonic() + timeout_s
     with progress("reading again", total) as advance:
         shown = 0
         for plan in plans:
             # Up to where the topics ended: one that is published to is never read for good.
-            while behind := rewind.behind(brokers, plan.mapping, plan.ends):
+            while left := rewind.unread(brokers, plan.mapping, plan.ends):
+                behind = sum(end - begin for begin, end in left.values())
                 # One that was disabled before stays so, and somebody may do it meanwhile.
                 rewind.check_read(deployment, plan.mapping)
                 others = sum(other.again for other in plans[plans.index(plan) + 1 :])
                 done = max(shown, total - others - behind)
                 advance(done - shown)
                 shown = done
+                if time.monotonic() > deadline:
+                    where = ", ".join(
+                        f"partition {n} at {begin} of {end}" for n, (begin, end) in left.items()
+                    )
+                    raise UnreachableError(
+                        f"not read again within {timeout_s:g} s: {plan.mapping.topic} by group"
+                        f" {plan.mapping.consumer_group_id}: {where}",
+                        "The groups are rewound and read on; allow more with --timeout.",
+                    )
                 time.sleep(0.5)
         advance(total - shown)
     console(stderr=True).print("caught up")
@@ -330,9 +346,15 @@ def _redrive(
     runs = each(prepare, topics)
     for run in runs:
         resumed = ", where an earlier run was stopped" if run.resumed else ""
+        others = (
+            f"; {many(run.outside, 'other record')} between them, stamped outside the window, not"
+            if run.outside
+            else ""
+        )
         if run.left:
             out.print(
-                f"{run.topic}: {many(run.left, 'record')} to hand to {TOPICS[run.topic].function}{resumed}"
+                f"{run.topic}: {many(run.left, 'record')} to hand to {TOPICS[run.topic].function}{resumed}{others}",
+                soft_wrap=True,
             )
     total = sum(run.left for run in runs)
     if dry_run or not total:
@@ -358,7 +380,7 @@ def _redrive(
             until = f" --to {end.isoformat()}" if end else ""
             out.print(f"stopped; the same command with --from {start.isoformat()}{until} goes on from there")
     for run in runs:
-        counts = ", ".join(f"{number} {name}" for name, number in run.counts.items())
+        counts = ", ".join(f"{number} {name}" for name, number in sorted(run.counts.items()))
         out.print(f"{run.topic}: {counts or 'nothing'}")
         for place, reason in run.failed[:20]:
             out.print(plain(f"  {place}  {reason}"), soft_wrap=True)

@@ -1,4 +1,7 @@
-"""Re-driving a topic: a stretch of its records handed to their function again, without touching a consumer group.
+"""Re-driving a topic: the records of a window of time handed to their function again, without touching a consumer group.
+
+Producers stamp their records, so timestamps do not follow offsets: a window is a stretch of the log and, within it, the
+records whose own timestamp is in the window.
 
 How far a run is stands in a note (`checkpoints`), every few seconds and when it stops: a run that was stopped goes on there,
 to the end that the topic had when it began. One that was killed hands what came after its last note over again, which
@@ -40,9 +43,29 @@ NOTE_EVERY_S = 10.0
 """A note names every record that the function broke on, and a bucket with versions keeps each that was ever written."""
 
 
+@dataclass(frozen=True)
+class Window:
+    """Moments in milliseconds: from the first up to, not including, the last; without a last, all that follow."""
+
+    from_ms: int
+    to_ms: int | None
+
+    @property
+    def is_everything(self) -> bool:
+        return self.from_ms <= 0 and self.to_ms is None
+
+    def holds(self, message: Message) -> bool:
+        """Records without a timestamp (-1) are in no window but that of everything."""
+        stamp = message.timestamp()[1]
+        return self.is_everything or (self.from_ms <= stamp and (self.to_ms is None or stamp < self.to_ms))
+
+
+EVERYTHING = Window(0, None)
+
+
 @dataclass
 class Run:
-    """A topic's stretch: `next` and `end` offsets by partition."""
+    """A topic's stretch: `next` and `end` offsets by partition; of it, the records of a window."""
 
     topic: str
     next: dict[int, int]
@@ -53,16 +76,24 @@ class Run:
     counts: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[str, str]] = field(default_factory=list)
     """(place, reason) of records that the function broke on."""
+    window: Window = EVERYTHING
+    wanted: int | None = None
+    """Records of the window still to go; None where the window is everything, and they were not counted."""
+    outside: int = 0
+    """Records that were found in the stretch when it was looked through, and are not in the window."""
 
     @property
     def left(self) -> int:
-        """Offsets still to go; the records may be fewer."""
+        """Records still to go; where they were not counted, offsets: the records may be fewer."""
+        if self.wanted is not None:
+            return self.wanted
         return sum(max(0, end - self.next[number]) for number, end in self.end.items())
 
     def save(self) -> None:
-        self.notes.write(
-            self.name, {"next": self.next, "end": self.end, "counts": self.counts, "failed": self.failed}
-        )
+        note = {"next": self.next, "end": self.end, "counts": self.counts, "failed": self.failed}
+        if self.wanted is not None:
+            note |= {"wanted": self.wanted, "outside": self.outside}
+        self.notes.write(self.name, note)
 
     def forget(self) -> None:
         self.notes.remove(self.name)
@@ -79,22 +110,40 @@ def prepare(
 ) -> Run:
     """A new run, or the one with the same topic, moments and cluster that was stopped.
 
-    `from_ms` is inclusive, `to_ms` exclusive, both by the records' timestamps; without it, up to the present end.
+    `from_ms` is inclusive, `to_ms` exclusive, both by the records' timestamps; without it, up to the present end. The
+    topic is read once to count the records of the window, unless that is everything.
     """
+    window = Window(from_ms, to_ms)
     log = TopicLog(brokers, topic)
     cluster_id, bounds = log.cluster_and_bounds()
     # Not the brokers' addresses: another machine may have others for the same cluster.
     name = _name(f"{cluster_id} {topic} {from_ms} {to_ms}")
     highs = {number: held.high for number, held in bounds.items()}
-    found = None if restart else _saved(topic, notes, name)
+    found = None if restart else _saved(topic, notes, name, window)
     # A topic that was made anew counts its offsets from zero: a note on the former one would skip records. Seen is only
     # one that is shorter still than the former was; a client is not told a topic's own id with its offsets.
     if found is not None and all(end <= highs.get(number, 0) for number, end in found.end.items()):
         return found
     starts = log.positions_at(from_ms)
-    ends = highs if to_ms is None else log.positions_at(to_ms)
-    ends = {number: max(end, starts.get(number, 0)) for number, end in ends.items()}
-    return Run(topic, starts, ends, notes, name)
+    ends = {number: max(end, starts.get(number, 0)) for number, end in highs.items()}
+    run = Run(topic, starts, ends, notes, name, window=window)
+    return run if window.is_everything else _counted(run, log)
+
+
+def _counted(run: Run, log: TopicLog) -> Run:
+    """The run with its records counted, and its stretch up to the last of them: only reading on finds which that is."""
+    wanted, last = 0, dict(run.next)
+    behind: Counter[int] = Counter()  # by partition, the records outside the window since its last one inside
+    for message in log.read(run.next, run.end):
+        number = int(message.partition() or 0)
+        if not run.window.holds(message):
+            behind[number] += 1
+            continue
+        wanted += 1
+        run.outside += behind.pop(number, 0)
+        last[number] = int(message.offset() or 0) + 1
+    run.wanted, run.end = wanted, last
+    return run
 
 
 def again(topic: str, failed: Iterable[tuple[str, str]], notes: Checkpoints) -> Run:
@@ -115,9 +164,11 @@ def _name(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
-def _saved(topic: str, notes: Checkpoints, name: str) -> Run | None:
+def _saved(topic: str, notes: Checkpoints, name: str, window: Window = EVERYTHING) -> Run | None:
+    """The run of a note. None where there is none, and where it took a window for the offsets between two moments."""
     saved = notes.read(name)
     try:
+        counted = {} if window.is_everything else {"wanted": saved["wanted"], "outside": saved["outside"]}
         return Run(
             topic,
             {int(number): offset for number, offset in saved["next"].items()},
@@ -127,6 +178,8 @@ def _saved(topic: str, notes: Checkpoints, name: str) -> Run | None:
             resumed=True,
             counts=Counter(saved["counts"]),
             failed=[(place, reason) for place, reason in saved["failed"]],
+            window=window,
+            **counted,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -144,15 +197,19 @@ def redrive(
 ) -> Counter[str]:
     """Hand every record of the run to its function; returns the number of records by outcome.
 
-    `on_progress` is told the offsets gone through. Records that are handed back are tried again after PAUSES_S.
+    `on_progress` is told how `left` falls. Records that are handed back are tried again after PAUSES_S.
     Raises OperatorError where they are still, or the function is out of reach; the run then goes on from there.
     """
     log = TopicLog(brokers, run.topic)
     noted, due = True, clock()  # the first at once: it holds the topic's end
     try:
         for batch in _batches(log.read(run.next, run.end)):
-            records = [Redelivery(event_record(message), event_source_arn) for message in batch]
-            outcomes = _settled(invoke, records, wait)
+            records = [
+                Redelivery(event_record(message), event_source_arn)
+                for message in batch
+                if run.window.holds(message)
+            ]
+            outcomes = _settled(invoke, records, wait) if records else {}
             noted = True  # half of what follows is not to be noted: it would be counted again
             for place, outcome in outcomes.items():
                 run.counts[outcome.name] += 1
@@ -161,6 +218,8 @@ def redrive(
             before = run.left
             for message in batch:
                 run.next[int(message.partition() or 0)] = int(message.offset() or 0) + 1
+            if run.wanted is not None:
+                run.wanted -= len(records)
             noted = False
             if clock() >= due:
                 run.save()

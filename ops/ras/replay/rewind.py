@@ -234,10 +234,28 @@ def enabling(deployment: Deployment, uuid: str) -> str:
 
 
 def behind(brokers: Brokers, mapping: DeployedMapping, ends: Mapping[int, int] | None = None) -> int:
-    """Records that a mapping's group has yet to read: all, or those below `ends` by partition."""
-    bounds = TopicLog(brokers, mapping.topic).bounds()
+    """Records that a mapping's group has yet to read: all, or those below `ends` by partition.
+
+    Offsets are counted, of which markers of transactions take some; but 0 where no record is left.
+    """
+    return sum(end - start for start, end in unread(brokers, mapping, ends).values())
+
+
+def unread(
+    brokers: Brokers, mapping: DeployedMapping, ends: Mapping[int, int] | None = None
+) -> dict[int, tuple[int, int]]:
+    """The stretch of each partition that a mapping's group has yet to read, as `behind`; none where no record is left."""
+    log = TopicLog(brokers, mapping.topic)
+    bounds = log.bounds()
     committed = Group(brokers, mapping.consumer_group_id, mapping.topic).committed(list(bounds))
-    return sum(
-        max(0, (held.high if ends is None else ends.get(number, 0)) - max(committed[number] or 0, held.low))
+    left = {
+        number: (start, end)
         for number, held in bounds.items()
+        if (start := max(committed[number] or 0, held.low))
+        < (end := held.high if ends is None else ends.get(number, 0))
+    }
+    # A group may have committed what follows its last record, where a transaction's marker lies: it is never closer.
+    record = next(
+        log.read({n: start for n, (start, _) in left.items()}, {n: end for n, (_, end) in left.items()}), None
     )
+    return left if record is not None else {}

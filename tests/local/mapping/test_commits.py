@@ -72,6 +72,33 @@ class TestLedger:
 
         assert self.positions(ledger) == {"essays-0": 1}
 
+    def test_the_end_of_a_partition_is_committed_once_nothing_before_it_is_open(self) -> None:
+        """It lies past the last record where that ended a transaction, or where what came after it was aborted."""
+        ledger = self.ledger(*records(1, 3))
+        ledger.reached_end("essays", 0, 7)
+        ledger.settle(records(3))
+        assert self.positions(ledger) == {}
+        ledger.settle(records(1))
+
+        assert self.positions(ledger) == {"essays-0": 7}
+
+    def test_an_end_that_was_read_past_has_no_say(self) -> None:
+        ledger = self.ledger(*records(1))
+        ledger.reached_end("essays", 0, 3)
+        ledger.read(records(3)[0])
+        ledger.settle(records(1))
+        assert self.positions(ledger) == {"essays-0": 2}
+        ledger.settle(records(3))
+
+        assert self.positions(ledger) == {"essays-0": 4}
+
+    def test_the_end_of_a_partition_without_records_is_committed_unless_it_never_had_any(self) -> None:
+        ledger = self.ledger()
+        ledger.reached_end("essays", 0, 0)
+        ledger.reached_end("essays", 1, 5)
+
+        assert self.positions(ledger) == {"essays-1": 5}
+
     @given(st.permutations(range(12)), st.integers(0, 12))
     def test_the_position_is_the_first_offset_without_an_outcome(self, order: list[int], ended: int) -> None:
         ledger = self.ledger(*records(*range(12)))
