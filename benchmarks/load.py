@@ -23,7 +23,7 @@ import click
 import requests
 from ras import interrupts, signed_http, stack_file
 from ras.kafka.publish import publish
-from ras.state import LOCAL
+from ras.state_folder import LOCAL
 from ras.terminal import console, expected_failures, table
 from ras_local import stack as stacks
 from ras_local.servers import dynoxide

@@ -25,7 +25,7 @@ from uuid import uuid4
 
 import boto3
 from ras.aws import ROOT_KEY, ROOT_SECRET
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 from ras.terminal import console, expected_failures, table
 from ras_local import stack
 from ras_local.clients import dynamodb_at

@@ -24,7 +24,7 @@ import redis
 import requests
 from ras import stack_file
 from ras.kafka.publish import Event, publish
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 from ras.terminal import expected_failures
 from ras_local import stack
 from ras_local.clients import dynamodb_at

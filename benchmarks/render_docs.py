@@ -11,7 +11,7 @@ import shutil
 import sys
 from typing import Any
 
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 
 from benchmarks import report
 

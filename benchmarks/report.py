@@ -12,7 +12,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 from ras.terminal import console
 from ras.terminal import table as printed_table
 

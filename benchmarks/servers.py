@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras.aws import ROOT_KEY, ROOT_SECRET
 from ras.errors import FailedError, OperatorError
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 from ras_local import stack
 from ras_local.clients import dynamodb_at
 from ras_local.servers import broker, dynoxide, rust_servers

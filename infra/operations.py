@@ -10,8 +10,8 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from infra.alarms import add_alarm, watches
+from infra.cloudwatch_dashboard import add_dashboard
 from infra.cloudwatch_metrics import StageMetrics
-from infra.dashboard import add_dashboard
 from infra.settings import Settings
 
 

@@ -43,7 +43,7 @@ FIRST: Final = (
     "tests/convergence/test_convergence.py",
     "tests/local/mapping/test_running.py",
     "tests/msk/test_commands.py",
-    "tests/integration/test_elsewhere.py",
+    "tests/integration/test_foreign_servers.py",
     "tests/integration/test_localstack.py",
 )
 """Groups that take longest. One of them begun last would leave the other workers idle."""

@@ -32,7 +32,7 @@ def _api() -> Api:
 @cache
 def _metrics() -> Exposition:
     # Here, because every other route starts without CloudWatch's client.
-    from result_aggregator.store.cloudwatch import MetricStore
+    from result_aggregator.store.metric_store import MetricStore
 
     return Exposition(MetricStore(EMF_NAMESPACE))
 

@@ -13,7 +13,7 @@ from ras.dashboard import PORT as DASHBOARD_PORT
 from ras.errors import SettingError
 from ras.options import failures, timeout
 from ras.plugins import Plugin
-from ras.state import LOCAL
+from ras.state_folder import LOCAL
 from ras.terminal import console, expected_failures, json_text, many
 from ras.visible import visible
 from result_aggregator.names import GATEWAY_CALLER
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ras.kafka.publish import Event, Published
-    from ras.state import StateDir
+    from ras.state_folder import StateDir
 
 _SETTINGS = """\b
 Settings (environment):

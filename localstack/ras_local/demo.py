@@ -12,7 +12,7 @@ from ras import stack_file
 from ras.dashboard.serve import open_in_browser
 from ras.errors import FailedError
 from ras.kafka.publish import publish, read_events
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 from ras.terminal import plain, print_json, table
 from result_aggregator.domain.statuses import (
     CANCELLED,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ras import aws
 from ras.errors import FailedError, NotFoundError, NotInstalledError
-from ras.state import LOCAL, REPOSITORY
+from ras.state_folder import LOCAL, REPOSITORY
 from result_aggregator.names import stack_name
 
 from ras_local.servers import emulator, processes

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ras.errors import SettingError
-from ras.state import StateDir
+from ras.state_folder import StateDir
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ras import interrupts, stack_file
 from ras.errors import ConflictError, FailedError, OperatorError, SettingError
 from ras.stack_file import Stack
-from ras.state import LOCAL, REPOSITORY, write_private
+from ras.state_folder import LOCAL, REPOSITORY, write_private
 from result_aggregator import metrics
 from result_aggregator.names import function_name, log_group_name
 from result_aggregator.topics import TOPICS
@@ -112,13 +112,14 @@ def up(state: StackDir | None = None, *, say: Callable[[str], None] = lambda _: 
 
 def _check_settings() -> None:
     """Raises OperatorError for what a process would be told by the environment, and end over, in a minute."""
-    from ras_local import poller  # with it the mapping package and its clients, which nothing else here needs
+    # On use: with it come the mapping package and its clients, which nothing else here needs.
+    from ras_local import poller_process
 
     _check_open_files()
     region()
     processes.wished_port("RAS_DASHBOARD_PORT")
-    poller.nulls_from_environment()
-    poller.limit_from_environment()
+    poller_process.nulls_from_environment()
+    poller_process.limit_from_environment()
 
 
 def _check_open_files() -> None:
@@ -230,7 +231,7 @@ def _environment() -> dict[str, str]:
 def start_poller(state: StackDir, stack: Stack) -> None:
     """Start the local event source mapping; it goes on from the groups' last commits."""
     state.mappings_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "ras_local.poller"]
+    command = [sys.executable, "-m", "ras_local.poller_process"]
     arguments = [stack.endpoint_url, stack.region, stack.bootstrap_servers, str(state.mappings_file)]
     processes.start(state, POLLER, [*command, *arguments], environment=_environment(), folder=REPOSITORY)
 

@@ -9,7 +9,7 @@ from ras import stack_file
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.dead_letters.command import described
 from ras.replay.paused import PausedMappings
-from ras.state import LOCAL
+from ras.state_folder import LOCAL
 from ras.terminal import plain, table
 from result_aggregator.names import resource_name
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ras.state import write_private
+from ras.state_folder import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path

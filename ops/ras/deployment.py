@@ -23,12 +23,12 @@ from result_aggregator.store.dynamodb_client import DynamoDB
 from ras import stack_file
 from ras.aws import Cloud
 from ras.dead_letters.bucket import DeadLetterBucket
+from ras.deployed_mappings import DeployedMapping, DeployedMappings, outputs
 from ras.errors import NotFoundError, SettingError
 from ras.invoke import Invoke, of_lambda
 from ras.kafka.msk_iam import Brokers, msk_iam
-from ras.mappings import DeployedMapping, DeployedMappings, outputs
 from ras.replay.paused import PausedMappings
-from ras.state import LOCAL, StateDir
+from ras.state_folder import LOCAL, StateDir
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef

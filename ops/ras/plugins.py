@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import click
 
-    from ras.state import StateDir
+    from ras.state_folder import StateDir
 
 GROUP = "ras.plugins"
 

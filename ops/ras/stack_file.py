@@ -12,9 +12,9 @@ from result_aggregator.names import GATEWAY_CALLER
 
 from ras import signed_http
 from ras.aws import Cloud
+from ras.deployed_mappings import DeployedMappings
 from ras.errors import FailedError, NotFoundError, UnreachableError
 from ras.kafka import lag
-from ras.mappings import DeployedMappings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ras.kafka.lag import Progress
     from ras.signed_http import CallerKeys
-    from ras.state import StateDir
+    from ras.state_folder import StateDir
 
 DEFAULT_CALLER = GATEWAY_CALLER
 

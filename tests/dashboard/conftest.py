@@ -13,7 +13,7 @@ from ras.dashboard.data_source import DataSource
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import OperatorError
 from ras.replay.paused import PausedMappings
-from ras.state import StateDir
+from ras.state_folder import StateDir
 from result_aggregator import settings
 from result_aggregator.names import ENV_TABLE_NAME
 

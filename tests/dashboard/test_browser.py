@@ -22,7 +22,7 @@ from ras.dashboard.data_source import open_source
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import OperatorError
 from ras.kafka.publish import Event, publish, read_events
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 from ras.visible import visible
 from ras_local import stack
 from ras_local.settings import StackDir

@@ -10,7 +10,7 @@ import pytest
 from ras.dashboard.data_source import Reopened, open_source
 from ras.deployment import Account
 from ras.errors import OperatorError
-from ras.state import StateDir, write_private
+from ras.state_folder import StateDir, write_private
 from result_aggregator.names import DASHBOARD_CALLER
 
 from tests.dynamodb import REGION

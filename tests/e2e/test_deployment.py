@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ras.aws import Cloud
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 from ras_local import callers, deploy, stack
 from ras_local.clients import dynamodb_at
 from ras_local.servers import emulator, processes

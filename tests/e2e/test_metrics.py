@@ -16,13 +16,13 @@ from uuid import uuid4
 import pytest
 from ras import stack_file
 from ras.kafka.publish import Event, publish
-from ras.state import LOCAL
+from ras.state_folder import LOCAL
 from ras_local import stack as stacks
 from ras_local.capabilities import Lack
 from ras_local.servers import processes
 from result_aggregator import metrics
 from result_aggregator.prometheus import render
-from result_aggregator.store.cloudwatch import MetricStore
+from result_aggregator.store.metric_store import MetricStore
 
 from tests import prometheus, samples
 from tests.e2e.conftest import BROKERS

@@ -22,7 +22,7 @@ from ras.cli import main
 from ras.deployment import choose
 from ras.kafka.publish import publish, read_events
 from ras.rebuild.rebuild import Table, Tables, read_tables
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 from ras_local import deploy
 from ras_local.servers import emulator
 from ras_local.settings import ACCOUNT, region

@@ -24,9 +24,9 @@ from result_aggregator.names import (
     GATEWAY_CALLER,
 )
 from result_aggregator.store import call_log as calls_module
-from result_aggregator.store import cloudwatch as cloudwatch_module
 from result_aggregator.store import dead_letters as s3_module
 from result_aggregator.store import dynamodb_client
+from result_aggregator.store import metric_store as cloudwatch_module
 from result_aggregator.topics import TOPICS
 
 from tests import openapi, samples

@@ -13,7 +13,7 @@ from result_aggregator import metrics
 from result_aggregator.domain.outcomes import OUTCOMES
 from result_aggregator.metrics import METRICS
 from result_aggregator.observability import EMF_NAMESPACE
-from result_aggregator.store import cloudwatch as cloudwatch_module
+from result_aggregator.store import metric_store as cloudwatch_module
 
 from tests import prometheus, samples
 

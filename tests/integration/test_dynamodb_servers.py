@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto import mock_aws
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 from ras_local.clients import dynamodb_at
 from ras_local.servers import fetched
 from ras_local.settings import region

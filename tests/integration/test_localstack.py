@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ras.aws import Cloud
 from ras.errors import OperatorError
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 from ras_local import capabilities, deploy, stack
 from ras_local.capabilities import Lack
 from ras_local.clients import cloud_at

@@ -13,7 +13,7 @@ from ras import stack_file
 from ras.cli import main
 from ras.kafka.publish import Published
 from ras.stack_file import Stack
-from ras.state import write_private
+from ras.state_folder import write_private
 from ras_local import stack
 from ras_local.settings import StackDir
 

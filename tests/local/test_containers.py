@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import yaml
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -32,6 +32,6 @@ def test_a_problem_is_shown_that_the_poller_has_not_noticed(
 ) -> None:
     """It may not run; what lies in the broker is known all the same."""
     entry = {"topic": "t", "problem": told}
-    [shown] = Status(StackDir(tmp_path), {}, None, [entry], {"t": progress}, None).document()["mappings"]
+    [shown] = Status(StackDir(tmp_path), {}, None, [entry], {"t": progress}, None, []).document()["mappings"]
 
     assert shown == {"topic": "t", "problem": problem, "lag": progress.lag}

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from ras.kafka.client import quiet_client
-from ras.state import write_private
+from ras.state_folder import write_private
 from ras_local.servers import apache_kafka, java_servers, processes
 from ras_local.settings import region
 

@@ -52,7 +52,7 @@ LISTED = (
 """What --help of the commands lists of AWS's own actions."""
 
 WANTED_BY_THE_EMULATOR = ("cloudformation:GetTemplate", "cloudformation:ListStackResources")
-"""It forgets the topics of a mapping, which are read from the templates then; see `ras.mappings`."""
+"""It forgets the topics of a mapping, which are read from the templates then; see `ras.deployed_mappings`."""
 
 
 @dataclass(frozen=True)

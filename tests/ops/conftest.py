@@ -17,7 +17,7 @@ from tests.real_servers import folder_of_servers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ras.mappings import DeployedMapping
+    from ras.deployed_mappings import DeployedMapping
 
 __all__ = ["logs", "service"]
 

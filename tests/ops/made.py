@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras.dead_letters.bucket import DeadLetterBucket, Filters, Stored
 from ras.dead_letters.letter import Kind
-from ras.mappings import DeployedMapping
+from ras.deployed_mappings import DeployedMapping
 from ras_local.mapping.delivery import RETRIES_EXHAUSTED, Discarded
 from ras_local.mapping.events import EventSource
 from ras_local.mapping.failure_documents import failure_message, failure_object_key

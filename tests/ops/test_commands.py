@@ -17,7 +17,7 @@ from ras.cli import main
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import OperatorError
 from ras.replay.paused import PausedMappings
-from ras.state import StateDir
+from ras.state_folder import StateDir
 from result_aggregator.contracts.rejection import Problem
 from result_aggregator.dead_letter_key import record_digest
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
+    from ras.deployed_mappings import DeployedMapping
     from ras.kafka.msk_iam import Brokers
-    from ras.mappings import DeployedMapping
 
     from tests.handlers.conftest import Service
 

@@ -17,12 +17,12 @@ from botocore.stub import Stubber
 from click.testing import CliRunner
 from confluent_kafka import Consumer
 from ras.cli import main
+from ras.deployed_mappings import DeployedMappings
 from ras.deployment import Account, Deployment, choose
 from ras.errors import OperatorError
 from ras.kafka.client import quiet_client
 from ras.kafka.msk_iam import Brokers, msk_iam
-from ras.mappings import DeployedMappings
-from ras.state import StateDir, write_private
+from ras.state_folder import StateDir, write_private
 
 from tests.dynamodb import REGION
 from tests.ops.made import DEPLOYED

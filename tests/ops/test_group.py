@@ -22,7 +22,7 @@ from tests.clock import Time
 from tests.ops import brokers as kafka
 
 if TYPE_CHECKING:
-    from ras.mappings import DeployedMapping
+    from ras.deployed_mappings import DeployedMapping
 
 
 def test_a_coordinator_that_does_not_answer_is_waited_for_as_long_as_said(

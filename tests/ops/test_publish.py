@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from ras.errors import OperatorError
 from ras.kafka.errors import Door
 from ras.kafka.publish import Event, parse_event, publish, read_events
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 from ras_local.servers import broker
 
 from tests.real_servers import folder_of_servers

@@ -26,7 +26,7 @@ from ras.rebuild import rebuild
 from ras.rebuild.command import _compare
 from ras.rebuild.rebuild import Fill, Table, Tables, deploy_command, gone, read_tables
 from ras.stack_file import Stack
-from ras.state import REPOSITORY, StateDir, write_private
+from ras.state_folder import REPOSITORY, StateDir, write_private
 from ras_local import stack as stacks
 from ras_local.settings import StackDir
 from result_aggregator.domain import registers

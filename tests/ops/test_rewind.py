@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_s3 import S3Client
+    from ras.deployed_mappings import DeployedMapping
     from ras.kafka.msk_iam import Brokers
-    from ras.mappings import DeployedMapping
 
 STAMPS = {0: [1000, 2000, 3000], 1: [1500], 2: [5000, 6000]}
 

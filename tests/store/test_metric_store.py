@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 from result_aggregator import metrics
 from result_aggregator.domain.store_interface import UnavailableError
 from result_aggregator.metrics import Series, Total
-from result_aggregator.store.cloudwatch import MetricStore
+from result_aggregator.store.metric_store import MetricStore
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ras.errors import ConflictError, FailedError, SettingError
 from ras.kafka.client import create_topics, wait_for_topics
 from ras.kafka.lag import progress
-from ras.state import write_private
+from ras.state_folder import write_private
 
 from ras_local.servers import fetched, java_servers, processes
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ras.environment import number
 from ras.errors import SettingError
 from ras.kafka.client import create_topics, wait_for_topics
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 
 from ras_local.servers import apache_kafka, embedded_broker, processes
 

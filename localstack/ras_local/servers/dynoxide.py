@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ras.errors import ConflictError, SettingError
-from ras.state import write_private
+from ras.state_folder import write_private
 
 from ras_local.clients import dynamodb_at
 from ras_local.servers import processes, rust_servers

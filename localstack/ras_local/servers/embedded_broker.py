@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 
 from confluent_kafka import cimpl
-from ras.state import write_private
+from ras.state_folder import write_private
 
 _PRODUCER = 0  # rd_kafka_type_t
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import requests
 from ras.errors import NotInstalledError, SettingError, UnreachableError
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 
 from ras_local.servers import processes
 from ras_local.settings import ACCOUNT, region

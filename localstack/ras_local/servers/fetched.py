@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ras.errors import FailedError
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

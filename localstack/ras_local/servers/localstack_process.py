@@ -11,7 +11,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from ras.errors import NotInstalledError
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 
 from ras_local.servers import dynoxide, emulator, processes
 from ras_local.settings import region

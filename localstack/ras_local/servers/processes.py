@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import psutil
 from ras.environment import number
 from ras.errors import ConflictError, FailedError, NotInstalledError, SettingError, UnreachableError
-from ras.state import write_private
+from ras.state_folder import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

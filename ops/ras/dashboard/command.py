@@ -45,7 +45,7 @@ def dashboard(
     from ras.dashboard.data_source import Reopened, open_source
     from ras.dashboard.request_guard import Access
     from ras.errors import SettingError
-    from ras.state import LOCAL, StateDir
+    from ras.state_folder import LOCAL, StateDir
 
     stage = options["stage"]
     if api_url and stage in (None, LOCAL):

@@ -17,13 +17,13 @@ from result_aggregator_client import AsyncResultAggregatorClient, Retries, Timeo
 
 from ras import stack_file
 from ras.deployment import Account, choose, stack_output
-from ras.state import LOCAL
+from ras.state_folder import LOCAL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ras.deployment import Deployment
-    from ras.state import StateDir
+    from ras.state_folder import StateDir
 
 # Somebody looks at the page: better told soon that nothing comes than left waiting.
 _TIMEOUTS = Timeouts(connect_s=2.0, read_s=10.0, total_s=15.0)

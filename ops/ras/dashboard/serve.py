@@ -23,7 +23,7 @@ from ras.dashboard.request_guard import TOKEN_FIELD, Access
 from ras.dashboard.web import create
 from ras.environment import number
 from ras.errors import SettingError
-from ras.state import StateDir, write_private
+from ras.state_folder import StateDir, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from ras.deployed_mappings import DeployedMapping
     from ras.deployment import Deployment
     from ras.kafka.msk_iam import Brokers
-    from ras.mappings import DeployedMapping
     from ras.replay.rewind import RewindPlan
 
 _BY_TOPIC = ("topic", "group", "partitions", "again")

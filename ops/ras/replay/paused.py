@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
 
-    from ras.mappings import DeployedMapping
+    from ras.deployed_mappings import DeployedMapping
 
 DISABLED = ("Disabled", "Disabling")
 """States of a mapping that does not read."""

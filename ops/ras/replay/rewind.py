@@ -24,9 +24,9 @@ from ras.replay.paused import DISABLED
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from ras.deployed_mappings import DeployedMapping
     from ras.deployment import Deployment
     from ras.kafka.msk_iam import Brokers
-    from ras.mappings import DeployedMapping
 
 STATE_WAIT_S = 600.0
 """How long a mapping may take to change its state: AWS says up to a few minutes."""

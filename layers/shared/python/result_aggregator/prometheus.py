@@ -18,7 +18,7 @@ SLOT_S = 60
 
 
 class Totals(Protocol):
-    """Where the counts of all instances are: `store.cloudwatch.MetricStore`."""
+    """Where the counts of all instances are: `store.metric_store.MetricStore`."""
 
     def totals(self, start: datetime, end: datetime) -> Mapping[Series, Total]:
         """What each series came to from `start` to `end`, both midnight UTC. Raises StoreError."""

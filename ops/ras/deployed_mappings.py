@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 from result_aggregator.names import stack_name
 
-from ras.state import LOCAL
+from ras.state_folder import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
-from ras.mappings import DeployedMapping, DeployedMappings
+from ras.deployed_mappings import DeployedMapping, DeployedMappings
 from ras_local.mapping.settings import MappingSettings
 
 ARN = "arn:aws:kafka:eu-north-1:000000000000:cluster/ras-local/1"

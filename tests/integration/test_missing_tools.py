@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from ras.state import REPOSITORY
+from ras.state_folder import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path

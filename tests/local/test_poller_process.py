@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from ras.aws import Cloud
+from ras.deployed_mappings import DeployedMapping, DeployedMappings
 from ras.errors import SettingError
-from ras.mappings import DeployedMapping, DeployedMappings
 from ras_local.mapping import MappingSettings, MappingsUnknownError, Nulls
-from ras_local.poller import deployed, limit_from_environment, nulls_from_environment
+from ras_local.poller_process import deployed, limit_from_environment, nulls_from_environment
 
 
 def test_the_setting_for_nulls_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """The process that stands in for Lambda's pollers: the mapping package, on the stack's deployed mappings.
 
-`python -m ras_local.poller ENDPOINT_URL REGION BOOTSTRAP_SERVERS MAPPINGS_FILE` runs until it is terminated. It reads
+`python -m ras_local.poller_process ENDPOINT_URL REGION BOOTSTRAP_SERVERS MAPPINGS_FILE` runs until it is terminated. It reads
 every few seconds which mappings are deployed, so a new deployment, a disabled mapping or a changed batch size takes
 effect while it runs.
 """
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ras.aws import ROOT_KEY, ROOT_SECRET, Cloud
+from ras.deployed_mappings import DeployedMappings
 from ras.environment import number
 from ras.errors import SettingError
-from ras.mappings import DeployedMappings
 
 from ras_local.mapping import (
     AwsAccess,
