@@ -22,6 +22,7 @@ from result_aggregator.domain.statuses import (
     PROCESSING,
 )
 from result_aggregator.names import GATEWAY_CALLER
+from result_aggregator.topics import TOPICS
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ras_local import stack as stacks
@@ -91,7 +92,8 @@ def _look(stack: Stack, state: StackDir, console: Console) -> None:
 def _show(stack: Stack, console: Console, timings: Timings, *, fresh: bool) -> bool:
     console.print("\n[bold]Events in[/]")
     files = sorted(EVENTS.glob("*.jsonl"))
-    events = [event for file in files for event in read_events(file)]
+    # The samples hold topics as well that the service does not read: the platform's brokers have them, this one does not.
+    events = [event for file in files for event in read_events(file) if event.topic in TOPICS]
     # A stack that is up already may hold somebody's: they are none of the demo's.
     earlier = set(_dead_letters(stack))
     with timings.step(f"published {len(events)} events of {len(files)} files to {stack.bootstrap_servers}"):

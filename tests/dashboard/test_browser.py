@@ -21,7 +21,7 @@ from ras.dashboard import dead_letters
 from ras.dashboard.data_source import open_source
 from ras.dead_letters.bucket import DeadLetterBucket
 from ras.errors import OperatorError
-from ras.kafka.publish import Event, publish, read_events
+from ras.kafka.publish import Event, publish
 from ras.state_folder import REPOSITORY
 from ras.visible import visible
 from ras_local import stack
@@ -93,7 +93,7 @@ def running(chromium: Browser, state: StackDir) -> Iterator[Stack]:  # noqa: ARG
     try:
         started = stack.up(state)
         for name in samples.FILES:
-            publish(started.bootstrap_servers, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
+            publish(started.bootstrap_servers, samples.publishable(name))
         stack_consumed(
             started,
             [

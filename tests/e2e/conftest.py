@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 from ras import signed_http, stack_file
-from ras.kafka.publish import publish, read_events
+from ras.kafka.publish import publish
 from ras_local import capabilities, stack
 from ras_local.servers import emulator
 from ras_local.settings import StackDir
@@ -116,6 +116,6 @@ def held_to_the_document() -> Iterator[None]:
 def filled(running: Stack) -> Stack:
     """A running stack that has consumed all sample events."""
     for name in samples.FILES:
-        publish(running.bootstrap_servers, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
+        publish(running.bootstrap_servers, samples.publishable(name))
     stack_file.wait_consumed(running)
     return running

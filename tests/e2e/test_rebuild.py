@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from ras import stack_file
 from ras.cli import main
 from ras.deployment import choose
-from ras.kafka.publish import Event, publish, read_events
+from ras.kafka.publish import Event, publish
 from ras.rebuild.rebuild import Fill, read_tables
 from ras_local import stack as stacks
 from ras_local.settings import StackDir
@@ -45,7 +45,7 @@ def own(state: StackDir) -> Iterator[Stack]:
     try:
         started = stacks.up(state)
         for name in FILES:
-            publish(started.bootstrap_servers, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
+            publish(started.bootstrap_servers, samples.publishable(name))
         stack_file.wait_consumed(started)
         yield started
     finally:

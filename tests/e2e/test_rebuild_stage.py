@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from ras.aws import ROOT_KEY, ROOT_SECRET, Cloud
 from ras.cli import main
 from ras.deployment import choose
-from ras.kafka.publish import publish, read_events
+from ras.kafka.publish import publish
 from ras.rebuild.rebuild import Table, Tables, read_tables
 from ras.state_folder import REPOSITORY
 from ras_local import deploy
@@ -103,7 +103,7 @@ def cluster_arn(state: StackDir, monkeypatch: pytest.MonkeyPatch) -> str:
     msk.know(AccessKeys(ROOT_KEY, ROOT_SECRET, None), OPERATOR)
     msk.allow(OPERATOR, RIGHTS)
     for name in FILES:
-        publish(msk.unguarded, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
+        publish(msk.unguarded, samples.publishable(name))
     return cluster.create(cloud)
 
 

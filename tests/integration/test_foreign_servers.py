@@ -9,7 +9,7 @@ import pytest
 from ras import stack_file
 from ras.errors import OperatorError
 from ras.kafka.client import wait_for_topics
-from ras.kafka.publish import Event, publish, read_events
+from ras.kafka.publish import Event, publish
 from ras_local import capabilities, stack
 from ras_local.servers import apache_kafka, broker, emulator
 from ras_local.settings import StackDir
@@ -91,7 +91,7 @@ def test_what_an_emulator_lacks_is_made_up_for(
     try:
         running = stack.up(state, say=said.append)
         for name in samples.FILES:
-            publish(running.bootstrap_servers, read_events(samples.TESTS / "events" / f"{name}.jsonl"))
+            publish(running.bootstrap_servers, samples.publishable(name))
         stack_file.wait_consumed(running)
         batch_id, expectation = next(iter(samples.expected().items()))
         path = f"/internal/v1/batches/{batch_id}/status"

@@ -59,7 +59,7 @@ def test_deployments_of_the_upgrades_are_settings() -> None:
     [
         "ras dead-letter list",
         "ras dead-letters list --kind lost",
-        "ras replay --stage prod",
+        "ras replay --via broker",
         "ras query",
         "ras up now",
     ],
