@@ -85,7 +85,7 @@ QUICK_TYPES := benchmarks functions layers/client layers/shared/python localstac
 WORKERS := --numprocesses=3
 
 .PHONY: test
-test: $(SETUP) localstack-free fetch-servers ## run everything that guards a change (12 minutes on two cores)
+test: $(SETUP) localstack-free fetch-servers ## run everything that guards a change (a quarter of an hour on two cores)
 	$(BIN)/pytest $(WORKERS) $(ARGS)
 
 .PHONY: test-long

@@ -18,6 +18,7 @@ from ras.kafka.publish import Event, publish
 from ras_local.capabilities import Lack
 
 from tests.ops.made import SPELLCHECK
+from tests.tiers import long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,8 +129,8 @@ def test_what_an_operator_disabled_stays_so(state: StackDir, deployment: Deploym
     assert not is_enabled(deployment)
 
 
-@pytest.mark.parametrize("times", [1, 5])
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("times", [1, long(5)])
+@pytest.mark.parametrize("number", [signal.SIGHUP, long(signal.SIGTERM), long(signal.SIGINT)])
 def test_a_replay_that_is_ended_enables_the_mapping(
     state: StackDir, deployment: Deployment, number: signal.Signals, times: int
 ) -> None:

@@ -209,6 +209,7 @@ def test_an_emulator_that_does_not_tell_its_mappings_is_told_of(
     assert "(Throttling)" in result.stderr
 
 
+@pytest.mark.slow
 def test_publishing_does_not_say_consumed_of_what_the_broker_dropped(
     state: StackDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from ras_local.settings import StackDir
 
 from tests.client.server import CannedResponse, Server
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-c", "from ras.start import main; main()"]
 # What a person's shell may hold; nothing listens at that port.
 HOSTILE = {

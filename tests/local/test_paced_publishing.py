@@ -79,6 +79,7 @@ def test_publishing_waits_for_the_consumers(bench: Bench) -> None:
     assert progress == list(range(1, count + 1))
 
 
+@pytest.mark.long
 def test_what_was_there_before_counts(bench: Bench) -> None:
     """A backlog takes room too; and the wait has an end, which tells what is missing and where."""
     topic = bench.settings.topic

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,12 @@ def literals(source: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+@cache
+def literals_of(path: Path) -> list[tuple[int, str]]:
+    """`literals` of a file, which every fact is looked for in."""
+    return list(literals(path.read_text(encoding="utf-8")))
+
+
 def waits(source: str) -> Iterator[int]:
     """Lines that say after how many seconds to ask again, by a number of their own."""
     for node in ast.walk(ast.parse(source)):
@@ -101,7 +108,7 @@ def test_a_fact_has_one_home(fact: str) -> None:
         f"{path.relative_to(ROOT)}:{line}: {text!r}"
         for path in files()
         if path != home
-        for line, text in literals(path.read_text(encoding="utf-8"))
+        for line, text in literals_of(path)
         if re.search(pattern, text)
     ]
 
