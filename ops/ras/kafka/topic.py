@@ -93,8 +93,12 @@ class TopicLog:
                 positions[number] = min(positions[number], offset)
         return positions
 
-    def read(self, starts: Mapping[int, int], ends: Mapping[int, int]) -> Iterator[Message]:
+    def read(
+        self, starts: Mapping[int, int], ends: Mapping[int, int], *, as_nobody: bool = False
+    ) -> Iterator[Message]:
         """The records from `starts` up to, not including, `ends`, in order within a partition.
+
+        `as_nobody`: without a right on any group. The client looks for its group's coordinator, which reading needs not.
 
         Raises OperatorError where the broker stops sending before the end.
         """
@@ -109,6 +113,12 @@ class TopicLog:
                 for message in consumer.consume(500, 0.05):
                     number = int(message.partition() or 0)
                     error = message.error()
+                    if (
+                        as_nobody
+                        and error is not None
+                        and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+                    ):
+                        continue
                     if error is not None and error.code() != KafkaError._PARTITION_EOF:
                         raise lacking(error, **self._rights("ReadData")) or KafkaException(error)
                     if number not in open_:

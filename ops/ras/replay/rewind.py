@@ -255,7 +255,7 @@ def unread(
         < (end := held.high if ends is None else ends.get(number, 0))
     }
     # A group may have committed what follows its last record, where a transaction's marker lies: it is never closer.
-    record = next(
-        log.read({n: start for n, (start, _) in left.items()}, {n: end for n, (_, end) in left.items()}), None
-    )
+    starts, ends_left = ({n: span[side] for n, span in left.items()} for side in (0, 1))
+    # With the rights of a rewind alone, which are the mapping's group's.
+    record = next(log.read(starts, ends_left, as_nobody=True), None)
     return left if record is not None else {}
