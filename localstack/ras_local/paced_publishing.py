@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import Counter
 from functools import partial
@@ -64,7 +63,7 @@ def _fitting(
     One that is larger than the room has it alone.
     """
     some = []
-    for event in itertools.islice(events, first, None):
+    for event in (events[n] for n in range(first, len(events))):
         if event.topic in groups:
             if unread[event.topic] and unread[event.topic] + weight(event) > kept_bytes:
                 break

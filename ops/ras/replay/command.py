@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ras.deployed_mappings import DeployedMapping
     from ras.deployment import Deployment
     from ras.kafka.msk_iam import Brokers
+    from ras.replay.redrive import Run
     from ras.replay.rewind import RewindPlan
 
 _BY_TOPIC = ("topic", "group", "partitions", "again")
@@ -344,18 +345,7 @@ def _redrive(
         restart=restart,
     )
     runs = each(prepare, topics)
-    for run in runs:
-        resumed = ", where an earlier run was stopped" if run.resumed else ""
-        others = (
-            f"; {many(run.outside, 'other record')} between them, stamped outside the window, not"
-            if run.outside
-            else ""
-        )
-        if run.left:
-            out.print(
-                f"{run.topic}: {many(run.left, 'record')} to hand to {TOPICS[run.topic].function}{resumed}{others}",
-                soft_wrap=True,
-            )
+    _announce(runs)
     total = sum(run.left for run in runs)
     if dry_run or not total:
         out.print(f"{many(total, 'record')} in all{', nothing was handed over' if dry_run else ''}")
@@ -379,9 +369,30 @@ def _redrive(
         if not done:
             until = f" --to {end.isoformat()}" if end else ""
             out.print(f"stopped; the same command with --from {start.isoformat()}{until} goes on from there")
+    _report(runs)
+    sys.exit(1 if any(run.failed for run in runs) else 0)
+
+
+def _announce(runs: Sequence[Run]) -> None:
+    """What is to be handed over, topic by topic."""
+    for run in runs:
+        resumed = ", where an earlier run was stopped" if run.resumed else ""
+        others = (
+            f"; {many(run.outside, 'other record')} between them, stamped outside the window, not"
+            if run.outside
+            else ""
+        )
+        if run.left:
+            console(stderr=True).print(
+                f"{run.topic}: {many(run.left, 'record')} to hand to {TOPICS[run.topic].function}{resumed}{others}",
+                soft_wrap=True,
+            )
+
+
+def _report(runs: Sequence[Run]) -> None:
+    """What became of it, with the first records that the functions broke on."""
     for run in runs:
         counts = ", ".join(f"{number} {name}" for name, number in sorted(run.counts.items()))
-        out.print(f"{run.topic}: {counts or 'nothing'}")
+        console(stderr=True).print(f"{run.topic}: {counts or 'nothing'}")
         for place, reason in run.failed[:20]:
-            out.print(plain(f"  {place}  {reason}"), soft_wrap=True)
-    sys.exit(1 if any(run.failed for run in runs) else 0)
+            console(stderr=True).print(plain(f"  {place}  {reason}"), soft_wrap=True)
